@@ -1,0 +1,132 @@
+"""Every error that this package raises on purpose.
+
+All of them derive from :exc:`ImageAttachError`, and each is also the builtin that a caller who has never heard of this
+package would catch: a missing blob is an :exc:`OSError`, a wrong value a :exc:`ValueError`, a wrong type
+a :exc:`TypeError`.  A message says what was expected, what came, and what to do about it::
+
+    try:
+        user.picture.from_file(upload)
+    except RejectedImageError as error:
+        return f"Sorry: {error}", 422
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BlobExistsError",
+    "BlobNotFoundError",
+    "ConcurrentReplacementError",
+    "ContextError",
+    "EngineUnavailableError",
+    "ImageAttachError",
+    "ImageIdentityError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "MissingExtraError",
+    "NoFileError",
+    "NoOriginalError",
+    "PolicyViolationError",
+    "RejectedImageError",
+    "StoreAccessDeniedError",
+    "StoreError",
+    "UnknownHostError",
+    "UnreadableImageError",
+    "UnsavedImageError",
+]
+
+
+class ImageAttachError(Exception):
+    """The base of all errors of this package."""
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+class InvalidValueError(ImageAttachError, ValueError):
+    """An argument has the right type but a value that cannot be used, e.g. ``width=0`` or ``ratio=nan``."""
+
+
+class InvalidTypeError(ImageAttachError, TypeError):
+    """An argument has a type that cannot be used, e.g. a file opened in text mode or a store that is no store."""
+
+
+# --- installation ----------------------------------------------------------------------------------------------------
+
+
+class MissingExtraError(ImageAttachError, ImportError):
+    """A library is needed that is not installed; the message names the extra of this package that brings it."""
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+class RejectedImageError(ImageAttachError, ValueError):
+    """The bytes given are not accepted as an image.  Nothing has been attached and nothing has been written.
+
+    Catch this one around uploads: it covers unreadable files and policy violations alike.
+    """
+
+
+class UnreadableImageError(RejectedImageError):
+    """The bytes are empty, truncated, damaged, or of no image type known here."""
+
+
+class PolicyViolationError(RejectedImageError):
+    """The image can be read, but its :class:`~sqlalchemy_imageattach.imaging.ImagePolicy` refuses it.
+
+    It has too many bytes, too many pixels, or a type that the policy does not allow.
+    """
+
+
+class EngineUnavailableError(ImageAttachError, RuntimeError):
+    """No installed imaging engine can do what was asked; the message names the extra to install."""
+
+
+# --- stores ----------------------------------------------------------------------------------------------------------
+
+
+class ContextError(ImageAttachError, LookupError):
+    """A store is needed, and none was passed, entered as a context, bound to the session or set as the default."""
+
+
+class StoreError(ImageAttachError, OSError):
+    """A store could not do what it was asked to do."""
+
+
+class BlobNotFoundError(StoreError, FileNotFoundError):
+    """The store has no blob under the given key."""
+
+
+class BlobExistsError(StoreError, FileExistsError):
+    """The store has another blob under the given key already, and blobs with a revision are never overwritten."""
+
+
+class StoreAccessDeniedError(StoreError, PermissionError):
+    """The store refuses access to the blob or to itself."""
+
+
+class UnknownHostError(ImageAttachError, RuntimeError):
+    """A URL is needed, and neither the store's options nor a running request tell which host serves it."""
+
+
+# --- entities --------------------------------------------------------------------------------------------------------
+
+
+class NoOriginalError(ImageAttachError, OSError):
+    """The image set has no original image, and the operation needs one."""
+
+
+class NoFileError(ImageAttachError, ValueError):
+    """An image row was about to be stored, but no file was attached to it: it would have named a blob that is not."""
+
+
+class UnsavedImageError(ImageAttachError, ValueError):
+    """The image has no blob in any store yet: flush or commit its session first."""
+
+
+class ImageIdentityError(ImageAttachError, ValueError):
+    """A stored image was given another size, type or revision than that of its blob."""
+
+
+class ConcurrentReplacementError(ImageAttachError, RuntimeError):
+    """Another transaction replaced or removed the original while this one made something from it.  Try again."""

@@ -1,0 +1,309 @@
+"""Files: what is accepted as one, and proxies that complete a file-like object.
+
+What callers hand in can be an open file, a pipe, an HTTP response or an upload object of a web framework, and nobody
+promises that it will still be readable when the transaction is flushed.  So it is looked at once, by
+:func:`binary_file`, and copied once, into a :class:`Spool`:
+
+    >>> upload = io.BytesIO(b"a picture")
+    >>> spool = Spool.read_from(binary_file(upload))
+    >>> upload.close()
+    >>> spool.byte_size
+    9
+"""
+
+from __future__ import annotations
+
+import codecs
+import inspect
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from types import TracebackType
+from typing import IO, Any, Self, cast
+
+from .errors import InvalidTypeError, InvalidValueError
+from .spool import (
+    COPY_CHUNK,
+    SPOOL_IN_MEMORY,
+    Spool,
+    copy_chunks,
+    describe_file,
+    is_seekable,
+    read_chunks,
+    refuse_chunk,
+)
+
+__all__ = [
+    "COPY_CHUNK",
+    "SPOOL_IN_MEMORY",
+    "FileProxy",
+    "ReusableFileProxy",
+    "SeekableFileProxy",
+    "Spool",
+    "binary_file",
+    "copy_chunks",
+    "is_seekable",
+    "read_chunks",
+]
+
+# --- what is accepted as a file --------------------------------------------------------------------------------------
+
+
+def binary_file(source: object) -> IO[bytes]:
+    """The binary file that ``source`` is or, if it is an upload object of a web framework, the one within.
+
+    An upload object is rewound to its start, since the framework or a validator may have read from it; any other file
+    is left at its current position.  Known by their shape, without an import, are those of Starlette and FastAPI,
+    Werkzeug and Flask, Django, and others with a readable ``file`` or ``stream`` beside a ``filename`` or ``chunks()``.
+
+        >>> binary_file("holiday.jpg")
+        Traceback (most recent call last):
+          ...
+        sqlalchemy_imageattach.errors.InvalidTypeError: expected a binary file, got a path ('holiday.jpg'); open it ...
+
+    :param source: a file opened in binary mode, or an upload object
+    :raises InvalidTypeError: it is no file, or one opened in text mode, or one that can only be awaited
+    :raises InvalidValueError: it is closed, or opened for writing only
+    """
+    _refuse_lookalikes(source)
+    file = source
+    while (inner := _file_of_upload(file)) is not None:
+        file = inner
+    _check_readable(file)
+    if file is not source and is_seekable(file):
+        cast("IO[bytes]", file).seek(0)
+    return cast("IO[bytes]", file)
+
+
+def _file_of_upload(source: object) -> object | None:
+    candidates = (getattr(source, name, None) for name in ("file", "stream"))
+    inner = next((c for c in candidates if c is not source and callable(getattr(c, "read", None))), None)
+    if inner is None:
+        return None
+    # that alone would not do: the wrapper that tempfile.NamedTemporaryFile() gives has a `file` too
+    return inner if hasattr(source, "filename") or callable(getattr(source, "chunks", None)) else None
+
+
+def _refuse_lookalikes(source: object) -> None:
+    if isinstance(source, str | os.PathLike):
+        msg = f"expected a binary file, got a path ({os.fspath(source)!r}); open it in binary mode: open(path, 'rb')"
+        raise InvalidTypeError(msg)
+    if isinstance(source, bytes | bytearray | memoryview):
+        msg = f"expected a binary file, got {len(source)} bytes ({type(source).__name__}); use from_blob() for these"
+        raise InvalidTypeError(msg)
+    if isinstance(source, type):
+        msg = f"expected a binary file, got the class {source.__name__}"
+        raise InvalidTypeError(msg)
+
+
+def _check_readable(file: object) -> None:
+    name = describe_file(file)
+    read = getattr(file, "read", None)
+    if not callable(read):
+        msg = f"expected a binary file (something to read() bytes from), got {name}"
+        raise InvalidTypeError(msg)
+    if inspect.iscoroutinefunction(read):
+        msg = (
+            f"expected a file with a plain read(), got {name}, whose read() is async; use from_blob(await file.read())"
+        )
+        raise InvalidTypeError(msg)
+    if getattr(file, "closed", False) is True:
+        msg = f"expected an open file, got {name}, which is closed; attach the picture before closing its file"
+        raise InvalidValueError(msg)
+    if _is_text(file):
+        msg = f"expected a file opened in binary mode, got {name}, opened in text mode; open it with open(path, 'rb')"
+        raise InvalidTypeError(msg)
+    if callable(readable := getattr(file, "readable", None)) and not readable():
+        msg = f"expected a file opened for reading, got {name}, opened for writing only; open it with open(path, 'rb')"
+        raise InvalidValueError(msg)
+
+
+def _is_text(file: Any) -> bool:
+    if isinstance(file, io.TextIOBase | codecs.StreamReader | codecs.StreamReaderWriter):
+        return True
+    # read(0) only where there is a reason to: not every source knows what to do with it
+    return getattr(file, "encoding", None) is not None and isinstance(file.read(0), str)
+
+
+# --- proxies ---------------------------------------------------------------------------------------------------------
+
+
+class FileProxy:
+    """Completes a file-like object: whatever has ``read()`` can be used in ``with``, ``for`` and line by line.
+
+    Other attributes are those of the wrapped object.  Closing it closes the wrapped object, if that can be closed;
+    doing so twice is no error.
+
+        >>> with FileProxy(io.BytesIO(b"first\\nsecond\\n")) as file:
+        ...     file.readline(), list(file)
+        (b'first\\n', [b'second\\n'])
+
+    :param wrapped: the object to read from
+    """
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+        complete = hasattr(wrapped, "readline")
+        self._lines = wrapped if complete else io.BufferedReader(_Raw(wrapped), COPY_CHUNK)
+        self._closed = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        """At most ``size`` bytes, or all there are up to the end; nothing at the end."""
+        return cast("bytes", self._file.read(-1 if size is None else size))
+
+    def readline(self, size: int | None = None) -> bytes:
+        """The next line with its line break, but at most ``size`` bytes of it; nothing at the end."""
+        return cast("bytes", self._file.readline() if size is None else self._file.readline(size))
+
+    def readlines(self, sizehint: int | None = None) -> list[bytes]:
+        """The remaining lines, or as many whole ones as make up ``sizehint`` bytes."""
+        lines: list[bytes] = []
+        enough = sizehint if sizehint is not None and sizehint > 0 else float("inf")
+        total = 0
+        while total < enough and (line := self.readline()):
+            lines.append(line)
+            total += len(line)
+        return lines
+
+    def xreadlines(self) -> Iterator[bytes]:
+        """The same as ``iter(file)``.
+
+        .. deprecated:: 1.0
+           Iterate over the file itself.
+        """
+        warnings.warn("xreadlines() is deprecated; iterate over the file itself", DeprecationWarning, stacklevel=2)
+        return iter(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if line := self.readline():
+            return line
+        raise StopIteration
+
+    next = __next__
+
+    def close(self) -> None:
+        """Afterwards the file is closed, and so is the wrapped one."""
+        self._closed = True
+        if callable(close := getattr(self.wrapped, "close", None)):
+            close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is closed."""
+        return self._closed or bool(getattr(self.wrapped, "closed", False))
+
+    def readable(self) -> bool:
+        """Whether it can be read from: always."""
+        return True
+
+    def writable(self) -> bool:
+        """Whether it can be written to: never."""
+        return False
+
+    def seekable(self) -> bool:
+        """Whether it has ``seek()`` and ``tell()``."""
+        return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        # seek and tell are what distinguishes SeekableFileProxy; the others would recurse on a half-made copy
+        if name in {"seek", "tell", "wrapped"} or name.startswith("_"):
+            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(msg)
+        return getattr(self.wrapped, name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.wrapped!r})"
+
+    @property
+    def _file(self) -> Any:
+        if self._closed:
+            msg = f"expected an open file, got a closed {type(self).__name__}; read it before closing it"
+            raise InvalidValueError(msg)
+        return self._lines
+
+
+class SeekableFileProxy(FileProxy):
+    """A :class:`FileProxy` that can be positioned, for objects that can.
+
+    :param wrapped: the object to read from, with ``seek()`` and ``tell()``
+    """
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves to ``offset`` bytes from the start, the current position or the end, as ``whence`` says.
+
+        :return: the new position from the start
+        """
+        moved = self._file.seek(offset, whence)
+        return self.tell() if moved is None else int(moved)
+
+    def tell(self) -> int:
+        """The current position, in bytes from the start."""
+        return int(self._file.tell())
+
+    def seekable(self) -> bool:
+        """Whether it has ``seek()`` and ``tell()``."""
+        return True
+
+
+class ReusableFileProxy(SeekableFileProxy):
+    """A :class:`SeekableFileProxy` that a ``with`` block leaves where it found it, still open.
+
+    :param wrapped: the object to read from, with ``seek()`` and ``tell()``
+    """
+
+    def __init__(self, wrapped: Any) -> None:
+        super().__init__(wrapped)
+        self._offsets: list[int] = []
+
+    @property
+    def initial_offset(self) -> int | None:
+        """The position at which the innermost ``with`` block was entered; ``None`` outside of one."""
+        return self._offsets[-1] if self._offsets else None
+
+    def __enter__(self) -> Self:
+        self._offsets.append(self.tell())
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.seek(self._offsets.pop())
+
+
+class _Raw(io.RawIOBase):
+    """What :class:`io.BufferedReader` wants, for an object that has only ``read()``.  Closing it is the proxy's job."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._source.read(len(buffer))
+        if not isinstance(chunk, bytes | bytearray | memoryview):
+            refuse_chunk(self._source, chunk)
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def seekable(self) -> bool:
+        return is_seekable(self._source)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        moved = self._source.seek(offset, whence)
+        return self.tell() if moved is None else int(moved)
+
+    def tell(self) -> int:
+        return int(self._source.tell())

@@ -1,0 +1,31 @@
+"""Images: what they are, what is accepted, and making pictures from pictures.
+
+:func:`probe` looks at the headers, an :class:`ImagePolicy` accepts or refuses, :func:`render` makes any number of
+:class:`Rendition` from one decode.  Nothing here knows of databases or stores::
+
+    with open("holiday.jpg", "rb") as file:
+        info = probe(file)
+        small, square = render(file, [Rendition(width=300), Rendition(width=96, height=96, fit="fill")])
+"""
+
+from __future__ import annotations
+
+from .info import ImageInfo
+from .policy import ImagePolicy
+from .probe import probe
+from .render import Rendered, render
+from .rendition import VECTOR_TYPES, Fit, Rendition, Target
+from .sniff import sniff
+
+__all__ = [
+    "VECTOR_TYPES",
+    "Fit",
+    "ImageInfo",
+    "ImagePolicy",
+    "Rendered",
+    "Rendition",
+    "Target",
+    "probe",
+    "render",
+    "sniff",
+]

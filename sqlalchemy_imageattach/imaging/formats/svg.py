@@ -1,0 +1,180 @@
+"""SVG: well-formed XML that refers to nothing outside itself, and the size that it asks for.
+
+SVG is a program more than a picture, so it has to be allowed by a policy, and even then this module refuses what could
+make a renderer read another file, call another machine or grow without end:
+
+* any document type, and so any entity ("XXE", "billion laughs");
+* references to anything but a part of the document (``#gradient``) or an embedded raster picture (``data:image/png``),
+  in ``href``, ``src``, ``url(...)``, ``@import``, style sheets by processing instruction, XInclude or ``xml:base``.
+
+Hyperlinks (``<a href>``) are left alone, since nothing follows them.  So are scripts and event handlers: a renderer
+does not run them.  A *browser* does, when the original itself is opened there, so serve originals with a
+``Content-Security-Policy``, or serve PNG thumbnails only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NoReturn
+from xml.parsers import expat
+
+from ...errors import UnreadableImageError
+from ..reader import Reader, refuse_damaged
+from .header import Header
+
+__all__ = ["scan"]
+
+_SVG = "http://www.w3.org/2000/svg"
+_XML = "http://www.w3.org/XML/1998/namespace"
+_LENGTH: Final = re.compile(
+    r"\s*\+?(\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(?:e([+-]?\d{1,2}))?\s*([a-z]*)\s*", re.ASCII | re.IGNORECASE
+)
+#: Pixels of CSS, of which 96 are an inch.
+_UNITS: Final = {
+    "": 1.0,
+    "px": 1.0,
+    "pt": 96 / 72,
+    "pc": 16.0,
+    "in": 96.0,
+    "cm": 96 / 2.54,
+    "mm": 9.6 / 2.54,
+    "q": 2.4 / 2.54,
+    "em": 16.0,
+    "rem": 16.0,
+    "ex": 8.0,
+}
+_INSIDE: Final = re.compile(
+    r"\s*(?:#|data:(?:image/(?:png|jpe?g|gif|webp)|font/[a-z0-9-]+|application/(?:x-)?font[a-z0-9-]*)[;,])",
+    re.IGNORECASE,
+)
+_URL: Final = re.compile(r"url\s*\(\s*[\"']?", re.IGNORECASE)
+_MOST_DEEP = 256
+
+
+def scan(reader: Reader) -> Header:
+    """Look through an SVG: all of it, since what it refers to can be anywhere."""
+    document = _Document()
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+    parser.StartDoctypeDeclHandler = document.doctype
+    parser.EntityDeclHandler = document.doctype
+    parser.ProcessingInstructionHandler = document.instruction
+    parser.StartElementHandler = document.start
+    parser.EndElementHandler = document.end
+    parser.CharacterDataHandler = document.text
+    try:
+        for chunk in reader.chunks():
+            parser.Parse(chunk, False)
+        parser.Parse(b"", True)
+    except UnreadableImageError:
+        raise
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        refuse_damaged(f"an SVG that is no well-formed XML ({error})")
+    width, height = document.size()
+    return Header(width, height)
+
+
+def _refuse(what: str) -> NoReturn:
+    msg = f"the SVG is refused: {what}"
+    raise UnreadableImageError(msg)
+
+
+class _Document:
+    """Looks at each part as it comes by, and keeps nothing but the size and the style sheet being read."""
+
+    def __init__(self) -> None:
+        self.root: dict[str, str] | None = None
+        self.depth = 0
+        self.style_depth = 0
+        self.style: list[str] = []
+
+    def doctype(self, *_: object) -> None:
+        _refuse("it has a document type, which can hold entities; remove the <!DOCTYPE ...>")
+
+    def instruction(self, target: str, _: str) -> None:
+        if target.lower() == "xml-stylesheet":
+            _refuse("it has a style sheet outside itself; put it into a <style> element")
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        namespace, _, local = name.rpartition(" ")
+        if self.root is None:
+            if local != "svg" or namespace not in {"", _SVG}:
+                _refuse(f"its outermost element is {local!r}, expected 'svg'")
+            self.root = attributes
+        self.depth += 1
+        if self.depth > _MOST_DEEP:
+            _refuse(f"its elements are nested more than {_MOST_DEEP} deep")
+        if namespace.endswith("XInclude"):
+            _refuse("it includes another file; put the content in its place")
+        for key, value in attributes.items():
+            self._check_attribute(local, key, value)
+        if local == "style" and not self.style_depth:
+            self.style_depth = self.depth
+
+    def _check_attribute(self, element: str, key: str, value: str) -> None:
+        namespace, _, local = key.rpartition(" ")
+        if local == "base" and namespace == _XML:
+            _refuse("it has xml:base, so that its references could lead anywhere; remove it")
+        if local in {"href", "src"} and element != "a" and not _INSIDE.match(value):
+            _refuse(f"it refers to {value[:80]!r}, which is outside of it; embed the picture as data:image/png")
+        _check_style(value)
+
+    def text(self, data: str) -> None:
+        if self.style_depth:
+            self.style.append(data)
+
+    def end(self, _: str) -> None:
+        if self.depth == self.style_depth:
+            style, self.style, self.style_depth = "".join(self.style), [], 0
+            if "@import" in style.lower():
+                _refuse("its style sheet imports another one; put the content in its place")
+            if "\\" in style:
+                _refuse("its style sheet has escapes (\\), which could hide a reference; write them out")
+            _check_style(style)
+        self.depth -= 1
+
+    def size(self) -> tuple[int, int]:
+        """The size in pixels of CSS, from width and height, or from the view box where they are missing."""
+        root = self.root or {}
+        view = _view_box(root.get("viewBox", ""))
+        width, height = _length(root.get("width")), _length(root.get("height"))
+        if view is not None:
+            if width is None and height is None:
+                width, height = view
+            elif width is None and height is not None:
+                width = height * view[0] / view[1]
+            elif height is None and width is not None:
+                height = width * view[1] / view[0]
+        if width is None or height is None:
+            _refuse("it does not say how large it is; give its <svg> a width and a height, or a viewBox")
+        if not max(width, height) < 2**31:
+            refuse_damaged(f"an SVG of {width:g}×{height:g} pixels")
+        return max(1, int(width + 0.5)), max(1, int(height + 0.5))
+
+
+def _check_style(value: str) -> None:
+    if "(" not in value:
+        return
+    if "\\" in value:
+        _refuse("one of its styles has escapes (\\), which could hide a reference; write them out")
+    for match in _URL.finditer(value):
+        if not _INSIDE.match(value, match.end()):
+            _refuse(f"it refers to {value[match.start() : match.start() + 80]!r}, which is outside of it")
+
+
+def _length(value: str | None) -> float | None:
+    """Pixels; ``None`` where it is missing or relative to a page that is not there (``100%``)."""
+    match = _LENGTH.fullmatch(value or "")
+    if match is None or match[3].lower() not in _UNITS:
+        return None
+    pixels = float(match[1]) * 10.0 ** int(match[2] or 0) * _UNITS[match[3].lower()]
+    return pixels if pixels > 0 else None
+
+
+def _view_box(value: str) -> tuple[float, float] | None:
+    try:
+        _, _, width, height = (float(part) for part in value.replace(",", " ").split())
+    except ValueError:
+        return None
+    return (width, height) if 0 < width < 1e12 and 0 < height < 1e12 else None

@@ -1,0 +1,89 @@
+"""Looking at an image without decoding it."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from ..errors import InvalidTypeError, UnreadableImageError
+from .engine import choose
+from .formats import SCANNERS
+from .info import ImageInfo
+from .policy import ImagePolicy
+from .reader import Guarded, Reader, rewound
+from .sniff import SNIFF_BYTES, sniff
+
+__all__ = ["look", "probe"]
+
+_DEFAULT = ImagePolicy()
+
+
+def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
+    """What the image is, and that the policy accepts it; the source is left where it stood.
+
+    Only headers are read, and what tells a whole file from one that is cut off; no pixel is decoded unless the policy
+    says ``verify="decode"``.  Memory does not grow with the file (but a PDF is read as a whole).
+
+    :param source: a binary file that can seek, looked at from its start to its end
+    :param policy: what is accepted
+    :raises UnreadableImageError: the source is empty, cut off, damaged, or of no type known here
+    :raises PolicyViolationError: it has too many bytes or pixels, or is of a type that the policy does not allow
+    :raises EngineUnavailableError: ``verify="decode"``, and no engine installed reads the type
+    :raises InvalidTypeError: the source is no binary file that can seek
+    :raises InvalidValueError: the source is closed
+    :raises OSError: the source itself cannot be read; its error passes as it is
+
+    >>> import io
+    >>> probe(io.BytesIO(b"Dear Sir or Madam"))
+    Traceback (most recent call last):
+      ...
+    sqlalchemy_imageattach.errors.UnreadableImageError: expected an image, got bytes of no known image type; ...
+    """
+    check_policy(policy)
+    with rewound(source):
+        reader = Reader(source)
+        policy.check_bytes(reader.size)
+        mimetype = type_of(reader)
+        policy.check_type(mimetype)
+        info = look(reader, mimetype)
+        policy.check_pixels(info.width, info.height, info.frames)
+        if policy.verify == "decode":
+            source.seek(0)
+            choose(policy, mimetype).verify(Guarded(source), info)
+    return info
+
+
+def check_policy(policy: object) -> None:
+    """Accept a policy.
+
+    :raises InvalidTypeError: it is none
+    """
+    if not isinstance(policy, ImagePolicy):
+        msg = f"policy: expected an ImagePolicy, got {type(policy).__name__} ({policy!r})"
+        raise InvalidTypeError(msg)
+
+
+def type_of(reader: Reader) -> str:
+    """The type that the bytes say.
+
+    :raises UnreadableImageError: the source is empty or of no type known here
+    """
+    if reader.size == 0:
+        msg = "expected an image, got an empty file; has the file been read to its end before?"
+        raise UnreadableImageError(msg)
+    mimetype = sniff(reader.head(SNIFF_BYTES))
+    if mimetype is None:
+        msg = f"expected an image, got bytes of no known image type; known are {', '.join(sorted(SCANNERS))}"
+        raise UnreadableImageError(msg)
+    return mimetype
+
+
+def look(reader: Reader, mimetype: str) -> ImageInfo:
+    """What the structure of the file says.
+
+    :raises UnreadableImageError: the file is cut off or damaged
+    """
+    header = SCANNERS[mimetype](reader)
+    width, height = header.width, header.height
+    if header.orientation >= 5:
+        width, height = height, width
+    return ImageInfo(mimetype, width, height, header.orientation, header.frames, reader.size)

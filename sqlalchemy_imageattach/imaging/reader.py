@@ -1,0 +1,187 @@
+"""Reading from a source in small pieces, and telling its failures from those of the picture.
+
+Whatever a :class:`Reader` is asked for, it holds one small window of the file and no more, so that the structure of
+a 500 MB file is looked through in constant memory.  What the file promises and does not hold is
+an :exc:`~sqlalchemy_imageattach.errors.UnreadableImageError`; an :exc:`OSError` of the source itself passes unchanged.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NoReturn
+
+from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError
+
+__all__ = ["Guarded", "Reader", "check_source", "refuse_damaged", "refuse_truncated", "rewound"]
+
+_WINDOW = 1024
+_CHUNK = 64 * 1024
+
+
+def refuse_damaged(what: str) -> NoReturn:
+    """Refuse a picture that breaks the rules of its format.
+
+    :raises UnreadableImageError: always
+    """
+    msg = f"the image is damaged: {what}; give an intact file"
+    raise UnreadableImageError(msg)
+
+
+def refuse_truncated(what: str) -> NoReturn:
+    """Refuse a picture that is cut off.
+
+    :raises UnreadableImageError: always
+    """
+    msg = f"the image is cut off: {what}; give the whole file"
+    raise UnreadableImageError(msg)
+
+
+def check_source(source: object) -> None:
+    """Accept a source that can be read from and sought in.
+
+    :raises InvalidTypeError: it has no :meth:`read`, cannot seek, or is opened in text mode
+    :raises InvalidValueError: it is closed
+    """
+    if isinstance(source, io.TextIOBase) or not callable(getattr(source, "read", None)):
+        msg = f"expected a file opened in binary mode, got {type(source).__name__}; open it with mode 'rb'"
+        raise InvalidTypeError(msg)
+    if getattr(source, "closed", False) is True:
+        msg = "expected an open file, got a closed one; open it again"
+        raise InvalidValueError(msg)
+    seekable = getattr(source, "seekable", None)
+    if not callable(getattr(source, "seek", None)) or (callable(seekable) and not seekable()):
+        msg = f"expected a file that can seek, got {type(source).__name__}; copy it into a temporary file first"
+        raise InvalidTypeError(msg)
+
+
+@contextmanager
+def rewound(source: BinaryIO) -> Iterator[None]:
+    """Within the block, the source stands at its start; afterwards where it was before, also after an error."""
+    check_source(source)
+    position = source.tell()
+    source.seek(0)
+    try:
+        yield
+    finally:
+        source.seek(position)
+
+
+class Reader:
+    """Random access to the bytes of a source.
+
+    :param source: what to read from, from its very start
+    """
+
+    def __init__(self, source: BinaryIO | Guarded) -> None:
+        self._source = source
+        source.seek(0, io.SEEK_END)
+        self.size: int = source.tell()
+        self._window = b""
+        self._start = 0
+
+    def at(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes from ``offset`` on.
+
+        :raises UnreadableImageError: the file ends before
+        """
+        end = offset + length
+        if offset < 0 or end > self.size:
+            refuse_truncated(f"expected {end:,} bytes or more, got {self.size:,}")
+        if offset < self._start or end > self._start + len(self._window):
+            self._window = self._read(offset, max(length, _WINDOW))
+            self._start = offset
+        data = self._window[offset - self._start : end - self._start]
+        if len(data) < length:
+            refuse_truncated(f"it ended {length - len(data):,} bytes before the size it has")
+        return data
+
+    def head(self, length: int) -> bytes:
+        """The first bytes: ``length`` of them, or as many as there are."""
+        return self.at(0, min(length, self.size))
+
+    def chunks(self, offset: int = 0) -> Iterator[bytes]:
+        """All that follows ``offset``, piece by piece."""
+        while offset < self.size and (data := self._read(offset, _CHUNK)):
+            yield data
+            offset += len(data)
+
+    def rfind(self, needle: bytes, lowest: int = 0) -> int:
+        """Where ``needle`` occurs last, at ``lowest`` or after it; -1 when it does not."""
+        end = self.size
+        while end > lowest:
+            start = max(lowest, end - _CHUNK)
+            # one chunk overlaps the next by a needle less one byte, so that none is cut in two
+            index = self._read(start, end - start + len(needle) - 1).rfind(needle)
+            if index >= 0:
+                return start + index
+            end = start
+        return -1
+
+    def everything(self) -> bytes:
+        """The whole file at once, for formats that cannot be looked through otherwise."""
+        return self._read(0, self.size)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        self._source.seek(offset)
+        pieces = []
+        while length > 0 and (piece := self._source.read(length)):
+            if not isinstance(piece, bytes):
+                msg = (
+                    f"expected a file opened in binary mode, got {type(piece).__name__} from its read(); use mode 'rb'"
+                )
+                raise InvalidTypeError(msg)
+            pieces.append(piece)
+            length -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class Guarded(io.RawIOBase):
+    """A source as decoders see it: it cannot be closed by them, has no file descriptor and remembers its own failure.
+
+    Decoders raise :exc:`OSError` for broken pictures; :attr:`failure` tells whether the source is to blame instead.
+
+    :param source: what to read from
+    """
+
+    def __init__(self, source: BinaryIO) -> None:
+        super().__init__()
+        self._guarded = source
+        self.failure: Exception | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most ``size`` bytes from the source, everything that is left with -1."""
+        try:
+            return self._guarded.read(-1 if size is None else size)
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move within the source.
+
+        :raises ValueError: the position lies before the start, which only a broken picture asks for
+        """
+        if whence == io.SEEK_SET and offset < 0:
+            msg = f"expected a position in the file, got {offset}"
+            raise ValueError(msg)
+        try:
+            return self._guarded.seek(offset, whence)
+        except Exception as error:
+            # an absurd offset from a broken header is the picture's fault
+            if isinstance(error, OSError):
+                self.failure = error
+            raise
+
+    def tell(self) -> int:
+        """The position in the source."""
+        return self._guarded.tell()
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True

@@ -1,0 +1,311 @@
+"""What picture is wanted, and the geometry of it: pure arithmetic, no bytes.
+
+A :class:`Rendition` says what is wanted of a picture, without knowing the picture.  Its :meth:`~Rendition.target` says
+what that comes to for one picture, from the size and the type of the source alone::
+
+    >>> Rendition(width=150).target(640, 480, "image/jpeg")
+    Target(width=150, height=113, mimetype='image/jpeg', box=(0.0, 0.0, 640.0, 480.0))
+
+So it is known beforehand, without reading a byte, which row and which key a thumbnail will have.  **This module has the
+only rounding rule of the package**: sides are rounded half up, and are at least one pixel.  Every engine makes exactly
+this size, whatever its own library would have rounded to.
+
+The three ways to fit a box have the names that the field uses, which are not all those of CSS:
+
+==============  ==============================================  =====================================
+``fit``         the result                                      CSS
+==============  ==============================================  =====================================
+``"contain"``   fits inside the box, ratio kept                 ``object-fit: contain``, without bars
+``"cover"``     the smallest that covers the box, ratio kept,   ``object-fit: cover``, before it is
+                nothing cut off: one side exceeds the box       clipped to the box
+``"fill"``      is exactly the box, cut around the focal point  ``object-fit: cover``, clipped, with
+                                                                ``object-position`` as focal point
+==============  ==============================================  =====================================
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, Literal, get_args
+
+from ..errors import InvalidTypeError, InvalidValueError
+
+__all__ = ["FILTERS", "VECTOR_TYPES", "Fit", "Rendition", "Target"]
+
+#: The types without pixels of their own: thumbnails of them are PNG.
+VECTOR_TYPES: Final = frozenset({"application/pdf", "image/svg+xml"})
+
+Fit = Literal["contain", "cover", "fill"]
+
+#: The names of the resampling filters that :attr:`Rendition.filter` takes: those of Wand and ImageMagick.
+FILTERS: Final = frozenset(
+    """
+    undefined point box triangle hermite hanning hamming blackman gaussian quadratic cubic catrom mitchell jinc sinc
+    sincfast kaiser welsh parzen bohman bartlett lagrange lanczos lanczossharp lanczos2 lanczos2sharp robidoux
+    robidouxsharp cosine spline lanczosradius cubicspline magickernelsharp2013 magickernelsharp2021
+    """.split()  # noqa: SIM905
+)
+
+_FORMATS: Final = {
+    "avif": "image/avif",
+    "gif": "image/gif",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+}
+#: What holds the picture of a source by default.  Every other type becomes PNG, which loses nothing.
+_DEFAULT_TYPES: Final = {
+    "image/avif": "image/avif",
+    "image/heic": "image/webp",
+    "image/heif": "image/webp",
+    "image/jpeg": "image/jpeg",
+    "image/webp": "image/webp",
+}
+_ANIMATED_TYPES: Final = frozenset({"image/avif", "image/gif", "image/png", "image/webp"})
+#: The longest side, in pixels, that files of each type can have.  (libjpeg stops a little before its format does.)
+_LONGEST_SIDE: Final = {
+    "image/avif": 65_535,
+    "image/gif": 65_535,
+    "image/jpeg": 65_500,
+    "image/png": 2**31 - 1,
+    "image/webp": 16_383,
+}
+#: Far beyond any picture, and yet small enough to reckon with.
+_LARGEST_RATIO, _LARGEST_TARGET = 65_535, 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a rendition comes to for one picture.
+
+    :param width: pixels, 1 or more
+    :param height: pixels, 1 or more
+    :param mimetype: the type of the file to make
+    :param box: the part of the upright source that is shown: left, top, right and bottom in its pixels, with fractions
+    """
+
+    width: int
+    height: int
+    mimetype: str
+    box: tuple[float, float, float, float]
+
+    @property
+    def pixels(self) -> int:
+        """Width times height."""
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendition:
+    """A picture that is wanted: its size, how it fits, and how it is encoded.
+
+    Exactly one of these says the size: ``ratio``, or ``width`` and/or ``height``.
+
+    :param ratio: times the sides of the source, e.g. ``0.5``
+    :param width: pixels, 1 or more
+    :param height: pixels, 1 or more
+    :param fit: ``"contain"``, ``"cover"`` or ``"fill"`` (see the table above); the last two need width and height
+    :param focal_point: where the most important spot of the upright picture is, as fractions from the left and from the
+        top, 0 to 1: ``fill`` keeps it as near the middle as it can
+    :param upscale: ``False`` never enlarges: the result of ``contain`` and ``cover`` is at most as large as the source,
+        that of ``fill`` the largest box of the same shape that the source has pixels for
+    :param format: ``"jpeg"``, ``"png"``, ``"webp"``, ``"avif"``, ``"gif"`` or the mimetype of one.  By default the type
+        of the source where browsers show it (JPEG, PNG, WebP, AVIF); HEIC becomes WebP; the rest, vectors
+        too, becomes PNG; GIF becomes PNG, but stays GIF with ``animated=True``
+    :param quality: 1 to 100, for the lossy types; by default JPEG 85, WebP 85 and AVIF 68,
+        which distort alike
+    :param filter: the resampling filter, by the name it has in Wand; ``"undefined"`` is Lanczos
+    :param animated: ``True`` keeps the frames of an animated GIF, PNG, WebP or AVIF; otherwise the first one stands for
+        the picture.  A source that does not move gives a still picture either way
+    :raises InvalidValueError: a value is out of its range, or two of them contradict each other
+    :raises InvalidTypeError: a value has the wrong type
+
+    >>> Rendition(width=100, height=100, fit="fill", format="webp").target(640, 480, "image/png")
+    Target(width=100, height=100, mimetype='image/webp', box=(80.0, 0.0, 560.0, 480.0))
+    """
+
+    ratio: float | None = None
+    width: int | None = None
+    height: int | None = None
+    fit: Fit = "contain"
+    focal_point: tuple[float, float] = (0.5, 0.5)
+    upscale: bool = True
+    format: str | None = None
+    quality: int | None = None
+    filter: str = "undefined"
+    animated: bool = False
+
+    def __post_init__(self) -> None:
+        _check_size(self.ratio, self.width, self.height)
+        _check_choice("fit", self.fit, get_args(Fit))
+        if self.fit != "contain" and (self.width is None or self.height is None):
+            msg = f"fit={self.fit!r} needs a box to fit: expected both width and height"
+            raise InvalidValueError(msg)
+        _check_focal_point(self.focal_point)
+        _check_flag("upscale", self.upscale)
+        _check_flag("animated", self.animated)
+        if self.quality is not None:
+            _check_int("quality", self.quality, "1 to 100")
+            if not 1 <= self.quality <= 100:
+                msg = f"quality: expected 1 to 100, got {_shown(self.quality)}"
+                raise InvalidValueError(msg)
+        _check_choice("filter", self.filter, sorted(FILTERS))
+        if self.format is not None:
+            _check_choice("format", self.format, (*_FORMATS, *sorted(set(_FORMATS.values()))))
+            if self.animated and self.mimetype("image/gif") not in _ANIMATED_TYPES:
+                msg = (
+                    f"animated=True: {self.format!r} files hold one frame only; expected gif, webp, png or avif,"
+                    " or leave animated out"
+                )
+                raise InvalidValueError(msg)
+
+    def mimetype(self, source: str) -> str:
+        """The type of the picture made from a source of the type ``source``.
+
+        >>> Rendition(width=10).mimetype("image/svg+xml")
+        'image/png'
+        """
+        if self.format is not None:
+            return _FORMATS.get(self.format, self.format)
+        if self.animated and source == "image/gif":
+            return source
+        return _DEFAULT_TYPES.get(source, "image/png")
+
+    def target(self, width: int, height: int, mimetype: str) -> Target:
+        """What this rendition comes to for one source.  :func:`~sqlalchemy_imageattach.imaging.render` makes just that.
+
+        :param width: of the upright source, in pixels
+        :param height: of the upright source, in pixels
+        :param mimetype: of the source
+        :raises InvalidValueError: a file of the type wanted cannot be that large
+        """
+        for name, side in (("width", width), ("height", height)):
+            _check_pixels(f"{name} of the source", side)
+        if not isinstance(mimetype, str):
+            msg = f"mimetype of the source: expected a str such as 'image/jpeg', got {mimetype!r}"
+            raise InvalidTypeError(msg)
+        made = self.mimetype(mimetype)
+        size = self._size(width, height)
+        if max(size) > _LONGEST_SIDE[made]:
+            msg = (
+                f"expected at most {_LONGEST_SIDE[made]:,} pixels a side, which is what {made} holds, got"
+                f" {size[0]:,}×{size[1]:,}; ask for a smaller picture or for another format"
+            )
+            raise InvalidValueError(msg)
+        return Target(*size, made, self._box(size, width, height))
+
+    def _size(self, width: int, height: int) -> tuple[int, int]:
+        if self.ratio is not None:
+            ratio = Fraction(self.ratio)
+            size = _half_up(width * ratio), _half_up(height * ratio)
+        elif self.height is None:
+            assert self.width is not None
+            size = self.width, _half_up(Fraction(height * self.width, width))
+        elif self.width is None:
+            size = _half_up(Fraction(width * self.height, height)), self.height
+        else:
+            return self._size_in_box(self.width, self.height, width, height)
+        return size if self.upscale or size[0] <= width and size[1] <= height else (width, height)
+
+    def _size_in_box(self, box_width: int, box_height: int, width: int, height: int) -> tuple[int, int]:
+        by_width, by_height = Fraction(box_width, width), Fraction(box_height, height)
+        if self.fit == "fill":
+            scale = max(by_width, by_height)
+            if self.upscale or scale <= 1:
+                return box_width, box_height
+            return min(width, _half_up(box_width / scale)), min(height, _half_up(box_height / scale))
+        scale = (min if self.fit == "contain" else max)(by_width, by_height)
+        if not self.upscale and scale > 1:
+            return width, height
+        return _half_up(width * scale), _half_up(height * scale)
+
+    def _box(self, size: tuple[int, int], width: int, height: int) -> tuple[float, float, float, float]:
+        if self.fit != "fill":
+            return 0.0, 0.0, float(width), float(height)
+        scale = max(Fraction(size[0], width), Fraction(size[1], height))
+        left, right = _span(float(size[0] / scale), width, self.focal_point[0])
+        top, bottom = _span(float(size[1] / scale), height, self.focal_point[1])
+        return left, top, right, bottom
+
+
+def _half_up(value: Fraction) -> int:
+    return max(1, math.floor(value + Fraction(1, 2)))
+
+
+def _span(length: float, whole: int, focus: float) -> tuple[float, float]:
+    length = min(length, float(whole))
+    start = min(max(focus * whole - length / 2, 0.0), whole - length)
+    return start, min(start + length, float(whole))
+
+
+def _check_size(ratio: object, width: object, height: object) -> None:
+    for name, side in (("width", width), ("height", height)):
+        if side is not None:
+            _check_pixels(name, side)
+    if ratio is None:
+        if width is None and height is None:
+            msg = "expected ratio, width or height, got none of them; say how large the picture is to be"
+            raise InvalidValueError(msg)
+        return
+    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
+        msg = f"ratio: expected a number such as 0.5, got {type(ratio).__name__} ({ratio!r})"
+        raise InvalidTypeError(msg)
+    if not 0 < ratio <= _LARGEST_RATIO:
+        msg = f"ratio: expected a finite number above 0 and up to {_LARGEST_RATIO:,}, such as 0.5, got {_shown(ratio)}"
+        raise InvalidValueError(msg)
+    if width is not None or height is not None:
+        msg = "expected either ratio or width and height, got both; leave one out"
+        raise InvalidValueError(msg)
+
+
+def _check_pixels(name: str, value: object) -> None:
+    _check_int(name, value, "pixels, 1 or more")
+    assert isinstance(value, int)
+    if not 1 <= value <= _LARGEST_TARGET:
+        msg = f"{name}: expected pixels, 1 or more, up to {_LARGEST_TARGET:,}, got {_shown(value)}"
+        raise InvalidValueError(msg)
+
+
+def _shown(number: float) -> str:
+    # Python refuses to write integers of thousands of digits
+    if isinstance(number, int) and number.bit_length() > 64:
+        return f"a number of {number.bit_length():,} bits"
+    return repr(number)
+
+
+def _check_int(name: str, value: object, expected: str) -> None:
+    # bool is an int to Python, but True is no width
+    if isinstance(value, bool) or not isinstance(value, int):
+        msg = f"{name}: expected an int ({expected}), got {type(value).__name__} ({value!r})"
+        raise InvalidTypeError(msg)
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        msg = f"{name}: expected True or False, got {type(value).__name__} ({value!r})"
+        raise InvalidTypeError(msg)
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...] | list[str]) -> None:
+    if not isinstance(value, str):
+        msg = f"{name}: expected a str, got {type(value).__name__} ({value!r})"
+        raise InvalidTypeError(msg)
+    if value not in choices:
+        msg = f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}"
+        raise InvalidValueError(msg)
+
+
+def _check_focal_point(point: object) -> None:
+    if not isinstance(point, tuple) or len(point) != 2:
+        msg = f"focal_point: expected two fractions such as (0.5, 0.25), from the left and from the top, got {point!r}"
+        raise InvalidTypeError(msg)
+    for fraction in point:
+        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)):
+            msg = f"focal_point: expected numbers from 0 to 1, got {type(fraction).__name__} ({fraction!r})"
+            raise InvalidTypeError(msg)
+        if not 0 <= fraction <= 1:
+            msg = f"focal_point: expected fractions of the picture, 0 to 1, got {_shown(fraction)}"
+            raise InvalidValueError(msg)

@@ -1,0 +1,345 @@
+"""What a store is: four methods to implement, four to use.
+
+To implement one, inherit :class:`Store` and write :meth:`~Store.put_file`, :meth:`~Store.get_file`,
+:meth:`~Store.get_url` and :meth:`~Store.delete_file`::
+
+    class DictStore(Store):
+        '''Keeps blobs in a dictionary.'''
+
+        def __init__(self):
+            self.blobs = {}
+
+        def put_file(self, file, object_type, object_id, width, height, mimetype, reproducible, *, revision=None):
+            self.blobs[object_type, object_id, width, height, mimetype, revision] = file.read()
+
+        def get_file(self, object_type, object_id, width, height, mimetype, *, revision=None):
+            try:
+                return io.BytesIO(self.blobs[object_type, object_id, width, height, mimetype, revision])
+            except KeyError:
+                raise BlobNotFoundError("no such image") from None
+
+        def get_url(self, object_type, object_id, width, height, mimetype, *, revision=None):
+            return f"dict:///{object_type}/{object_id}/{width}x{height}/{revision}"
+
+        def delete_file(self, object_type, object_id, width, height, mimetype, *, revision=None):
+            self.blobs.pop((object_type, object_id, width, height, mimetype, revision), None)
+
+``revision`` is what makes a blob immutable: no two pictures ever have the same.  A store whose methods do not take it,
+as those written for 1.x, works too: the same size of the same object then has one place, and the last writer wins.
+Whether a store takes it is found out once, when its class is created.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import IO, Any, ClassVar, Protocol, Self, cast
+
+from .errors import InvalidTypeError, InvalidValueError, StoreError
+from .file import FileProxy, SeekableFileProxy, binary_file, copy_chunks, is_seekable
+from .key import ImageKey
+
+__all__ = ["ImageLike", "ListingNotSupportedError", "Store", "StoredBlob", "key_of"]
+
+_INTERFACE = ("put_file", "get_file", "get_url", "delete_file")
+
+# What a file that open() returns can do at least.
+_PROMISED = ("read", "readline", "readlines", "close", "__enter__", "__exit__", "__iter__", "__next__")
+
+#: Blobs up to this many bytes are kept in memory when they must be made seekable; longer ones go to a temporary file.
+_SEEKABLE_IN_MEMORY = 1 << 20
+
+
+class ImageLike(Protocol):
+    """What a store needs to know of an image."""
+
+    @property
+    def object_type(self) -> str: ...
+    @property
+    def object_id(self) -> int: ...
+    @property
+    def width(self) -> Any: ...
+    @property
+    def height(self) -> Any: ...
+    @property
+    def mimetype(self) -> Any: ...
+    @property
+    def original(self) -> Any: ...
+    @property
+    def created_at(self) -> Any: ...
+
+
+def key_of(image: ImageLike) -> ImageKey:
+    """The key of an image's blob.
+
+    :raises InvalidTypeError: ``image`` is no image
+    """
+    if isinstance(image, type) or not hasattr(image, "object_type"):
+        msg = f"expected an image (an instance of a subclass of Image), got {image!r}"
+        raise InvalidTypeError(msg)
+    return ImageKey(
+        image.object_type,
+        image.object_id,
+        image.width,
+        image.height,
+        image.mimetype,
+        getattr(image, "revision", None),
+    )
+
+
+class ListingNotSupportedError(StoreError, NotImplementedError):
+    """The store cannot tell what it has: its class does not implement :meth:`Store.list_blobs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """What a store says of one thing that it has.
+
+    :param name: where it is in the store: its path or name, relative to the store's directory or prefix
+    :param byte_size: its length in bytes
+    :param modified_at: when it was written, by the store's clock, with a time zone
+    :param key: the key by which the store has it; ``None`` if it is nothing that the store wrote as a blob
+    :param is_temporary: whether it is part of an unfinished write; then ``key`` is ``None``
+    """
+
+    name: str
+    byte_size: int
+    modified_at: datetime
+    key: ImageKey | None
+    is_temporary: bool = False
+
+
+class Store:
+    """The interface of all stores.  See the module's documentation for how to write one."""
+
+    #: Whether the four methods take ``revision``, so that blobs are immutable.  Found out when a class is created.
+    accepts_revision: ClassVar[bool] = False
+
+    # Whether it was, or a class said so by itself, which then holds for its subclasses too.
+    _found_out: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "accepts_revision" in cls.__dict__:
+            cls._found_out = False
+        elif cls._found_out:
+            cls.accepts_revision = all(_takes_revision(getattr(cls, name)) for name in _INTERFACE)
+
+    # --- to implement ------------------------------------------------------------------------------------------------
+
+    def put_file(
+        self,
+        file: IO[bytes],
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        reproducible: bool,
+    ) -> None:
+        """Store what ``file`` holds from its current position to its end.
+
+        When it returns, the blob is there whole; when it raises, nothing new is.  To implement, not to call: the
+        counterpart to call is :meth:`store`.
+
+        :param file: a binary file, positioned at the first byte
+        :param object_type: e.g. ``"user-picture"``
+        :param object_id: whose image it is
+        :param width: in pixels
+        :param height: in pixels
+        :param mimetype: e.g. ``"image/jpeg"``
+        :param reproducible: whether it can be made again, as a thumbnail can, so that cheaper storage will do
+        """
+        raise self._not_implemented(self.put_file)
+
+    def get_file(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> IO[bytes]:
+        """A binary file to read the blob from.  To implement, not to call: the counterpart to call is :meth:`open`.
+
+        :raises OSError: there is no such blob; :exc:`~sqlalchemy_imageattach.errors.BlobNotFoundError` says it best
+        """
+        raise self._not_implemented(self.get_file)
+
+    def get_url(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> str:
+        """The URL of the blob, by calculation alone: without I/O, and whether or not the blob is there.
+
+        To implement, not to call: the counterpart to call is :meth:`locate`.
+        """
+        raise self._not_implemented(self.get_url)
+
+    def delete_file(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> bool | None:
+        """Afterwards the blob is not there; it is no error if it was not before.
+
+        To implement, not to call: the counterpart to call is :meth:`delete`.
+
+        :return: whether there was such a blob, where the store can tell without asking; ``None`` where it cannot
+        """
+        raise self._not_implemented(self.delete_file)
+
+    # --- to implement if it can be done ------------------------------------------------------------------------------
+
+    def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
+        """All that is in the store, in any order: blobs, what is left of unfinished writes, and what is not its own.
+
+        What is there from before the first item is asked for until after the last one was given is listed exactly
+        once; what comes or goes in between may be.  It holds a part of the list at a time, however long that is.
+
+        :param prefix: only what has a name that starts so, e.g. ``"user-picture/"``
+        :raises ListingNotSupportedError: the store cannot tell, as those that were written for 1.x
+        :raises StoreError: the store cannot be reached, refuses, or failed in the middle: the list is not complete
+        """
+        cls = type(self)
+        msg = f"{cls.__module__}.{cls.__qualname__} cannot list its blobs: implement list_blobs() in it"
+        raise ListingNotSupportedError(errno.EOPNOTSUPP, msg)
+
+    def discard_temporary(self, blob: StoredBlob) -> bool:
+        """Afterwards what is left of an unfinished write, as :meth:`list_blobs` gave it, is not there any more.
+
+        It never deletes a blob.  Only for writes that nobody works on any more: see ``maintenance.sweep()``.
+
+        :return: whether it was there
+        :raises InvalidValueError: it is not temporary, or none of this store's
+        :raises StoreError: it cannot be deleted
+        """
+        raise self._not_implemented(self.discard_temporary)
+
+    # --- to use ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """The store that ``url`` describes; see :mod:`sqlalchemy_imageattach.stores.urls` for the schemes.
+
+        ::
+
+            Store.from_url("file:///var/local/images?base_url=https://images.example.com/")
+
+        :raises InvalidTypeError: it is no string
+        :raises InvalidValueError: its scheme is not known, a part of it is missing, wrong or too much, or it describes
+            a store of another class than the one that was asked
+        """
+        # late: the stores stand upon this module
+        from .stores.urls import store_from_url
+
+        store = store_from_url(url)
+        if not isinstance(store, cls):
+            msg = f"expected the URL of a {cls.__name__}, got that of a {type(store).__name__}; use Store.from_url()"
+            raise InvalidValueError(msg)
+        return store
+
+    def store(self, image: ImageLike, file: IO[bytes]) -> None:
+        """Store ``file`` as the blob of ``image``.
+
+        :param image: the image whose blob it is to be
+        :param file: what :func:`~sqlalchemy_imageattach.file.binary_file` takes
+        :raises InvalidTypeError: ``image`` is no image, or ``file`` is no binary file
+        :raises OSError: the store could not do it; nothing new is there
+        """
+        self.put(key_of(image), binary_file(file), reproducible=not image.original)
+
+    def open(self, image: ImageLike, use_seek: bool = False) -> IO[bytes]:
+        """A binary file with the blob of ``image``, usable in a ``with`` statement and a ``for`` loop.
+
+        ::
+
+            with store.open(image) as source, open("copy.jpg", "wb") as target:
+                shutil.copyfileobj(source, target)
+
+        :param image: the image whose blob to read
+        :param use_seek: whether the file must have ``seek()`` and ``tell()``; if the store's has not, it is copied
+        :raises OSError: there is no such blob, or the store cannot be reached
+        :raises InvalidTypeError: ``image`` is no image
+        """
+        return self.get(key_of(image), use_seek=use_seek)
+
+    def delete(self, image: ImageLike) -> None:
+        """Delete the blob of ``image`` here and now, whatever becomes of its row; it is no error if there is none.
+
+        Rows are not asked: to remove an image in step with the transaction, remove it from its image set.
+
+        :raises InvalidTypeError: ``image`` is no image
+        """
+        self.delete_key(key_of(image))
+
+    def locate(self, image: ImageLike) -> str:
+        """The URL of the blob of ``image``, without I/O.
+
+        A URL without a revision gets a ``_ts`` query with the time of creation, so that caches notice a new picture.
+
+        :raises InvalidTypeError: ``image`` is no image
+        """
+        key = self.own_key(key_of(image))
+        url = self.get_url(*_identifiers(key), **_revision(key))
+        if key.revision is not None:
+            return url
+        created_at: datetime | None = image.created_at
+        if created_at is None:
+            return url
+        return f"{url}{'&' if '?' in url else '?'}_ts={created_at.strftime('%Y%m%d%H%M%S%f')}"
+
+    # --- the same by key: for the parts of this package that have a key rather than an image --------------------------
+
+    def own_key(self, key: ImageKey) -> ImageKey:
+        """``key`` as this store sees it: without its revision if the store does not take one."""
+        return key if self.accepts_revision or key.revision is None else replace(key, revision=None)
+
+    def put(self, key: ImageKey, file: IO[bytes], *, reproducible: bool) -> None:
+        """:meth:`store` by key."""
+        key = self.own_key(key)
+        self.put_file(file, *_identifiers(key), reproducible, **_revision(key))
+
+    def get(self, key: ImageKey, *, use_seek: bool = False) -> IO[bytes]:
+        """:meth:`open` by key."""
+        key = self.own_key(key)
+        file = self.get_file(*_identifiers(key), **_revision(key))
+        if use_seek and not is_seekable(file):
+            file = _seekable_copy(file)
+        if all(hasattr(file, name) for name in _PROMISED):
+            return file
+        return cast("IO[bytes]", SeekableFileProxy(file) if use_seek else FileProxy(file))
+
+    def delete_key(self, key: ImageKey) -> bool | None:
+        """:meth:`delete` by key.  **The only way by which blobs are deleted in this package.**
+
+        :return: whether there was such a blob, or ``None`` where the store cannot tell
+        """
+        key = self.own_key(key)
+        return self.delete_file(*_identifiers(key), **_revision(key))
+
+    def _not_implemented(self, method: Callable[..., object]) -> NotImplementedError:
+        cls = type(self)
+        return NotImplementedError(f"{cls.__module__}.{cls.__qualname__} has to implement {method.__name__}()")
+
+
+def _takes_revision(method: object) -> bool:
+    try:
+        parameters = inspect.signature(cast("Any", method)).parameters.values()
+    except (TypeError, ValueError):  # compiled methods need not have a signature
+        return False
+    return any(p.name == "revision" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _identifiers(key: ImageKey) -> tuple[str, int, int, int, str]:
+    return key.object_type, key.object_id, key.width, key.height, key.mimetype
+
+
+def _revision(key: ImageKey) -> dict[str, Any]:
+    # a key without a revision is not told so: then stores that take none are called as 1.x called them
+    return {} if key.revision is None else {"revision": key.revision}
+
+
+def _seekable_copy(file: IO[bytes]) -> IO[bytes]:
+    copy = tempfile.SpooledTemporaryFile(_SEEKABLE_IN_MEMORY)  # noqa: SIM115 - the caller closes it
+    try:
+        copy_chunks(file, copy)
+    except BaseException:
+        copy.close()
+        raise
+    finally:
+        if callable(close := getattr(file, "close", None)):
+            close()
+    copy.seek(io.SEEK_SET)
+    return cast("IO[bytes]", copy)

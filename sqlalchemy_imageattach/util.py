@@ -1,0 +1,133 @@
+"""Docstrings that are put together at run time, for attributes whose own docstrings Sphinx would not find.
+
+>>> print(append_docstring("Uploads a picture.", ".. note::", "", "   It is not resized."))
+Uploads a picture.
+<BLANKLINE>
+.. note::
+<BLANKLINE>
+   It is not resized.
+<BLANKLINE>
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .errors import InvalidTypeError, InvalidValueError
+
+__all__ = ["append_docstring", "append_docstring_attributes", "get_minimum_indent"]
+
+
+def append_docstring(docstring: str | None, *lines: str) -> str:
+    """Returns ``docstring`` with ``lines`` as a paragraph of their own below it, indented as its body is.
+
+    No docstring (``None``, as ``python -OO`` leaves it, or an empty one) gives the lines alone, without an indent.
+
+        >>> append_docstring("Rotates.\\n\\n    By right angles only.\\n", "Keeps the size.")
+        'Rotates.\\n\\n    By right angles only.\\n\\n    Keeps the size.\\n'
+
+    :param docstring: what to append to; it is not changed
+    :param lines: the lines to append, without line breaks at their ends; blank ones stay blank
+    :raises InvalidTypeError: ``docstring`` is neither a string nor ``None``, or a line is no string
+    """
+    _check_docstring(docstring)
+    for line in lines:
+        if not isinstance(line, str):
+            msg = f"lines: expected str, got {type(line).__name__} ({line!r})"
+            raise InvalidTypeError(msg)
+    head = (docstring or "").rstrip()
+    if not lines:
+        return docstring or ""
+    indent = get_minimum_indent(docstring or "")
+    paragraph = "".join(f"{indent}{line}\n" if line.strip() else "\n" for line in lines)
+    return f"{head}\n\n{paragraph}" if head else paragraph
+
+
+def append_docstring_attributes(docstring: str | None, locals: Mapping[str, object]) -> str:
+    """Returns the docstring of a class with one ``.. attribute::`` for each documented value of ``locals``.
+
+    They come in the order of their names, so that the documentation is the same in every build.  Values without
+    a docstring of their own are left out: one that is merely that of the value's class tells nothing about it.
+
+        >>> class Shade:
+        ...     def __init__(self, doc):
+        ...         self.__doc__ = doc
+        >>> print(append_docstring_attributes("A wall.", {"paint": Shade("Its colour."), "height": 3}))
+        A wall.
+        <BLANKLINE>
+        .. attribute:: paint
+        <BLANKLINE>
+           Its colour.
+        <BLANKLINE>
+
+    :param docstring: the docstring of the class; it is not changed
+    :param locals: attributes by name; filter the ``locals()`` of the class body
+    :raises InvalidTypeError: ``docstring`` is neither a string nor ``None``, or ``locals`` is no mapping
+    """
+    _check_docstring(docstring)
+    if not isinstance(locals, Mapping):
+        msg = f"locals: expected a mapping of names to attributes, got {type(locals).__name__} ({locals!r})"
+        raise InvalidTypeError(msg)
+    result = docstring or ""
+    for name in sorted(locals):
+        own = _own_docstring(locals[name])
+        if own:
+            body = (f"   {line}" if line else "" for line in own.splitlines())
+            result = append_docstring(result, f".. attribute:: {name}", "", *body)
+    return result
+
+
+def get_minimum_indent(docstring: str, ignore_before: int = 1) -> str:
+    """Returns the indent, spaces and tabs as they stand, that all lines of ``docstring`` have in common.
+
+    Blank lines do not count, nor do the first ``ignore_before`` lines: by :pep:`8` the first one has no indent.
+
+        >>> get_minimum_indent("Opens the shutter.\\n\\n    Then::\\n\\n        waits()")
+        '    '
+        >>> get_minimum_indent("Opens the shutter.")
+        ''
+
+    :param docstring: the docstring to look at
+    :param ignore_before: how many lines to ignore from the first one on
+    :raises InvalidTypeError: ``docstring`` is no string, or ``ignore_before`` no integer
+    :raises InvalidValueError: ``ignore_before`` is negative
+    """
+    if not isinstance(docstring, str):
+        msg = f"docstring: expected str, got {type(docstring).__name__} ({docstring!r})"
+        raise InvalidTypeError(msg)
+    if not isinstance(ignore_before, int) or isinstance(ignore_before, bool):
+        msg = f"ignore_before: expected int, got {type(ignore_before).__name__} ({ignore_before!r})"
+        raise InvalidTypeError(msg)
+    if ignore_before < 0:
+        msg = f"ignore_before: expected a number of lines, 0 or more, got {ignore_before}"
+        raise InvalidValueError(msg)
+    lines = [line for line in docstring.splitlines()[ignore_before:] if line.strip()]
+    return _common_prefix([line[: len(line) - len(line.lstrip(" \t"))] for line in lines])
+
+
+def _common_prefix(indents: list[str]) -> str:
+    if not indents:
+        return ""
+    # what the first and the last in order have in common, all between them have too
+    first, last = min(indents), max(indents)
+    length = next((i for i, char in enumerate(first) if last[i] != char), len(first))
+    return first[:length]
+
+
+def _own_docstring(value: object) -> str:
+    doc = getattr(value, "__doc__", None)
+    if not isinstance(doc, str) or doc == getattr(type(value), "__doc__", None):
+        return ""
+    return _dedent(doc).strip()
+
+
+def _dedent(docstring: str) -> str:
+    indent = get_minimum_indent(docstring)
+    first, *rest = docstring.splitlines() or [""]
+    return "\n".join([first.strip(), *(line.removeprefix(indent).rstrip() for line in rest)])
+
+
+def _check_docstring(docstring: object) -> None:
+    if docstring is not None and not isinstance(docstring, str):
+        msg = f"docstring: expected str or None, got {type(docstring).__name__} ({docstring!r})"
+        raise InvalidTypeError(msg)

@@ -1,0 +1,79 @@
+"""What all tests share: how Hypothesis runs, what ImageMagick may read, and the database servers.
+
+A server that is not there makes its tests skip, with the reason in pytest's summary; under ``CI=true`` they fail,
+so that no green run has left them out.  Each run of pytest has a database of its own, dropped at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+POSTGRESQL = os.environ.get("IMAGEATTACH_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+MARIADB = os.environ.get("IMAGEATTACH_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/mysql?charset=utf8mb4")
+
+# No time limits: machines are slow at times.  CI tries the same examples each time, so that only a change can break it.
+settings.register_profile(
+    "project", deadline=None, derandomize=CI, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("project")
+
+
+# Of several policies ImageMagick obeys the last one read, and that of the user's configuration comes after Debian's
+# /etc/ImageMagick-6/policy.xml, which forbids PDF.
+_ALLOW_PDF = '<policymap><policy domain="coder" rights="read" pattern="PDF" /></policymap>\n'
+
+
+@pytest.fixture(scope="session", autouse=True)
+def magick_policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """ImageMagick reads its policy once for each process, when any test first uses it: it has to be there before."""
+    home = tmp_path_factory.mktemp("config")
+    (home / "ImageMagick").mkdir()
+    (home / "ImageMagick" / "policy.xml").write_text(_ALLOW_PDF)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(home))
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[URL]:
+    """The address of an empty PostgreSQL database; for an async engine ``.set(drivername="postgresql+asyncpg")``."""
+    yield from _scratch_database(
+        "PostgreSQL", "IMAGEATTACH_POSTGRESQL", POSTGRESQL, drop="DROP DATABASE {} WITH (FORCE)"
+    )
+
+
+@pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[URL]:
+    """The address of an empty MariaDB database; for an async engine ``.set(drivername="mysql+asyncmy")``."""
+    yield from _scratch_database("MariaDB", "IMAGEATTACH_MARIADB", MARIADB, drop="DROP DATABASE {}")
+
+
+def _scratch_database(server: str, variable: str, address: str, drop: str) -> Iterator[URL]:
+    name = f"imageattach_test_{secrets.token_hex(6)}"
+    admin = create_engine(make_url(address), isolation_level="AUTOCOMMIT")
+    try:
+        try:
+            with admin.connect() as connection:
+                connection.execute(text(f"CREATE DATABASE {name}"))
+        except DBAPIError as error:
+            _missing(f"no {server} in which to create a database at {admin.url!r} (set {variable}): {error.orig}")
+        yield admin.url.set(database=name)
+        with admin.connect() as connection:
+            connection.execute(text(drop.format(name)))
+    finally:
+        admin.dispose()
+
+
+def _missing(reason: str) -> None:
+    if CI:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,61 @@
+"""What the tests of the imaging room share: the engines, and what they may read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sqlalchemy_imageattach.errors import EngineUnavailableError
+from sqlalchemy_imageattach.imaging import ImagePolicy
+from sqlalchemy_imageattach.imaging.engine import _load
+
+CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+@pytest.fixture(scope="session")
+def wand(magick_policy: None) -> str:
+    """The Wand engine's name, if everything that its tests need is installed."""
+    try:
+        engine = _load("wand")
+        missing = [
+            mimetype
+            for mimetype in ("application/pdf", "image/svg+xml", "image/heic")
+            if not engine.reads(mimetype, animated=False)
+        ]
+        reason = f"this ImageMagick does not read {', '.join(missing)}" if missing else ""
+        if "application/pdf" in missing and shutil.which("gs") is None:
+            reason += " (Ghostscript is not installed)"
+    except EngineUnavailableError as error:
+        reason = str(error)
+    if reason and CI:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    return "wand"
+
+
+@pytest.fixture(params=["pillow", "wand"])
+def policy(request: pytest.FixtureRequest) -> ImagePolicy:
+    """A policy that allows everything and uses one engine only: each test that asks for it runs on each engine."""
+    return all_types(request.getfixturevalue("wand") if request.param == "wand" else "pillow")
+
+
+@pytest.fixture
+def wand_policy(wand: str) -> ImagePolicy:
+    """A policy that allows everything and uses Wand only."""
+    return all_types(wand)
+
+
+def all_types(*engines: str) -> ImagePolicy:
+    return ImagePolicy(engines=engines).allowing(
+        "application/pdf", "image/heic", "image/heif", "image/svg+xml", "image/vnd.microsoft.icon"
+    )
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The directory of the photographs."""
+    return Path(__file__).parent.parent / "images"
