@@ -1,0 +1,1 @@
+"""Serving what a store holds over HTTP."""

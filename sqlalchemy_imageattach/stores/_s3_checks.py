@@ -1,0 +1,70 @@
+"""What the parameters of stores on S3 may be."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+from ..errors import InvalidTypeError, InvalidValueError
+
+__all__ = ["NOT_IN_URLS", "checked_base_url", "checked_bucket", "checked_number", "checked_prefix"]
+
+NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\"'<>\\`?#]")
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\\]")
+
+_N = TypeVar("_N", int, float)
+
+
+def checked_bucket(bucket: object) -> str:
+    """``bucket``, if that can be the name of one."""
+    if not isinstance(bucket, str):
+        msg = f"bucket: expected the name of a bucket (str), got {type(bucket).__name__} ({bucket!r})"
+        raise InvalidTypeError(msg)
+    if not bucket or "/" in bucket or NOT_IN_URLS.search(bucket):
+        msg = f"bucket: expected the plain name of a bucket, such as 'pictures', got {bucket!r}"
+        raise InvalidValueError(msg)
+    return bucket
+
+
+def checked_prefix(prefix: object) -> str:
+    """``prefix`` without a slash at its end, if objects can have it in front of their names."""
+    if not isinstance(prefix, str):
+        msg = f"prefix: expected the first part of the names of objects (str), got {type(prefix).__name__} ({prefix!r})"
+        raise InvalidTypeError(msg)
+    stripped = prefix.rstrip("/")
+    segments = stripped.split("/") if prefix else []
+    if any(segment in {"", ".", ".."} or _NOT_IN_NAMES.search(segment) for segment in segments):
+        msg = f"prefix: expected one or more plain segments joined by '/', such as 'images', got {prefix!r}"
+        raise InvalidValueError(msg)
+    return stripped
+
+
+def checked_base_url(url: object) -> str | None:
+    """``url`` without a slash at its end, if it can be continued by a path."""
+    if url is None:
+        return None
+    if not isinstance(url, str):
+        msg = f"public_base_url: expected a URL (str) or None, got {type(url).__name__} ({url!r})"
+        raise InvalidTypeError(msg)
+    if not url or NOT_IN_URLS.search(url):
+        msg = (
+            "public_base_url: expected a URL without query, spaces, quotes and control characters, such as"
+            f" 'https://d1234.cloudfront.net', got {url!r}"
+        )
+        raise InvalidValueError(msg)
+    return url.rstrip("/")
+
+
+def checked_number(name: str, value: _N, what: str, least: float, most: float = float("inf")) -> _N:
+    """``value``, if it is a number of the range, and a whole one if ``least`` is.
+
+    :param what: unit and range, for messages
+    """
+    types = (int,) if isinstance(least, int) else (int, float)
+    if not isinstance(value, types) or isinstance(value, bool):
+        msg = f"{name}: expected {what}, got {type(value).__name__} ({value!r})"
+        raise InvalidTypeError(msg)
+    if not least <= value <= most:
+        msg = f"{name}: expected {what}, got {value!r}"
+        raise InvalidValueError(msg)
+    return value

@@ -1,0 +1,335 @@
+"""Two stores that look like one: changes go to the first, and the second is never written.
+
+So production's pictures can be used, replaced and deleted in a preview, and production does not notice:
+
+>>> from sqlalchemy_imageattach.stores.memory import MemoryStore
+>>> production, preview = MemoryStore(), MemoryStore()
+>>> key = ImageKey("user-picture", 1234, 640, 480, "image/jpeg", "Xk3v9QpLm2w")
+>>> production.put(key, io.BytesIO(b"a picture"), reproducible=False)
+>>> store = OverlayStore(preview, production)
+>>> store.get(key).read()
+b'a picture'
+>>> store.delete_key(key)
+True
+>>> store.get(key)
+Traceback (most recent call last):
+  ...
+sqlalchemy_imageattach.errors.BlobNotFoundError: ...
+>>> production.get(key).read()
+b'a picture'
+
+That a blob of the underlying store is deleted is written down as a mark: a blob with the key of the deleted one, and
+with :data:`MARK` as its content, in the overriding store.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import IO, Any, Protocol, runtime_checkable
+
+from ..errors import BlobExistsError, BlobNotFoundError, InvalidTypeError, InvalidValueError
+from ..file import COPY_CHUNK, is_seekable
+from ..key import ImageKey
+from ..store import ImageLike, Store, StoredBlob, key_of
+
+__all__ = ["MARK", "OverlayStore", "State", "TellsKeys", "holds", "is_missing"]
+
+#: What stands in the overriding store in the place of a blob that is deleted.  No image starts so.
+MARK = b"This image is deleted: SQLAlchemy-ImageAttach overlay mark 1\n"
+
+# of how many blobs with a revision it is remembered where they are
+_REMEMBERED = 100_000
+
+
+class State(enum.Enum):
+    """What the overriding store has of a blob."""
+
+    PRESENT = enum.auto()
+    ABSENT = enum.auto()
+    DELETED = enum.auto()
+
+
+@runtime_checkable
+class TellsKeys(Protocol):
+    """A store that can tell whether it has a blob without opening it."""
+
+    def has_key(self, key: ImageKey) -> bool: ...
+
+
+def is_missing(error: OSError) -> bool:
+    """Whether a store said by ``error`` that it has no such blob, rather than that it failed.
+
+    A bare :exc:`OSError` is what stores of 1.x raise then.
+    """
+    return isinstance(error, FileNotFoundError) or (type(error) is OSError and error.errno is None)
+
+
+def holds(store: Store, key: ImageKey) -> bool:
+    """Whether ``store`` has a blob.
+
+    :raises OSError: it cannot tell
+    """
+    if isinstance(store, TellsKeys):
+        return store.has_key(store.own_key(key))
+    try:
+        store.get(key).close()
+    except OSError as error:
+        if is_missing(error):
+            return False
+        raise
+    return True
+
+
+class OverlayStore(Store):
+    """Reads fall through to ``underlying`` where ``overriding`` has nothing; writes and deletions stop at the latter.
+
+    ``underlying`` is never written.  A failure of ``overriding`` is raised and not taken for an absence.
+
+    A URL is that of the store that has the blob.  To find out which, ``overriding`` is asked: once for each blob with a
+    revision, of which the answer is remembered, and every time for one without.  So unlike other stores this one does
+    make a request for a URL.  It is meant for previews.
+
+    Of the overriding store's list, the keys are held in memory while :meth:`list_blobs` runs.
+
+    :param overriding: the store for all changes
+    :param underlying: the store that is only read
+    :raises InvalidTypeError: one of them is no store
+    :raises InvalidValueError: both are the same
+    """
+
+    def __init__(self, overriding: Store, underlying: Store) -> None:
+        for name, store in (("overriding", overriding), ("underlying", underlying)):
+            if not isinstance(store, Store):
+                msg = f"{name}: expected a store, got {type(store).__name__} ({store!r})"
+                raise InvalidTypeError(msg)
+        if overriding is underlying:
+            msg = f"expected two stores, got {overriding!r} twice"
+            raise InvalidValueError(msg)
+        #: The store for all changes.
+        self.overriding = overriding
+        #: The store that is only read.
+        self.underlying = underlying
+        self._in_overriding: dict[ImageKey, bool] = {}
+
+    @property
+    def accepts_revision(self) -> bool:  # type: ignore[override]  # as its two stores do
+        return self.overriding.accepts_revision or self.underlying.accepts_revision
+
+    def put_file(
+        self,
+        file: IO[bytes],
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        reproducible: bool,
+        *,
+        revision: str | None = None,
+    ) -> None:
+        """Afterwards the overriding store has the blob.
+
+        :raises OSError: as that store does
+        """
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        self.overriding.put(key, file, reproducible=reproducible)
+        self._remember(key, own=True)
+
+    def get_file(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> IO[bytes]:
+        """The blob of the overriding store, or else that of the underlying one.
+
+        :raises BlobNotFoundError: neither has it, or it is deleted
+        :raises OSError: a store failed
+        """
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        file = self._own_file(key)
+        return self.underlying.get(key) if file is None else file
+
+    def get_url(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> str:
+        """The URL that the store gives which has the blob.
+
+        :raises OSError: the overriding store cannot tell
+        """
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        store = self._store_of(key)
+        own = store.own_key(key)
+        arguments = {} if own.revision is None else {"revision": own.revision}
+        return store.get_url(object_type, object_id, width, height, mimetype, **arguments)
+
+    def delete_file(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> bool | None:
+        """Afterwards the blob is not there; the underlying store still has it.
+
+        :return: whether it was, or ``None`` where the overriding store cannot tell
+        :raises OSError: a store failed
+        """
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        state = self._state(key)
+        if state is State.DELETED:
+            return False
+        self._in_overriding.pop(key, None)
+        if not holds(self.underlying, key):
+            return self.overriding.delete_key(key)
+        if state is State.PRESENT and key.revision is not None:
+            self.overriding.delete_key(key)  # blobs with a revision cannot be replaced, not even by a mark
+        with suppress(BlobExistsError):  # another thread or process was faster
+            self._put_mark(key)
+        return True
+
+    def locate(self, image: ImageLike) -> str:
+        """The URL of the image, as the store gives it which has the blob."""
+        return self._store_of(key_of(image)).locate(image)
+
+    def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
+        """What both have, without what is deleted, and without what the overriding store has in its place.
+
+        :param prefix: only what has a name that starts so
+        :raises StoreError: one of them cannot list, or failed
+        """
+        hidden: set[ImageKey] = set()
+        for blob in self.overriding.list_blobs(prefix):
+            if blob.key is not None:
+                hidden.add(blob.key)
+                if blob.byte_size <= len(MARK) and self._state(blob.key) is State.DELETED:
+                    continue
+            yield blob
+        for blob in self.underlying.list_blobs(prefix):
+            # what is unfinished there is none of our business
+            if blob.key not in hidden and not blob.is_temporary:
+                yield blob
+
+    def discard_temporary(self, blob: StoredBlob) -> bool:
+        """Afterwards what is left of an unfinished write to the overriding store is gone."""
+        return self.overriding.discard_temporary(blob)
+
+    def has_key(self, key: ImageKey) -> bool:
+        """Whether there is a blob.
+
+        :raises OSError: a store cannot tell
+        """
+        state = self._state(key)
+        return state is State.PRESENT or (state is State.ABSENT and holds(self.underlying, key))
+
+    # --- the overriding store's part ---------------------------------------------------------------------------------
+
+    def _state(self, key: ImageKey) -> State:
+        try:
+            file = self._own_file(key)
+        except BlobNotFoundError:
+            return State.DELETED
+        if file is None:
+            return State.ABSENT
+        file.close()
+        return State.PRESENT
+
+    def _own_file(self, key: ImageKey) -> IO[bytes] | None:
+        """The overriding store's blob; ``None`` if it has none.
+
+        :raises BlobNotFoundError: it has a mark
+        """
+        try:
+            file = self.overriding.get(key)
+        except OSError as error:
+            if is_missing(error):
+                return None
+            raise
+        return self._unless_mark(key, file)
+
+    def _unless_mark(self, key: ImageKey, file: IO[bytes]) -> IO[bytes]:
+        try:
+            head = _read_fully(file, len(MARK) + 1)
+            if head == MARK:
+                msg = f"no such blob: {key.file_path()} is deleted in this overlay"
+                raise BlobNotFoundError(errno.ENOENT, msg)
+            return _put_back(file, head)
+        except BaseException:
+            file.close()
+            raise
+
+    def _put_mark(self, key: ImageKey) -> None:
+        self.overriding.put(key, io.BytesIO(MARK), reproducible=False)
+
+    def _store_of(self, key: ImageKey) -> Store:
+        if key.revision is None or not self.overriding.accepts_revision:
+            own = self._state(key) is not State.ABSENT
+        elif (known := self._in_overriding.get(key)) is not None:
+            own = known
+        else:
+            own = self._state(key) is not State.ABSENT
+            self._remember(key, own=own)
+        return self.overriding if own else self.underlying
+
+    def _remember(self, key: ImageKey, *, own: bool) -> None:
+        if len(self._in_overriding) >= _REMEMBERED:
+            self._in_overriding.clear()
+        self._in_overriding[key] = own
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.overriding!r}, {self.underlying!r})"
+
+
+class _Prepended(io.RawIOBase):
+    """A file of which the head has been read already."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head = memoryview(head)
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._head[: len(buffer)] if self._head else self._rest.read(len(buffer))
+        buffer[: len(part)] = part
+        self._head = self._head[len(part) :]
+        return len(part)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._rest.close()
+        super().close()
+
+
+def _read_fully(file: IO[bytes], size: int) -> bytes:
+    """The first ``size`` bytes, or all if there are fewer, even from a file that gives less than it is asked for."""
+    head = b""
+    while len(head) < size and (part := file.read(size - len(head))):
+        head += part
+    return head
+
+
+def _put_back(file: IO[bytes], head: bytes) -> IO[bytes]:
+    if is_seekable(file):
+        file.seek(-len(head), io.SEEK_CUR)
+        return file
+    return io.BufferedReader(_Prepended(head, file), COPY_CHUNK)

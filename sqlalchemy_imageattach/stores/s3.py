@@ -1,0 +1,439 @@
+"""Stores that keep blobs in buckets of Amazon S3, or of anything that speaks its language.
+
+>>> store = S3Store("pictures", region="eu-west-1", prefix="images")
+>>> store.get_url("user-picture", 1234, 640, 480, "image/jpeg", revision="Xk3v9QpLm2w")
+'https://pictures.s3.eu-west-1.amazonaws.com/images/user-picture/1234/640x480.Xk3v9QpLm2w.jpe'
+
+It needs boto3: ``pip install 'SQLAlchemy-ImageAttach[s3]'``.  Credentials are found as all programs of AWS find them (a
+role of the machine, a profile, SSO, the environment), unless they are given.
+
+**URLs** are made in one of three ways, never with a request:
+
+* by default the bucket's own: for buckets whose policy lets everybody read.  The store makes nothing public by itself;
+* ``public=False``: signed ones, which let whoever has them read that blob for ``url_lifetime`` seconds;
+* ``public_base_url="https://d1234.cloudfront.net"``: those of a CDN in front of the bucket.
+
+**What it promises:** a blob is there whole or not at all; S3 answers only when it is safe.  What breaks is tried again
+``max_retry`` times, with pauses of at most 20 seconds.  An attempt fails when connecting takes longer than
+``connect_timeout`` or nothing comes for ``read_timeout``, so by default a request to a service that does not react ends
+after at most four times 35 seconds and some pauses, by a :exc:`~sqlalchemy_imageattach.errors.StoreError`.
+
+A revision is taken to be new: it is not looked up whether there is a blob with it, since that would cost a request, and
+the condition that S3 has for it is ignored by some of its imitators, and mistakes its own retry for somebody else.
+
+A blob of 8 MiB or more is uploaded in parts.  A process that is killed meanwhile, or an answer that gets lost, can
+leave an unfinished upload behind, which is no object, but costs money.  They are listed as temporary, so the sweeper
+finds them; or let the bucket itself abort them (lifecycle rule ``AbortIncompleteMultipartUpload``).
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import warnings
+from collections.abc import Iterator
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any
+
+from ..errors import BlobNotFoundError, InvalidValueError
+from ..key import ImageKey
+from ..store import Store, StoredBlob
+from ._s3_checks import checked_base_url, checked_bucket, checked_number, checked_prefix
+from ._s3_client import Connection, LazyClient
+from ._s3_errors import Place, s3_errors
+from ._s3_legacy import S3Request
+from ._s3_listing import abort_upload, list_objects, list_uploads
+from ._s3_transfer import S3Reader, content_type_of, upload
+from ._s3_urls import bucket_url, quoted
+from .overlay import MARK, OverlayStore, State
+
+if TYPE_CHECKING:
+    from ._s3_legacy import BASE_URL_FORMAT
+
+__all__ = [
+    "BASE_URL_FORMAT",
+    "DEFAULT_MAX_AGE",
+    "DEFAULT_MAX_RETRY",
+    "DEFAULT_URL_LIFETIME",
+    "S3Request",
+    "S3SandboxStore",
+    "S3Store",
+]
+
+#: For how many seconds caches may keep a blob, by default: 365 days.
+DEFAULT_MAX_AGE = 365 * 24 * 60 * 60
+
+#: How many times a request that failed is made again, by default.
+DEFAULT_MAX_RETRY = 3
+
+#: For how many seconds signed URLs can be used, by default.
+DEFAULT_URL_LIFETIME = 60 * 60
+
+# more is refused by the services
+_LONGEST_URL_LIFETIME = 7 * 24 * 60 * 60
+
+
+class S3Store(Store):
+    """Keeps blobs in a bucket.  Threads and forked processes can share it; it can be pickled, secrets included.
+
+    ::
+
+        S3Store("pictures")                                             # credentials and region of the machine
+        S3Store("pictures", public=False, url_lifetime=600)             # for a private bucket
+        S3Store("pictures", public_base_url="https://d1.cloudfront.net")
+        S3Store("pictures", endpoint_url="https://minio.example.com", access_key="…", secret_key="…")
+
+    :param bucket: the bucket's name; it has to exist
+    :param access_key: the access key, if it is not to be found as usual
+    :param secret_key: the secret key that belongs to it
+    :param max_age: for how many seconds caches may keep a blob.  Blobs with a revision are declared ``immutable`` too
+    :param prefix: what the names of all objects start with, so that a bucket can have several stores
+    :param public_base_url: what URLs start with in place of the bucket's own URL, such as that of a CDN
+    :param region: the bucket's region; by default that of the environment or the profile
+    :param max_retry: how many times a request that failed is made again, with pauses that grow
+    :param endpoint_url: the service, if it is not AWS
+    :param session: a :class:`boto3.session.Session` to make the client with
+    :param client: an S3 client of boto3 to use as it is, with its own retries and timeouts
+    :param acl: the canned ACL of new objects; by default none is sent, since most buckets refuse them today
+    :param storage_class: the storage class of new objects, such as ``"INTELLIGENT_TIERING"``
+    :param reproducible_storage_class: the same for blobs that can be made again, as thumbnails can; in 1.x it was
+        ``"REDUCED_REDUNDANCY"``, which costs more than the standard class now
+    :param server_side_encryption: ``"AES256"``, ``"aws:kms"`` …; by default as the bucket is set up
+    :param sse_kms_key_id: the key for ``"aws:kms"``
+    :param addressing_style: ``"virtual"`` or ``"path"``: whether the bucket's name goes into the host or the path;
+        by default into the host on AWS, if it has no dots, and into the path elsewhere
+    :param request_checksum_calculation: ``"when_supported"`` has boto3 add a CRC-32 behind the body, which many
+        S3-compatible services refuse, or keep within the blob or in its headers.  The default, ``"when_required"``,
+        sends the MD5 of the body, which all of them check
+    :param url_lifetime: for how many seconds signed URLs can be used, 3600 by default and 604800 at most; those signed
+        with temporary credentials end with these
+    :param public: whether URLs are to be plain rather than signed; it grants nothing
+    :param connect_timeout: the seconds that connecting may take
+    :param read_timeout: the seconds without a byte after which a request has failed
+    :param ca_bundle: the path of a file with the certificates to trust, if the service's is not publicly known
+    :raises MissingExtraError: boto3 is not installed
+    :raises InvalidValueError: a parameter has a value that cannot be used, or that contradicts another one
+    :raises InvalidTypeError: a parameter has another type than it must have
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        max_age: int = DEFAULT_MAX_AGE,
+        prefix: str = "",
+        public_base_url: str | None = None,
+        region: str | None = None,
+        max_retry: int = DEFAULT_MAX_RETRY,
+        *,
+        endpoint_url: str | None = None,
+        session: Any = None,
+        client: Any = None,
+        acl: str | None = None,
+        storage_class: str | None = None,
+        reproducible_storage_class: str | None = None,
+        server_side_encryption: str | None = None,
+        sse_kms_key_id: str | None = None,
+        addressing_style: str | None = None,
+        request_checksum_calculation: str = "when_required",
+        url_lifetime: int | None = None,
+        public: bool = True,
+        connect_timeout: float = 5,
+        read_timeout: float = 30,
+        ca_bundle: str | None = None,
+    ) -> None:
+        self.bucket = checked_bucket(bucket)
+        self.access_key = access_key
+        self.secret_key = secret_key
+        self.max_age = checked_number("max_age", max_age, "seconds, 0 or more", 0)
+        self.prefix = checked_prefix(prefix)
+        self.public_base_url = checked_base_url(public_base_url)
+        self.region = region
+        self.acl = acl
+        self.storage_class = storage_class
+        self.reproducible_storage_class = reproducible_storage_class
+        self.server_side_encryption = server_side_encryption
+        self.sse_kms_key_id = sse_kms_key_id
+        self.public = public
+        self.url_lifetime = self._checked_lifetime(url_lifetime)
+        self._check_encryption()
+        connection = Connection(
+            access_key=access_key,
+            secret_key=secret_key,
+            region=region,
+            endpoint_url=endpoint_url,
+            max_retry=max_retry,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            addressing_style=addressing_style,
+            request_checksum_calculation=request_checksum_calculation,
+            ca_bundle=ca_bundle,
+        )
+        self._client = LazyClient(connection, session, client)
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client, for what this class does not do; it is made when it is first asked for."""
+        return self._client.get()
+
+    def put_file(
+        self,
+        file: IO[bytes],
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        reproducible: bool,
+        *,
+        revision: str | None = None,
+    ) -> None:
+        """Afterwards the blob is there, whole; if this raises, nothing new is, as far as S3 can still be reached.
+
+        At most 8 MiB of it are in memory at a time.  Without a revision it replaces the former one at once.
+
+        :raises StoreError: S3 refuses or cannot be reached; errors of ``file`` itself pass as they are
+        """
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        self._upload(key, file, mimetype, reproducible=reproducible)
+
+    def get_file(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> IO[bytes]:
+        """A file that reads the blob from the connection.  Close it, as by ``with``.
+
+        :raises BlobNotFoundError: there is no such blob
+        :raises StoreAccessDeniedError: it may not be read; or, without ``s3:ListBucket``, there is no such blob
+        :raises StoreError: S3 cannot be reached; the file raises it too if the connection breaks
+        """
+        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
+        with s3_errors("read", place):
+            answer = self.client.get_object(Bucket=place.bucket, Key=place.name)
+        return S3Reader.buffered(answer["Body"], place, answer.get("ContentType"))
+
+    def get_url(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> str:
+        """The blob's URL, without a request, whether or not it is there.
+
+        :raises StoreError: it is to be signed, and there are no credentials to sign it with
+        """
+        name = ImageKey(object_type, object_id, width, height, mimetype, revision).object_name(self.prefix)
+        url = f"{self._base_url}/{quoted(name)}"
+        if self._is_plain:
+            return url
+        return self._client.sign(self.bucket, name, url, self.url_lifetime)
+
+    def delete_file(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> None:
+        """Afterwards the blob is not there.  S3 does not tell whether it was.
+
+        :raises StoreError: it cannot be deleted
+        """
+        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
+        # one by one: services of years ago want a Content-MD5 of a list, which boto3 no longer makes
+        with s3_errors("delete", place):
+            self.client.delete_object(Bucket=place.bucket, Key=place.name)
+
+    def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
+        """All objects below the store's prefix, and the unfinished uploads, where these can be listed.
+
+        A thousand of them are in memory at a time.
+
+        :param prefix: only what has a name that starts so, e.g. ``"user-picture/"``
+        :raises StoreError: S3 refuses, cannot be reached, or failed in the middle: the list is not complete
+        """
+        place = self._place()
+        yield from list_objects(self.client, place, self._root, prefix)
+        yield from list_uploads(self.client, place, self._root, prefix)
+
+    def discard_temporary(self, blob: StoredBlob) -> bool:
+        """Afterwards the parts of an unfinished upload are gone.
+
+        :return: whether they were there
+        :raises InvalidValueError: it is no unfinished upload that :meth:`list_blobs` gave
+        :raises StoreError: it cannot be aborted
+        """
+        return abort_upload(self.client, self._place(), self._root, blob)
+
+    def has_key(self, key: ImageKey) -> bool:
+        """Whether there is a blob, by a request that does not read it.
+
+        :raises StoreError: S3 refuses to tell, or cannot be reached
+        """
+        return self._head(key) is not None
+
+    def _head(self, key: ImageKey) -> dict[str, Any] | None:
+        place = self._place(self.own_key(key))
+        try:
+            with s3_errors("read", place):
+                answer: dict[str, Any] = self.client.head_object(Bucket=place.bucket, Key=place.name)
+        except BlobNotFoundError:
+            return None
+        return answer
+
+    def _upload(self, key: ImageKey, file: IO[bytes], content_type: str, *, reproducible: bool) -> None:
+        headers = self._headers(key, content_type, reproducible=reproducible)
+        upload(self.client, self._place(key), file, headers, fresh=key.revision is not None)
+
+    def _headers(self, key: ImageKey, content_type: str, *, reproducible: bool) -> dict[str, Any]:
+        caching = f"{'public' if self._is_plain else 'private'}, max-age={self.max_age}"
+        given = {
+            "ContentType": content_type,
+            "CacheControl": caching if key.revision is None else f"{caching}, immutable",
+            "ACL": self.acl,
+            "StorageClass": (self.reproducible_storage_class if reproducible else None) or self.storage_class,
+            "ServerSideEncryption": self.server_side_encryption,
+            "SSEKMSKeyId": self.sse_kms_key_id,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _place(self, key: ImageKey | None = None) -> Place:
+        """Where a blob is.  **The only way from a key to an object's name** to ask S3 for."""
+        name = None if key is None else key.object_name(self.prefix)
+        return Place(self.bucket, self._client.endpoint, name)
+
+    @property
+    def _root(self) -> str:
+        return f"{self.prefix}/" if self.prefix else ""
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.public or self.public_base_url is not None
+
+    @cached_property
+    def _base_url(self) -> str:
+        if self.public_base_url is not None:
+            return self.public_base_url
+        meta = self.client.meta
+        return bucket_url(meta.endpoint_url, self.bucket, (meta.config.s3 or {}).get("addressing_style"))
+
+    def _checked_lifetime(self, lifetime: int | None) -> int:
+        if lifetime is None:
+            return DEFAULT_URL_LIFETIME
+        if self._is_plain:
+            msg = "url_lifetime is for signed URLs, and these are plain; give public=False and no public_base_url"
+            raise InvalidValueError(msg)
+        what = f"seconds, 1 to {_LONGEST_URL_LIFETIME}"
+        return checked_number("url_lifetime", lifetime, what, 1, _LONGEST_URL_LIFETIME)
+
+    def _check_encryption(self) -> None:
+        if self.sse_kms_key_id is not None and not (self.server_side_encryption or "").startswith("aws:kms"):
+            msg = (
+                "sse_kms_key_id: expected server_side_encryption='aws:kms' with it, got"
+                f" {self.server_side_encryption!r}"
+            )
+            raise InvalidValueError(msg)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_base_url"}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.bucket!r}, prefix={self.prefix!r})"
+
+
+class S3SandboxStore(OverlayStore):
+    """Production's pictures without a risk to them: two buckets that look like one store.
+
+    What is in ``underlying`` can be seen; what is stored or deleted goes to ``overriding`` only.  Credentials that may
+    only read the underlying bucket are enough, and the best guarantee.  It is an :class:`.overlay.OverlayStore`, whose
+    documentation tells all the rest; make one of two stores if their credentials or services differ.
+
+    ::
+
+        S3SandboxStore("pictures", "pictures-preview", region="eu-west-1")
+
+    :param underlying: the name of the bucket that is only read
+    :param overriding: the name of the bucket that is written to
+    :param access_key: as of :class:`S3Store`, for both, and so are all the following
+    :param secret_key: …
+    :param max_age: …
+    :param underlying_prefix: the ``prefix`` of :class:`S3Store` in the underlying bucket
+    :param overriding_prefix: the ``prefix`` of :class:`S3Store` in the overriding bucket
+    :param region: …
+    :param max_retry: …
+    :param options: the keyword parameters of :class:`S3Store`
+    :raises InvalidValueError: both are the same, or as of :class:`S3Store`
+    """
+
+    #: The type of the objects that say that a blob is deleted.
+    DELETED_MARK_MIMETYPE = "application/x-sqlalchemy-imageattach-sandbox-deleted"
+
+    overriding: S3Store
+    underlying: S3Store
+
+    def __init__(
+        self,
+        underlying: str,
+        overriding: str,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        max_age: int = DEFAULT_MAX_AGE,
+        underlying_prefix: str = "",
+        overriding_prefix: str = "",
+        region: str | None = None,
+        max_retry: int = DEFAULT_MAX_RETRY,
+        **options: Any,
+    ) -> None:
+        if (underlying, underlying_prefix.rstrip("/")) == (overriding, overriding_prefix.rstrip("/")):
+            msg = f"expected two buckets, or two prefixes, got {underlying!r} with {underlying_prefix!r} twice"
+            raise InvalidValueError(msg)
+        over, under = (
+            S3Store(bucket, access_key, secret_key, max_age, prefix, None, region, max_retry, **options)
+            for bucket, prefix in ((overriding, overriding_prefix), (underlying, underlying_prefix))
+        )
+        super().__init__(over, under)
+
+    def _state(self, key: ImageKey) -> State:
+        # by the head alone.  The type is what 1.x went by; its marks were empty
+        head = self.overriding._head(key)
+        if head is None:
+            return State.ABSENT
+        if head["ContentType"] == self.DELETED_MARK_MIMETYPE:
+            return State.DELETED
+        # services of years ago forget the type
+        return super()._state(key) if head["ContentLength"] == len(MARK) else State.PRESENT
+
+    def _unless_mark(self, key: ImageKey, file: IO[bytes]) -> IO[bytes]:
+        if content_type_of(file) == self.DELETED_MARK_MIMETYPE:
+            file.close()
+            msg = f"no such blob: {key.file_path()} is deleted in this sandbox"
+            raise BlobNotFoundError(errno.ENOENT, msg)
+        return super()._unless_mark(key, file)
+
+    def _put_mark(self, key: ImageKey) -> None:
+        self.overriding._upload(key, io.BytesIO(MARK), self.DELETED_MARK_MIMETYPE, reproducible=False)
+
+
+def __getattr__(name: str) -> object:
+    if name == "BASE_URL_FORMAT":
+        from . import _s3_legacy
+
+        msg = "BASE_URL_FORMAT is deprecated, and not used any more; ask a store for its URLs"
+        warnings.warn(msg, DeprecationWarning, stacklevel=2)
+        return _s3_legacy.BASE_URL_FORMAT
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

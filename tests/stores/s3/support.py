@@ -1,0 +1,90 @@
+"""What the tests of stores on S3 share."""
+
+from __future__ import annotations
+
+import io
+import random
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy_imageattach.key import ImageKey, new_revision
+from sqlalchemy_imageattach.store import Store
+from sqlalchemy_imageattach.stores.s3 import S3Store
+from tests.stores.servers.seaweed import ADMIN, Identity, SeaweedFS
+
+BLOB = b"\xff\xd8\xff\xe0 a picture, as far as a store can tell"
+
+_NOISE = random.Random(0).randbytes(1_000_003)
+
+OLD = ImageKey("user-picture", 1234, 640, 480, "image/jpeg")
+
+
+def fresh_key() -> ImageKey:
+    """A key that nothing has been stored under."""
+    return replace(OLD, revision=new_revision())
+
+
+def store_at(server: SeaweedFS, bucket: str, identity: Identity = ADMIN, **options: Any) -> S3Store:
+    """A store on the server; it gives up at once unless it is told to try again."""
+    defaults: dict[str, Any] = {"endpoint_url": server.endpoint, "region": server.region, "max_retry": 0}
+    return S3Store(bucket, identity.access_key, identity.secret_key, **defaults | options)
+
+
+def put(store: Store, key: ImageKey, blob: bytes = BLOB, reproducible: bool = False) -> None:
+    store.put(key, io.BytesIO(blob), reproducible=reproducible)
+
+
+def read(store: Store, key: ImageKey) -> bytes:
+    with store.get(key) as file:
+        return file.read()
+
+
+def fetch(url: str) -> tuple[int, bytes]:
+    """What a browser gets: the status and the body."""
+    try:
+        with urllib.request.urlopen(url) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def url_of(store: Store, key: ImageKey) -> str:
+    """The URL, for a store that takes revisions."""
+    get_url: Any = store.get_url
+    url: str = get_url(key.object_type, key.object_id, key.width, key.height, key.mimetype, revision=key.revision)
+    return url
+
+
+class Unrewindable(io.RawIOBase):
+    """A source that cannot be rewound and gives little at a time, as a socket does.
+
+    :param size: how many bytes it has
+    :param fails_at: after how many of them it fails
+    """
+
+    def __init__(self, size: int, fails_at: int | None = None) -> None:
+        self.left = size
+        self.given = 0
+        self.fails_at = fails_at
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self.fails_at is not None and self.given >= self.fails_at:
+            msg = "the source is gone"
+            raise OSError(msg)
+        size = min(len(buffer), self.left, 100_003)
+        buffer[:size] = pattern(self.given, size)
+        self.left -= size
+        self.given += size
+        return size
+
+
+def pattern(start: int, size: int) -> bytes:
+    """Noise that tells where it was cut out, since its period goes into no power of two."""
+    start %= len(_NOISE)
+    return (_NOISE * ((start + size) // len(_NOISE) + 1))[start : start + size]
