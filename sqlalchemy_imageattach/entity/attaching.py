@@ -1,0 +1,166 @@
+"""How a picture gets into an image set, and out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..concurrency import run_blocking
+from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError
+from ..file import binary_file
+from ..imaging import ImageInfo, ImagePolicy, probe
+from ..spool import Spool
+from ..store import Store
+from .identity import distinguishes_types, mapper_of
+from .image import Image
+from .upload import Upload, attachment_of
+
+if TYPE_CHECKING:
+    from .imageset import BaseImageSet
+
+__all__ = [
+    "attach",
+    "content_of_blob",
+    "content_of_file",
+    "new_image",
+    "place_of",
+    "put_in",
+    "remove_all",
+    "replaced_by",
+    "variant",
+]
+
+ImageT = TypeVar("ImageT", bound=Image)
+
+
+def content_of_blob(blob: object) -> Callable[[], Spool]:
+    """What reads ``blob``, as :func:`attach` wants it."""
+    if not isinstance(blob, bytes | bytearray | memoryview):
+        msg = f"expected bytes, got {type(blob).__name__}; for a file there is from_file()"
+        raise InvalidTypeError(msg)
+    return partial(Spool.of, bytes(blob))
+
+
+def content_of_file(policy: ImagePolicy, file: object) -> Callable[[], Spool]:
+    """What reads ``file`` to its end, as :func:`attach` wants it."""
+    return partial(Spool.read_from, binary_file(file), limit=policy.max_bytes)
+
+
+def attach(
+    image_set: BaseImageSet[ImageT],
+    read: Callable[[], Spool],
+    store: Store | None,
+    extra_args: Sequence[Any] | None,
+    extra_kwargs: Mapping[str, Any] | None,
+    *,
+    expected_size: tuple[int, int] | None = None,
+    expected_type: str | None = None,
+    original: bool = True,
+) -> ImageT:
+    """Afterwards ``image_set`` has the picture; if this raises it is as it was."""
+    _check_expectations(expected_size, expected_type)
+    found = image_set._find_store(store)
+    policy = image_set.image_class.image_policy
+    content, info = run_blocking(_read_and_probe, read, policy)
+    if expected_type not in {None, info.mimetype}:
+        msg = f"the file was said to be {expected_type}, but its bytes are {info.mimetype}"
+        raise UnreadableImageError(msg)
+    if expected_size is not None and tuple(expected_size) != (info.width, info.height):
+        msg = f"the file was said to be of {tuple(expected_size)} pixels, but it is of {(info.width, info.height)}"
+        raise UnreadableImageError(msg)
+    image = new_image(image_set, extra_args, extra_kwargs)
+    image.size = info.width, info.height
+    image.mimetype = info.mimetype
+    image.original = original
+    if not original:  # then it belongs to the original there is, and must not outlive it
+        attachment_of(image).made_from = image_set.original
+    put_in(image_set, image, Upload(content, found), in_place_of=replaced_by(image_set, image))
+    return image
+
+
+def put_in(image_set: BaseImageSet[ImageT], image: ImageT, upload: Upload, in_place_of: Sequence[ImageT]) -> None:
+    """Make ``image``, with the content to be written for it, a member of the set."""
+    attachment_of(image).upload = upload
+    if "revision" in type(image).__mapper__.column_attrs:  # type: ignore[attr-defined]
+        image.revision = upload.token
+    for former in in_place_of:
+        _remove(image_set, former, upload.store)
+    image_set.append(image)
+
+
+def remove_all(image_set: BaseImageSet[ImageT], store: Store | None) -> None:
+    """Empty the set; ``store``, where given, is the one that has the blobs."""
+    given = None if store is None else image_set._find_store(store)
+    for image in list(image_set):
+        _remove(image_set, image, given)
+
+
+def _remove(image_set: BaseImageSet[ImageT], image: ImageT, store: Store | None) -> None:
+    attachment_of(image).removed_from = store
+    image_set.remove(image)
+
+
+def new_image(
+    image_set: BaseImageSet[ImageT],
+    extra_args: Sequence[Any] | None = None,
+    extra_kwargs: Mapping[str, Any] | None = None,
+) -> ImageT:
+    """An object of the set's image class, made by its constructor."""
+    cls = image_set.image_class
+    try:
+        return cls(*(extra_args or ()), **(extra_kwargs or {}))
+    except TypeError as error:
+        msg = (
+            f"{cls.__name__} could not be made: {error}; give what its constructor needs by extra_args and extra_kwargs"
+            " (in a dataclass, columns filled in by the relationship need init=False)"
+        )
+        raise InvalidTypeError(msg) from error
+
+
+def variant(image: Any) -> tuple[int, int, str]:
+    """What tells the images of one set apart; also of a :class:`~sqlalchemy_imageattach.imaging.Target`."""
+    return image.width, image.height, image.mimetype
+
+
+def place_of(image_set: BaseImageSet[ImageT], image: Any) -> tuple[Any, ...]:
+    """What no two images of ``image_set`` have in common, since their rows would have the same key."""
+    place = variant(image)
+    return place if distinguishes_types(mapper_of(image_set.image_class)) else place[:2]
+
+
+def replaced_by(image_set: BaseImageSet[ImageT], image: ImageT) -> list[ImageT]:
+    """The images of the set that go when ``image`` comes.
+
+    :raises InvalidValueError: it is a thumbnail, and the original has its place
+    """
+    if image.original:
+        return list(image_set)
+    place = place_of(image_set, image)
+    former = [other for other in image_set if place_of(image_set, other) == place]
+    if any(other.original for other in former):
+        both = "both the size and the type" if len(place) == 3 else "the size"
+        msg = (
+            f"a {image_set.image_class.__name__} that is a thumbnail cannot have {both} of its original, got"
+            f" {' '.join(map(str, variant(image)))}: use the original instead, or another size"
+        )
+        raise InvalidValueError(msg)
+    return former
+
+
+def _check_expectations(size: object, mimetype: object) -> None:
+    if not (mimetype is None or isinstance(mimetype, str)):
+        msg = f"mimetype: expected a str such as 'image/png', or None, got {type(mimetype).__name__} ({mimetype!r})"
+        raise InvalidTypeError(msg)
+    if size is None:
+        return
+    sides = tuple(size) if isinstance(size, list | tuple) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
+        msg = f"size: expected a pair of width and height in pixels, or None, got {size!r}"
+        raise InvalidTypeError(msg)
+
+
+def _read_and_probe(read: Callable[[], Spool], policy: ImagePolicy) -> tuple[Spool, ImageInfo]:
+    content = read()
+    with content.open() as file:
+        return content, probe(file, policy)

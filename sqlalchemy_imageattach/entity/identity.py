@@ -1,0 +1,126 @@
+"""Who an image is: the columns that identify it, and the names that stores know it by."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import Mapper
+
+from ..errors import InvalidTypeError
+from ..key import ImageKey
+from ..store import key_of
+
+__all__ = [
+    "committed_key",
+    "default_object_id",
+    "distinguishes_types",
+    "mapper_of",
+    "primary_key_names",
+    "set_identity",
+    "set_identity_names",
+]
+
+#: The primary key columns that tell the sizes and types of one picture apart, rather than pictures.
+_VARIANT = frozenset({"width", "height", "mimetype"})
+
+
+def mapper_of(cls: type[Any]) -> Mapper[Any]:
+    """The mapper of a mapped class."""
+    return cast("Mapper[Any]", inspect(cls))
+
+
+def primary_key_names(mapper: Mapper[Any]) -> list[str]:
+    """The attribute names of the primary key, in its order."""
+    return [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+
+
+def set_identity_names(mapper: Mapper[Any]) -> list[str]:
+    """The attributes that all sizes of one picture have in common: the primary key but for the size and the type."""
+    return [name for name in primary_key_names(mapper) if name not in _VARIANT]
+
+
+def distinguishes_types(mapper: Mapper[Any]) -> bool:
+    """Whether one size of a picture can be there in several types: not so in tables of 1.x."""
+    names = primary_key_names(mapper)
+    return "mimetype" in names or "width" not in names
+
+
+def set_identity(image: Any) -> Mapping[str, Any]:
+    """The values of :func:`set_identity_names` for ``image``."""
+    return {name: getattr(image, name) for name in set_identity_names(mapper_of(type(image)))}
+
+
+def default_object_id(mapper: Mapper[Any], image: Any) -> int:
+    """The identifier that stores use when the image class does not override ``object_id``.
+
+    An integer key is itself, as in 1.x; a UUID is its 128-bit integer; anything else, composite keys included, is the
+    first 128 bits of the SHA-256 of its values, each preceded by its type and length.
+
+    :raises InvalidTypeError: a key column has a type other than int, str, bytes or UUID; override ``object_id``
+    """
+    values = [getattr(image, name) for name in set_identity_names(mapper)]
+    match values:
+        case [bool()]:
+            pass
+        case [int(value)]:
+            return value
+        case [uuid.UUID(int=value)]:
+            return value
+    digest = hashlib.sha256()
+    for value in values:
+        encoded = _encode(mapper, value)
+        digest.update(f"{type(value).__name__}:{len(encoded)}:".encode())
+        digest.update(encoded)
+    return int.from_bytes(digest.digest()[:16], "big")
+
+
+def _encode(mapper: Mapper[Any], value: object) -> bytes:
+    match value:
+        case bool():
+            pass
+        case int() | str():
+            return str(value).encode()
+        case bytes():
+            return value
+        case uuid.UUID():
+            return value.bytes
+    msg = (
+        f"cannot derive the object_id of {mapper.class_.__name__} from a primary key that contains {value!r}:"
+        " flush the image first if it is None, or override object_id in the class to return an integer"
+    )
+    raise InvalidTypeError(msg)
+
+
+def committed_key(image: Any) -> ImageKey:
+    """The key of the blob that the *row* of ``image`` names, whatever was assigned to its attributes since."""
+    state = inspect(image)
+    changed = {
+        attribute.key: attribute.history
+        for attribute in (state.attrs[column.key] for column in state.mapper.column_attrs)
+        if attribute.history.has_changes()
+    }
+    identity = dict(zip(primary_key_names(state.mapper), state.identity or (), strict=False))
+    former = {name: history.deleted[0] for name, history in changed.items() if history.deleted}
+    former.update((name, identity[name]) for name in changed if name in identity)
+    with _put_back(image, former):
+        return key_of(image)
+
+
+@contextmanager
+def _put_back(image: Any, former: Mapping[str, Any]) -> Iterator[None]:
+    # Only the image itself, of its own class, can tell the key: object_type and object_id may be overridden.  Past the
+    # attributes SQLAlchemy notices nothing, and afterwards all is as it was.
+    values: dict[str, Any] = image.__dict__
+    current = {name: values[name] for name in former if name in values}
+    values.update(former)
+    try:
+        yield
+    finally:
+        for name in former:
+            del values[name]
+        values.update(current)

@@ -1,0 +1,215 @@
+"""The ``Image`` mixin: one row for each size of a picture."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+from sqlalchemy import BigInteger, Boolean, DateTime, Integer, String, Tuple, tuple_
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapped, mapped_column, object_session
+
+from ..concurrency import awaitable, run_blocking
+from ..context import find_store
+from ..errors import InvalidTypeError, InvalidValueError, UnsavedImageError
+from ..imaging import ImagePolicy
+from ..store import Store, key_of
+from .identity import default_object_id, mapper_of, primary_key_names
+from .upload import attachment_of
+
+__all__ = ["Image", "LegacyImage", "utc_now"]
+
+
+def utc_now() -> datetime:
+    """This moment, with its time zone."""
+    return datetime.now(UTC)
+
+
+class Image:
+    """A picture of one size.  Mix it into a mapped class; add the columns that say whose picture it is to the key.
+
+    ::
+
+        class UserPicture(Base, Image):
+            __tablename__ = "user_picture"
+            user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
+
+    A committed row always has its blob.  Rows come into being by
+    :meth:`~sqlalchemy_imageattach.entity.BaseImageSet.from_file` and its kin on the image set of their owner.
+
+    It has ``__html__()``, so templates can render it: ``{{ user.picture.find_thumbnail(width=120) }}`` becomes an
+    ``<img>`` element.
+    """
+
+    #: What is accepted as a picture of this class.  Override it to be more or less strict.
+    image_policy: ClassVar[ImagePolicy] = ImagePolicy()
+
+    # No annotations at run time: these columns are to be copied into dataclasses and plain classes alike, and to be
+    # left out or replaced by subclasses.
+    if TYPE_CHECKING:
+        width: Mapped[int]
+        height: Mapped[int]
+        mimetype: Mapped[str]
+        original: Mapped[bool]
+        created_at: Mapped[datetime]
+        revision: Mapped[str | None]
+        byte_size: Mapped[int | None]
+        checksum: Mapped[str | None]
+    else:
+        #: The width in pixels, upright.
+        width = mapped_column("width", Integer, primary_key=True, autoincrement=False)
+        #: The height in pixels, upright.
+        height = mapped_column("height", Integer, primary_key=True, autoincrement=False)
+        #: The type of the blob, e.g. ``"image/jpeg"``.
+        mimetype = mapped_column("mimetype", String(255), primary_key=True)
+        #: Whether it is the picture as it was attached, rather than one made from it.
+        original = mapped_column("original", Boolean, nullable=False, default=False)
+        #: When it was made.
+        created_at = mapped_column("created_at", DateTime(timezone=True), nullable=False, default=utc_now)
+        #: The token that makes its blob immutable; ``None`` for blobs written by 1.x.
+        revision = mapped_column("revision", String(64), nullable=True, active_history=True)
+        #: The length of the blob in bytes; ``None`` for blobs written by 1.x.
+        byte_size = mapped_column("byte_size", BigInteger, nullable=True)
+        #: The SHA-256 of the blob in hexadecimal; ``None`` for blobs written by 1.x.
+        checksum = mapped_column("checksum", String(64), nullable=True)
+
+    @property
+    def object_type(self) -> str:
+        """What stores call this kind of image: the table name with hyphens for underscores.
+
+        Override it, by a class attribute or a property, before renaming the table: it is part of every blob's key.
+        """
+        name = getattr(type(self), "__tablename__", None) or mapper_of(type(self)).local_table.description
+        return str(name).replace("_", "-")
+
+    @property
+    def object_id(self) -> int:
+        """The integer by which stores tell the pictures of one type apart.
+
+        It is the primary key besides width, height and mimetype: an integer as it is, a UUID as its integer, anything
+        else hashed to 128 bits.  Override it to return an integer of your own.
+        """
+        return default_object_id(mapper_of(type(self)), self)
+
+    @classmethod
+    def identity_attributes(cls) -> Sequence[str]:
+        """The names of the attributes that are mapped to the primary key."""
+        return primary_key_names(mapper_of(cls))
+
+    @property
+    def identity_map(self) -> Mapping[str, Any]:
+        """The values of the primary key by the names of its attributes."""
+        return {name: getattr(self, name) for name in self.identity_attributes()}
+
+    @hybrid_property
+    def size(self) -> tuple[int, int]:
+        """The pair of width and height, in pixels.  It can be used in SQL expressions, and set before the first flush.
+
+        ::
+
+            session.scalars(select(UserPicture).where(UserPicture.size == (200, 100)))
+        """
+        return self.width, self.height
+
+    @size.inplace.setter
+    def _size_setter(self, value: tuple[int, int]) -> None:
+        size = value
+        try:
+            width, height = size
+        except (TypeError, ValueError):
+            msg = f"size: expected a pair of width and height in pixels, got {size!r}"
+            raise InvalidValueError(msg) from None
+        for side in (width, height):
+            if not isinstance(side, int) or isinstance(side, bool):
+                msg = f"size: expected integers (pixels), got {size!r}"
+                raise InvalidTypeError(msg)
+            if side < 1:
+                msg = f"size: expected at least 1 pixel on each side, got {size!r}"
+                raise InvalidValueError(msg)
+        self.width, self.height = width, height
+
+    @size.inplace.expression
+    @classmethod
+    def _size_expression(cls) -> Tuple:
+        return tuple_(cls.width, cls.height)
+
+    def locate(self, store: Store | None = None) -> str:
+        """The URL of the blob.  No I/O, unless the image waits to be flushed: then its session is, if it autoflushes.
+
+        :param store: the store that has the blob; the current one by default
+        :raises ContextError: no store was given, and there is no current one
+        :raises UnsavedImageError: the image was not flushed yet
+        """
+        self._require_blob()
+        return self._find_store(store).locate(self)
+
+    def open_file(self, store: Store | None = None, use_seek: bool = False) -> IO[bytes]:
+        """A binary file with the blob, or with the file just attached if it is not flushed yet.  Close it after use.
+
+        ::
+
+            with user.picture.original.open_file() as file:
+                shutil.copyfileobj(file, target)
+
+        :param store: the store that has the blob; the current one by default
+        :param use_seek: whether the file must have ``seek()`` and ``tell()``
+        :raises OSError: the store has no such blob, or cannot be reached
+        :raises ContextError: no store was given, and there is no current one
+        """
+        attachment = attachment_of(self)
+        if attachment.is_pending and attachment.upload is not None:
+            return attachment.upload.content.open()
+        found = self._find_store(store)
+        file = run_blocking(found.get, key_of(self), use_seek=use_seek)
+        attachment.stored_in = found
+        return file
+
+    def make_blob(self, store: Store | None = None) -> bytes:
+        """The bytes of the blob; otherwise like :meth:`open_file`."""
+
+        def read(file: IO[bytes]) -> bytes:
+            with file:
+                return file.read()
+
+        return run_blocking(read, self.open_file(store))
+
+    def __html__(self) -> str:
+        url = html.escape(self.locate())
+        return f'<img src="{url}" width="{self.width}" height="{self.height}">'
+
+    # --- awaitable twins ---------------------------------------------------------------------------------------------
+
+    alocate = awaitable(locate)
+    aopen_file = awaitable(open_file)
+    amake_blob = awaitable(make_blob)
+
+    def _find_store(self, argument: Store | None) -> Store:
+        session = object_session(self)
+        return find_store(argument, None if session is None else session.info)
+
+    def _require_blob(self) -> None:
+        if not attachment_of(self).is_pending:
+            return
+        session = object_session(self)
+        if session is None or not session.autoflush:
+            msg = "this image has no blob yet: flush or commit its session first"
+            raise UnsavedImageError(msg)
+        session.flush()
+
+
+class LegacyImage(Image):
+    """An :class:`Image` for a table made by SQLAlchemy-ImageAttach 1.x, used as it is.
+
+    It has none of the columns that 2.0 added.  Blobs then have no revision: a picture of the same size replaces the
+    blob of the one before it, and of two transactions that do so at once the last writer wins.
+    """
+
+    if TYPE_CHECKING:
+        pass
+    else:
+        mimetype = mapped_column("mimetype", String(255), nullable=False, active_history=True)
+        revision = None
+        byte_size = None
+        checksum = None

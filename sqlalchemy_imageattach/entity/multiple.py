@@ -1,0 +1,132 @@
+"""Several pictures of one owner: a set of image sets.
+
+::
+
+    class Post(Base):
+        photos: Mapped[MultipleImageSet["PostPhoto"]] = image_attachment()
+
+    class PostPhoto(Base, Image):
+        post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), primary_key=True)
+        order_index: Mapped[int] = mapped_column(primary_key=True)
+
+    for photo in post.photos.image_sets:
+        photo.find_thumbnail(width=300).locate()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy.orm import Mapper, Query, RelationshipProperty, collections
+
+from ..errors import InvalidTypeError
+from .identity import set_identity_names
+from .imagequery import BaseImageQuery, ImageList, ImageT
+from .imageset import BaseImageSet
+
+__all__ = ["ImageSubset", "MultipleImageSet", "discriminator_names"]
+
+
+class MultipleImageSet(BaseImageQuery[ImageT], ImageList[ImageT]):  # type: ignore[misc]  # see above
+    """The pictures of their owner: a set of image sets.
+
+    As a list it holds the images of all pictures in all sizes; :attr:`image_sets` tells the pictures apart.
+    """
+
+    def get_image_set(self, **pk: Any) -> ImageSubset[ImageT]:
+        """The picture with these values of the columns that tell pictures apart, be there such images or not.
+
+        ::
+
+            post.photos.get_image_set(order_index=1).from_file(file)
+
+        :param pk: the values by the names of those attributes, all of them
+        :raises InvalidTypeError: a name is missing or is not one of them
+        """
+        return ImageSubset(self, **pk)
+
+    @property
+    def image_sets(self) -> Sequence[ImageSubset[ImageT]]:
+        """The pictures that there are, ordered by the values that tell them apart."""
+        names = self._discriminator_names
+        found = {tuple(getattr(image, name) for name in names): None for image in self}
+        return [ImageSubset(self, **dict(zip(names, values, strict=True))) for values in sorted(found)]
+
+    @property
+    def _discriminator_names(self) -> Sequence[str]:
+        return discriminator_names(self._attachment)
+
+
+class ImageSubset(BaseImageSet[ImageT]):
+    """One picture of a :class:`MultipleImageSet`: a view of it, which stays up to date.
+
+    :param _query: the set that it is a part of
+    :param identity_map: the values that tell the picture from the others
+    :raises InvalidTypeError: a name is missing or is not one of those that tell pictures apart
+    """
+
+    def __init__(self, _query: MultipleImageSet[ImageT], **identity_map: Any) -> None:
+        expected = _query._discriminator_names
+        if set(identity_map) != set(expected):
+            msg = (
+                f"expected values for {', '.join(expected)}, got {', '.join(identity_map) or 'none'}: these columns"
+                f" tell the pictures of {type(_query.owner).__name__}.{_query._attachment.key} apart"
+            )
+            raise InvalidTypeError(msg)
+        # not the collection itself, which is another one after each commit
+        self._holder, self._attribute = _query.owner, _query._attachment.key
+        self._identity_map = identity_map
+
+    def __iter__(self) -> Iterator[ImageT]:
+        items = self._identity_map.items()
+        return (image for image in self._whole if all(getattr(image, name) == value for name, value in items))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, image: object) -> bool:
+        return any(image is mine for mine in self)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ImageSubset) and self._whole is other._whole and self._identity_map == other._identity_map
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # equal while the values are, and values may be anything
+
+    def __repr__(self) -> str:
+        return f"<ImageSubset {self._identity_map!r}: {list(self)!r}>"
+
+    def append(self, image: ImageT, /) -> None:
+        """Add ``image``, whose columns get the values that tell this picture from others."""
+        for name, value in self._identity_map.items():
+            setattr(image, name, value)
+        self._whole.append(image)
+
+    def remove(self, image: ImageT, /) -> None:
+        """Remove ``image``; its blob goes when the transaction has committed."""
+        self._whole.remove(image)
+
+    @property
+    def query(self) -> Query[ImageT]:
+        return super().query.filter_by(**self._identity_map)
+
+    @property
+    def _whole(self) -> MultipleImageSet[ImageT]:
+        return cast("MultipleImageSet[ImageT]", getattr(self._holder, self._attribute))
+
+    @property
+    def _adapter(self) -> collections.CollectionAdapter | None:
+        return self._whole._adapter
+
+    @property
+    def _discriminators(self) -> Mapping[str, Any]:
+        return self._identity_map
+
+
+def discriminator_names(attachment: RelationshipProperty[Any]) -> Sequence[str]:
+    """The attributes that tell the pictures of one owner apart: the set's identity but for what refers to the owner."""
+    mapper: Mapper[Any] = attachment.mapper
+    to_owner = {mapper.get_property_by_column(remote).key for _, remote in attachment.local_remote_pairs or ()}
+    return [name for name in set_identity_names(mapper) if name not in to_owner]

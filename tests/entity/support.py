@@ -1,0 +1,175 @@
+"""What the tests of image sets share: pictures, databases that live as long as a test, and stores that watch."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from PIL import Image as Pillow
+from sqlalchemy import Engine, MetaData, create_engine, event
+from sqlalchemy.pool import StaticPool
+
+from sqlalchemy_imageattach.store import Store
+from sqlalchemy_imageattach.stores.memory import MemoryStore
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def picture(width: int = 60, height: int = 40, color: Any = "red", format: str = "PNG", **options: Any) -> bytes:
+    """The bytes of a picture of one colour."""
+    file = io.BytesIO()
+    Pillow.new(options.pop("mode", "RGB"), (width, height), color).save(file, format, **options)
+    return file.getvalue()
+
+
+def animation(width: int = 60, height: int = 40, colors: tuple[str, ...] = ("red", "green", "blue")) -> bytes:
+    """The bytes of a GIF with a frame of each colour."""
+    first, *others = (Pillow.new("RGB", (width, height), color) for color in colors)
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=others, duration=100, loop=0)
+    return file.getvalue()
+
+
+def size_of(blob: bytes) -> tuple[int, int]:
+    with Pillow.open(io.BytesIO(blob)) as opened:
+        return opened.size
+
+
+def color_of(blob: bytes) -> tuple[int, ...]:
+    """The colour in the middle."""
+    with Pillow.open(io.BytesIO(blob)) as opened:
+        color = opened.convert("RGB").getpixel((opened.width // 2, opened.height // 2))
+    assert isinstance(color, tuple)
+    return color
+
+
+#: A drawing of 120×80.
+SVG = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="120" height="80"><rect width="120" height="80" fill="red"/></svg>'
+)
+
+
+# --- databases -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def database(*tables: MetaData) -> Iterator[Engine]:
+    """An SQLite database in memory with the given tables; it has a schema of the name ``media`` too."""
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    event.listen(engine, "connect", lambda connection, _: connection.execute("ATTACH ':memory:' AS media"))
+    try:
+        for metadata in tables:
+            metadata.create_all(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """The SQL statements sent while the block runs."""
+    sent: list[str] = []
+
+    def record(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        sent.append(statement)
+
+    event.listen(engine, "before_cursor_execute", record)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", record)
+
+
+# --- stores ----------------------------------------------------------------------------------------------------------
+
+
+class CountingStore(MemoryStore):
+    """Counts what it is asked to do; ``get_url`` is calculation, and not counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def put_file(self, *args: Any, **kwargs: Any) -> None:
+        self.calls["put"] += 1
+        super().put_file(*args, **kwargs)
+
+    def get_file(self, *args: Any, **kwargs: Any) -> IO[bytes]:
+        self.calls["get"] += 1
+        return super().get_file(*args, **kwargs)
+
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+        self.calls["delete"] += 1
+        return super().delete_file(*args, **kwargs)
+
+
+class SlowStore(MemoryStore):
+    """Blocks its thread for a while, as a store on the other side of a network does."""
+
+    delay = 0.15
+
+    def put_file(self, *args: Any, **kwargs: Any) -> None:
+        time.sleep(self.delay)
+        super().put_file(*args, **kwargs)
+
+    def get_file(self, *args: Any, **kwargs: Any) -> IO[bytes]:
+        time.sleep(self.delay)
+        return super().get_file(*args, **kwargs)
+
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+        time.sleep(self.delay)
+        return super().delete_file(*args, **kwargs)
+
+
+class FourMethodStore(Store):
+    """A store as the manual of 1.0 says to write one, and nothing beyond that."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[tuple[Any, ...], bytes] = {}
+
+    def put_file(
+        self,
+        file: IO[bytes],
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        reproducible: bool,
+    ) -> None:
+        self.blobs[object_type, object_id, width, height, mimetype] = file.read()
+
+    def get_file(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> IO[bytes]:
+        try:
+            return io.BytesIO(self.blobs[object_type, object_id, width, height, mimetype])
+        except KeyError:
+            msg = "not found"
+            raise OSError(msg) from None
+
+    def get_url(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> str:
+        return f"http://images.example/{object_type}/{object_id}/{width}x{height}"
+
+    def delete_file(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> None:
+        self.blobs.pop((object_type, object_id, width, height, mimetype), None)
+
+
+class _Stream:
+    """What an HTTP response is at its worst: all it has is ``read()``."""
+
+    def __init__(self, blob: bytes) -> None:
+        self._file = io.BytesIO(blob)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+
+class StreamingStore(MemoryStore):
+    """Its files can neither seek nor tell."""
+
+    def get_file(self, *args: Any, **kwargs: Any) -> Any:
+        with super().get_file(*args, **kwargs) as file:
+            return _Stream(file.read())

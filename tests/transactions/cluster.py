@@ -1,0 +1,55 @@
+"""A PostgreSQL of our own, with prepared transactions: most servers are set up without them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL
+
+
+def find_programs() -> Path | None:
+    """The directory with ``initdb`` and ``pg_ctl``."""
+    found = [*Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    if (on_path := shutil.which("initdb")) is not None:
+        found.append(Path(on_path))
+    return found[-1].parent if found else None
+
+
+@contextmanager
+def postgresql_with_prepared_transactions(programs: Path, driver: str) -> Iterator[URL]:
+    """The address of the ``postgres`` database of a server that is stopped and deleted afterwards."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="imageattach-pg-") as directory:
+        user = _unprivileged(directory)
+        data = f"{directory}/data"
+
+        def run(program: str, *arguments: str) -> None:
+            command = [str(programs / program), *arguments]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **user)
+
+        run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
+        options = f"-p {port} -k '' -c listen_addresses=127.0.0.1 -c max_prepared_transactions=8 -c fsync=off"
+        run("pg_ctl", "-D", data, "-o", options, "-l", f"{directory}/log", "-w", "start")
+        try:
+            yield URL.create(driver, "postgres", host="127.0.0.1", port=port, database="postgres")
+        finally:
+            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+
+
+def _unprivileged(directory: str) -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: then it runs as the user whom its package has made, who gets ``directory``."""
+    if os.getuid() != 0:
+        return {}
+    entry = pwd.getpwnam("postgres")
+    os.chown(directory, entry.pw_uid, entry.pw_gid)
+    return {"user": "postgres", "cwd": directory}

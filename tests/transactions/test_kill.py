@@ -1,0 +1,54 @@
+"""A process that is killed at any moment leaves no committed row without its blob."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from sqlalchemy_imageattach.stores.fs import FileSystemStore
+
+from .conftest import sqlite_engine
+from .models import Base, UserPicture
+
+ROOT = Path(__file__).parents[2]
+KILLS = 200
+
+
+def test_after_200_kills_all_committed_rows_open(tmp_path: Path) -> None:
+    """Power failures are another matter, for which there is ``fsync``."""
+    engine = sqlite_engine(tmp_path / "test.db")
+    Base.metadata.create_all(engine)
+    store = FileSystemStore(tmp_path / "images", "http://images/")
+    rng = random.Random(4711)
+    histories: set[frozenset[str | None]] = set()
+    command = [sys.executable, "-m", "tests.transactions.victim", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as victims:
+        assert victims.stdin is not None
+        assert victims.stdout is not None
+        tell = partial(print, file=victims.stdin, flush=True)
+        for _ in range(KILLS):
+            tell("go")
+            lines = {victims.stdout.readline().strip() for _ in range(2)}
+            [child] = lines - {"begun"}
+            time.sleep(rng.uniform(0, 0.05))
+            os.kill(int(child), signal.SIGKILL)
+            tell("dead")
+            assert victims.stdout.readline() == "reaped\n"
+            with Session(engine) as session:
+                images = session.scalars(select(UserPicture)).all()
+                for image in images:
+                    assert hashlib.sha256(image.make_blob(store)).hexdigest() == image.checksum
+                histories.add(frozenset(image.revision for image in images))
+        victims.stdin.close()
+    engine.dispose()
+    assert len(histories) > KILLS / 4, "the children must have committed something before they died"
