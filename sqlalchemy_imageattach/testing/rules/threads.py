@@ -1,0 +1,81 @@
+"""What all methods promise to several threads: the blobs of one flush are written side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from ...key import ImageKey
+from ..probe import PICTURE, Probe, brief, fail
+from ..sources import noise
+from . import Chapter
+
+__all__ = ["CHAPTER"]
+
+CHAPTER = Chapter("put_file")
+
+_THREADS = 6
+_TURNS = 4
+
+
+@CHAPTER.rule("can be called by many threads at once", needs="revisions")
+def _stores_at_once(probe: Probe) -> None:
+    # stores that take no revisions are called one after the other
+    probe.needs_revisions()
+    blobs = [(probe.key(), noise(100_000, number)) for number in range(_THREADS)]
+    probe.at_once([partial(probe.put, key, content) for key, content in blobs])
+    for key, content in blobs:
+        probe.expect_content(key, content)
+
+
+@CHAPTER.rule("can be called by many threads at once", method="get_file")
+def _reads_at_once(probe: Probe) -> None:
+    key = probe.key()
+    probe.put(key)
+    for came in probe.at_once([partial(probe.read, key)] * _THREADS):
+        if came != PICTURE:
+            fail("the whole blob for each thread", brief(came))
+
+
+@CHAPTER.rule(
+    "replaces a blob at once: others see the former, the new one, or, on their way, an error", needs="revisions"
+)
+def _replaces_at_once(probe: Probe) -> None:
+    probe.needs_revisions()
+    key = probe.replaceable_key()
+    contents = [noise(100_000, number) for number in range(_THREADS // 2)]
+    probe.put(key, contents[0])
+
+    writing = [True] * len(contents)
+
+    def write(number: int) -> list[bytes]:
+        try:
+            for _ in range(_TURNS):
+                probe.put(key, contents[number])
+        finally:
+            writing[number] = False
+        return []
+
+    def read() -> list[bytes]:
+        seen: set[bytes] = set()
+        while any(writing):
+            if (came := _read_or_error(probe, key)) is not None:
+                seen.add(came)
+        return list(seen)
+
+    works: list[Callable[[], list[bytes]]] = [partial(write, number) for number in range(len(contents))]
+    for came in probe.at_once([*works, *[read] * len(contents)]):
+        if mixed := [each for each in came if each not in contents]:
+            fail("a blob that somebody stored", brief(mixed[0]))
+    if (last := probe.read(key)) not in contents:
+        fail("a blob that somebody stored", brief(last))
+
+
+def _read_or_error(probe: Probe, key: ImageKey) -> bytes | None:
+    try:
+        with probe.store.get(key) as file:
+            return file.read()
+    except FileNotFoundError as error:
+        fail("the former blob or the new one", error)
+    except OSError:
+        return None
