@@ -1,0 +1,351 @@
+"""The command line: ``imageattach``, or ``python -m sqlalchemy_imageattach``.
+
+.. code-block:: console
+
+   $ export IMAGEATTACH_DATABASE=postgresql+psycopg://app@db/app IMAGEATTACH_MODELS=app.models:Base
+   $ imageattach migrate file:///srv/images s3://bucket/images?region=eu-west-1 --workers 8
+   $ imageattach check s3://bucket/images?region=eu-west-1
+   $ imageattach sweep s3://bucket/images?region=eu-west-1            # says what it would delete
+   $ imageattach sweep s3://bucket/images?region=eu-west-1 --delete
+   $ imageattach thumbnails s3://bucket/images?region=eu-west-1 --width 160 --width 640 --format webp
+
+Stores are given by their URLs: see :mod:`sqlalchemy_imageattach.stores.urls`.
+
+Results go to the standard output, as lines to read or, with ``--json``, as lines of JSON: one for each problem or
+failure, and at last one with the ``result``.  Errors go to the standard error, and so does progress on a terminal.
+
+====  ============================================================================================================
+code  meaning
+====  ============================================================================================================
+0     it is done, and all is well
+1     it is done, and problems were found (``check``, ``stores``, or a dry run of ``sweep`` with something to delete)
+2     the command line is wrong: an unknown option, store URL or model, or a store migrated onto itself
+3     it could not be done, or not for all: the database or a store failed, or the sweep was refused
+130   it was interrupted; what was done stays done, and the same command goes on from there
+====  ============================================================================================================
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from ..backfill import BackfillResult, backfill
+from ..errors import ImageAttachError, InvalidTypeError, InvalidValueError
+from ..imaging import Rendition
+from ..maintenance import Report, check, sweep
+from ..migration import MigrationResult, migrate
+from ..store import Store
+from ..version import VERSION
+from .output import Output
+from .params import (
+    database_options,
+    grace_option,
+    hours_of,
+    output_options,
+    shard_of_text,
+    store_of_url,
+    workers_option,
+)
+
+__all__ = ["cli", "main"]
+
+FINE, PROBLEMS, USAGE, FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    :param arguments: without the name of the program; by default those that it was started with
+    :return: the exit code
+    """
+    try:
+        code = cli.main(arguments, prog_name="imageattach", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("imageattach: interrupted\n")
+        return INTERRUPTED
+    except (InvalidValueError, InvalidTypeError) as error:
+        return _complain(error, USAGE)
+    except (ImageAttachError, OSError, SQLAlchemyError) as error:
+        return _complain(error, FAILURES)
+    except Exception:  # Python's own exit code would be 1, which says something else here
+        traceback.print_exc()
+        return FAILURES
+    return code if isinstance(code, int) else FINE
+
+
+def _complain(error: Exception, code: int) -> int:
+    sys.stderr.write(f"imageattach: {type(error).__name__}: {error}\n")
+    return code
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+@click.group()
+@click.version_option(VERSION, package_name="SQLAlchemy-ImageAttach")
+def cli() -> None:
+    """Moves, checks and cleans up the stores of SQLAlchemy-ImageAttach.
+
+    Exit codes: 0 fine, 1 problems found, 2 wrong command line, 3 failures, 130 interrupted.
+    """
+    # modules of the project are found as by `python -m`
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+
+
+@cli.command("migrate")
+@click.argument("source", metavar="SOURCE", callback=store_of_url)
+@click.argument("destination", metavar="DESTINATION", callback=store_of_url)
+@workers_option
+@click.option("--dry-run", is_flag=True, help="Only find out what would be copied.")
+@click.option(
+    "--verify",
+    type=click.Choice(["none", "copy", "read-back"]),
+    default="copy",
+    show_default=True,
+    help="Compare bytes with what rows record: not at all, on their way, or also what the destination gives back.",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=shard_of_text,
+    help="Only part I of N, from 0/N on: so that processes can share the work.",
+)
+@click.option("--fail-fast", is_flag=True, help="Stop at the first blob that cannot be copied.")
+@database_options
+@output_options
+def migrate_command(
+    session: Session, output: Output, models: Any, source: Store, destination: Store, fail_fast: bool, **options: Any
+) -> int:
+    """Copy all blobs from the store SOURCE to the store DESTINATION.
+
+    What is there already is passed over, so a migration that was broken off is continued by starting it again.  The
+    source is not changed.
+    """
+
+    def progress(result: MigrationResult) -> None:
+        output.progress(f"{result.examined:,} of {result.total or 0:,} rows, {result.copied_bytes / 2**20:,.1f} MiB")
+
+    plan = migrate(
+        session,
+        models,
+        source,
+        destination,
+        on_error="raise" if fail_fast else "collect",
+        progress=progress if output.is_watched else None,
+        **options,
+    )
+    result = plan.execute()
+    for failure in result.failures:
+        output.item(
+            "failure",
+            failure,
+            image_class=failure.image_class.__name__,
+            identity=failure.identity,
+            key=failure.key,
+            error=str(failure.error),
+        )
+    output.result(
+        f"{result.copied:,} {'to copy' if result.dry_run else 'copied'} ({result.copied_bytes:,} bytes),"
+        f" {result.present:,} there already, {result.vanished:,} gone meanwhile, {result.failed:,} failed"
+        + ("; gave up, since the destination failed again and again" if result.gave_up else ""),
+        **{
+            name: getattr(result, name)
+            for name in ("copied", "copied_bytes", "present", "vanished", "failed", "dry_run", "gave_up", "ok")
+        },
+    )
+    return FINE if result.ok else FAILURES
+
+
+@cli.command("check")
+@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.option("--checksum", is_flag=True, help="Read all blobs, and compare them with the checksums of their rows.")
+@grace_option
+@workers_option
+@database_options
+@output_options
+def check_command(
+    session: Session, output: Output, models: Any, store: Store, checksum: bool, grace: float, workers: int | None
+) -> int:
+    """Compare all image rows with what the store STORE has.  Nothing is changed."""
+    with check(
+        session,
+        models,
+        store,
+        checksum=checksum,
+        grace=hours_of(grace),
+        workers=workers,
+        progress=_phases(output),
+    ) as report:
+        _show(report, output)
+        return FINE if report.ok else PROBLEMS
+
+
+@cli.command("sweep")
+@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.option("--delete", is_flag=True, help="Delete; without, only say what would be deleted.")
+@grace_option
+@click.option(
+    "--limit",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="The largest part of the blobs of any object type that may go: a guard against the wrong database.",
+)
+@click.option(
+    "--object-type",
+    "object_types",
+    multiple=True,
+    metavar="NAME",
+    help="An object type that has to be mapped, or nothing is deleted.  Can be repeated.",
+)
+@workers_option
+@database_options
+@output_options
+def sweep_command(
+    session: Session, output: Output, models: Any, store: Store, delete: bool, grace: float, **options: Any
+) -> int:
+    """Delete blobs that no row names, and what unfinished writes have left behind, from the store STORE.
+
+    Without --delete it only says what it would delete.  Other files and other object types are never touched.
+    """
+    with sweep(
+        session, models, store, dry_run=not delete, grace=hours_of(grace), progress=_phases(output), **options
+    ) as report:
+        _show(report, output)
+        for failure in report.failures:
+            output.item("failure", f"not deleted: {failure}", error=failure)
+        if report.failed:
+            return FAILURES
+        return FINE if report.ok else PROBLEMS
+
+
+@cli.command("thumbnails")
+@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.option(
+    "--width", "widths", type=click.IntRange(1), multiple=True, required=True, help="Pixels.  Can be repeated."
+)
+@click.option(
+    "--format", "formats", multiple=True, help="E.g. webp; by default what suits the original.  Can be repeated."
+)
+@click.option("--quality", type=click.IntRange(1, 100), help="Of the encoder.")
+@click.option("--regenerate", is_flag=True, help="Make those anew that are there already.")
+@database_options
+@output_options
+def thumbnails_command(
+    session: Session,
+    output: Output,
+    models: Any,
+    store: Store,
+    widths: tuple[int, ...],
+    formats: tuple[str, ...],
+    quality: int | None,
+    regenerate: bool,
+) -> int:
+    """Make the thumbnails that are missing, of each width in each format, in the store STORE.
+
+    None is made larger than its picture.  It can be done while the application is running, and broken off and started
+    again at any time.
+    """
+    renditions = [
+        Rendition(width=width, format=format_, quality=quality, upscale=False)
+        for width in widths
+        for format_ in formats or (None,)
+    ]
+
+    def progress(result: BackfillResult) -> None:
+        output.progress(f"{result.owners:,} owners, {result.pictures:,} pictures, {result.generated:,} thumbnails made")
+
+    result = backfill(session, models, renditions, store, regenerate=regenerate, progress=progress)
+    for failure in result.failures:
+        output.item(
+            "failure",
+            failure,
+            owner_class=failure.owner_class.__name__,
+            identity=failure.identity,
+            error=str(failure.error),
+        )
+    output.result(
+        f"{result.generated:,} thumbnails made of {result.pictures:,} pictures, {result.failed:,} owners failed",
+        **{name: getattr(result, name) for name in ("owners", "pictures", "generated", "failed", "ok")},
+    )
+    return FINE if result.ok else FAILURES
+
+
+@cli.command("stores")
+@click.argument("store", metavar="STORE", callback=store_of_url)
+@output_options
+def stores_command(output: Output, store: Store) -> int:
+    """Check that the store STORE keeps the contract of all stores.
+
+    It writes some blobs of its own, reads them and deletes them again.
+    """
+    violations = list(_contract_check()(store))
+    for violation in violations:
+        output.item("violation", violation, rule=str(violation))
+    output.result(f"{len(violations):,} violations of the contract", violations=len(violations), ok=not violations)
+    return PROBLEMS if violations else FINE
+
+
+# --- what commands share ---------------------------------------------------------------------------------------------
+
+
+def _contract_check() -> Callable[[Store], Any]:
+    """What checks a store, and gives something to read for each rule that it breaks."""
+    from .. import testing
+
+    found: Callable[[Store], Any] | None = getattr(testing, "check_store", None)
+    if found is None:
+        msg = "this installation has no contract check for stores"
+        raise click.UsageError(msg)
+    return found
+
+
+def _phases(output: Output) -> Callable[[str, int], None]:
+    return lambda phase, done: output.progress(f"{phase}: {done:,}")
+
+
+def _show(report: Report, output: Output) -> None:
+    for problem in report if not output.summary else ():
+        output.item(
+            "problem",
+            problem,
+            kind=problem.kind,
+            name=problem.name,
+            key=problem.key,
+            image_class=problem.image_class and problem.image_class.__name__,
+            identity=problem.identity,
+            byte_size=problem.byte_size,
+            modified_at=problem.modified_at,
+            expected=problem.expected,
+            found=problem.found,
+            deleted=problem.deleted,
+        )
+    counts = {kind.value: count for kind, count in report.counts.items()}
+    text = f"{report.rows:,} rows, {report.blobs:,} blobs ({report.blob_bytes:,} bytes), {report.in_grace:,} too young"
+    text += "".join(f"\n{count:,} × {kind}" for kind, count in counts.items())
+    if not report.dry_run:
+        text += f"\n{report.deleted:,} deleted ({report.deleted_bytes:,} bytes), {report.failed:,} failed"
+    names = (
+        "rows",
+        "blobs",
+        "blob_bytes",
+        "in_grace",
+        "without_checksum",
+        "deleted",
+        "deleted_bytes",
+        "failed",
+        "dry_run",
+        "ok",
+    )
+    output.result(text, counts=counts, **{name: getattr(report, name) for name in names})

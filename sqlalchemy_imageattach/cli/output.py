@@ -1,0 +1,75 @@
+"""What the command line writes: lines to read or lines of JSON, and progress where somebody is watching."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, is_dataclass
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["Output"]
+
+#: Seconds between two updates of the progress line.
+_PAUSE = 0.1
+
+
+class Output:
+    """Results to the standard output; progress to the standard error, if that is a terminal.
+
+    :param as_json: whether to write lines of JSON
+    :param summary: whether to leave out single items
+    """
+
+    def __init__(self, *, as_json: bool, summary: bool) -> None:
+        self._as_json = as_json
+        self.summary = summary
+        self.is_watched = sys.stderr.isatty()
+        self._next = 0.0
+        self._width = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._clear()
+
+    def item(self, what: str, text: object, /, **values: Any) -> None:
+        """Write one problem or failure."""
+        if not self.summary:
+            self._write(str(text), {what: values})
+
+    def result(self, text: str, **values: Any) -> None:
+        """Write what it all came to."""
+        self._write(text, {"result": values})
+
+    def progress(self, text: str) -> None:
+        """Say how it goes, in place of what was said before."""
+        if self.is_watched and (now := time.monotonic()) >= self._next:
+            self._next = now + _PAUSE
+            sys.stderr.write(f"\r{text:<{self._width}}")
+            sys.stderr.flush()
+            self._width = len(text)
+
+    def _write(self, text: str, values: dict[str, Any]) -> None:
+        self._clear()
+        # names of files may hold anything: nothing of it reaches the terminal as a control character
+        lines = [json.dumps(values, default=_plain)] if self._as_json else map(_printable, text.split("\n"))
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+
+    def _clear(self) -> None:
+        if self._width:
+            sys.stderr.write(f"\r{'':<{self._width}}\r")
+            sys.stderr.flush()
+            self._width = 0
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,0 +1,145 @@
+"""What the commands of the command line take."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import wraps
+from typing import Any
+
+import click
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from ..bulk.imagerows import image_mappers
+from ..errors import ImageAttachError, InvalidTypeError
+from ..maintenance import GRACE
+from ..store import Store
+from .output import Output
+
+__all__ = [
+    "database_options",
+    "grace_option",
+    "hours_of",
+    "output_options",
+    "shard_of_text",
+    "store_of_url",
+    "workers_option",
+]
+
+workers_option = click.option("--workers", type=click.IntRange(1), help="How many blobs to work on at a time.")
+
+grace_option = click.option(
+    "--grace",
+    type=click.FloatRange(0),
+    metavar="HOURS",
+    default=GRACE / timedelta(hours=1),
+    show_default=True,
+    help="How old a blob without a row must be to count as an orphan.",
+)
+
+
+def store_of_url(context: click.Context, parameter: click.Parameter, url: str) -> Store:
+    """The store of a URL."""
+    try:
+        return Store.from_url(url)
+    except (ImageAttachError, ImportError) as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def shard_of_text(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """The two numbers in ``0/4``."""
+    if text is None:
+        return None
+    index, slash, count = text.partition("/")
+    if not (slash and index.isascii() and index.isdigit() and count.isascii() and count.isdigit()):
+        msg = f"expected two integers such as 0/4, got {text!r}"
+        raise click.BadParameter(msg)
+    return int(index), int(count)
+
+
+def hours_of(hours: float) -> timedelta:
+    """So many hours."""
+    try:
+        return timedelta(hours=hours)
+    except (OverflowError, ValueError) as error:
+        msg = f"--grace: expected a number of hours, got {hours}"
+        raise click.UsageError(msg) from error
+
+
+def database_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Hands the command a new session of ``--database`` and, as ``models``, what ``--models`` names."""
+
+    @click.option(
+        "--database",
+        metavar="URL",
+        required=True,
+        envvar="IMAGEATTACH_DATABASE",
+        show_envvar=True,
+        help="The database, as SQLAlchemy writes it.  Better in the environment if it has a password.",
+    )
+    @click.option(
+        "--models",
+        metavar="MODULE:BASE",
+        required=True,
+        callback=_models_of_text,
+        envvar="IMAGEATTACH_MODELS",
+        show_envvar=True,
+        help="The module that declares the image classes (or imports all that do), and its declarative base.",
+    )
+    @wraps(command)
+    def with_session(*, database: str, **options: Any) -> Any:
+        with _session(database) as session:
+            return command(session, **options)
+
+    return with_session
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Hands the command, as ``output``, what writes as the user wants it."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Write lines of JSON.")
+    @click.option("--summary", is_flag=True, help="Leave out the single problems and failures.")
+    @wraps(command)
+    def with_output(*arguments: Any, as_json: bool, summary: bool, **options: Any) -> Any:
+        with Output(as_json=as_json, summary=summary) as output:
+            return command(*arguments, output=output, **options)
+
+    return with_output
+
+
+def _models_of_text(context: click.Context, parameter: click.Parameter, text: str) -> Any:
+    module, colon, name = text.partition(":")
+    if not (module and colon and name):
+        msg = f"expected a module and the name of its declarative base, such as app.models:Base, got {text!r}"
+        raise click.BadParameter(msg)
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        image_mappers(found)
+    except (ImportError, AttributeError, InvalidTypeError) as error:
+        msg = f"{text!r}: {error}"
+        raise click.BadParameter(msg) from error
+    return found
+
+
+@contextmanager
+def _session(database: str) -> Iterator[Session]:
+    try:
+        url = make_url(database)
+        engine = create_engine(url)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        msg = f"--database: {error}"
+        raise click.UsageError(msg) from error
+    if engine.dialect.is_async:
+        msg = f"--database: expected a synchronous driver, got {url.drivername}, which is asynchronous"
+        raise click.UsageError(msg)
+    try:
+        with Session(engine) as session:
+            yield session
+    finally:
+        engine.dispose()
