@@ -1,0 +1,92 @@
+"""The tables of the catalogue: an entry, and its photograph in all its sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ForeignKey, String, create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from sqlalchemy_imageattach.context import SESSION_STORE_KEY
+from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
+from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition
+from sqlalchemy_imageattach.stores.fs import HttpExposedFileSystemStore
+
+__all__ = ["DATABASE", "Base", "Entry", "EntryPhoto", "open_catalogue"]
+
+#: The name of the database file in the directory of a catalogue.
+DATABASE = "catalogue.sqlite"
+
+#: The widths of the cards' pictures, in pixels; two thirds of each, the height, are a whole number.
+CARD_WIDTHS = (300, 450, 600, 900)
+
+
+class Base(DeclarativeBase):
+    """The base of the mapped classes."""
+
+
+class Entry(Base):
+    """One entry of the catalogue."""
+
+    __tablename__ = "entry"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str] = mapped_column(String(80))
+    #: What the picture shows, for those who cannot see it.
+    description: Mapped[str] = mapped_column(String(300))
+    #: How far from the top the most important part of the picture is, from 0 to 1; cropping keeps it in view.
+    focus: Mapped[float]
+
+    photo: Mapped[SingleImageSet[EntryPhoto]] = image_attachment()
+
+    def set_photo(self, file: Any) -> None:
+        """Attach the picture in ``file``, in place of the one before, and cut it for the cards: one decode for all.
+
+        The entry must be in a session, since that is what knows the store.
+
+        :param file: a binary file, or the upload of a web framework
+        :raises RejectedImageError: it is no picture that :attr:`EntryPhoto.image_policy` accepts
+        """
+        self.photo.from_file(file)
+        self.photo.generate_thumbnails(
+            Rendition(
+                width=width,
+                height=width * 2 // 3,
+                fit="fill",
+                focal_point=(0.5, self.focus),
+                upscale=False,  # a small picture gets fewer sizes
+                format="webp",
+            )
+            for width in CARD_WIDTHS
+        )
+
+    @property
+    def cards(self) -> list[EntryPhoto]:
+        """The pictures cut for the cards, the smallest first."""
+        original = self.photo.require_original()
+        # a small WebP picture of just this shape is its own card
+        return sorted((image for image in self.photo if not image.original), key=lambda card: card.width) or [original]
+
+
+class EntryPhoto(Base, Image):
+    """The photograph of an entry: a row for the picture as it was attached, and one for each size made from it."""
+
+    __tablename__ = "entry_photo"
+
+    #: The defaults, but smaller files: these are uploads from a browser.
+    image_policy = ImagePolicy(max_bytes=16 * 2**20, max_pixels=50_000_000)
+
+    entry_id: Mapped[int] = mapped_column(ForeignKey("entry.id"), primary_key=True)
+
+
+def open_catalogue(directory: Path) -> tuple[sessionmaker[Session], HttpExposedFileSystemStore]:
+    """A factory of sessions, each of which knows the store, and the store.  What is missing on the disk is made.
+
+    :param directory: where the database and the pictures are kept
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    store = HttpExposedFileSystemStore(directory / "images", "images")
+    engine = create_engine(f"sqlite:///{directory / DATABASE}")
+    Base.metadata.create_all(engine)
+    return sessionmaker(engine, info={SESSION_STORE_KEY: store}), store
