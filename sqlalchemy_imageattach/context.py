@@ -203,6 +203,9 @@ class LocalProxyStore(Store):
     def list_blobs(self, *args: Any, **kwargs: Any) -> Iterator[StoredBlob]:
         return self.get_current_object().list_blobs(*args, **kwargs)
 
+    def is_same_place(self, *args: Any, **kwargs: Any) -> bool:
+        return self.get_current_object().is_same_place(*args, **kwargs)
+
     def discard_temporary(self, *args: Any, **kwargs: Any) -> bool:
         return self.get_current_object().discard_temporary(*args, **kwargs)
 

@@ -31,7 +31,6 @@ Below an ``AsyncSession`` the event loop goes on turning::
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
@@ -210,7 +209,7 @@ def _copier(source: Store, destination: Store, verify: Verify, dry_run: bool) ->
         msg = f"verify: expected one of {', '.join(map(repr, get_args(Verify)))}, got {verify!r}"
         raise InvalidValueError(msg)
     source, destination = _store("source", source), _store("destination", destination)
-    if _is_same_place(source, destination):
+    if source.is_same_place(destination) or destination.is_same_place(source):
         msg = f"expected two different stores, got {source!r} as the source and the destination: nothing to migrate"
         raise InvalidValueError(msg)
     return Copier(source, destination, verify, dry_run)
@@ -252,16 +251,3 @@ def _store(name: str, store: Store) -> Store:
         msg = f"{name}: expected a store, got None"
         raise InvalidTypeError(msg)
     return find_store(store)
-
-
-def _is_same_place(one: Store, other: Store) -> bool:
-    if one is other or one == other:
-        return True
-    paths = [getattr(store, "path", None) for store in (one, other)]
-    if all(isinstance(path, str) for path in paths):
-        return len({os.path.realpath(str(path)) for path in paths}) == 1
-    buckets = [getattr(store, "bucket", None) for store in (one, other)]
-    if type(one) is type(other) and all(isinstance(bucket, str) for bucket in buckets):
-        names = ("bucket", "prefix", "endpoint_url", "region")
-        return all(getattr(one, name, None) == getattr(other, name, None) for name in names)
-    return False

@@ -207,6 +207,13 @@ class Store:
         """
         raise self._not_implemented(self.discard_temporary)
 
+    def is_same_place(self, other: Store) -> bool:
+        """Whether what one of the two stores has, the other has too, as far as it can be told without I/O.
+
+        Nobody can move blobs between two such stores: see :func:`~sqlalchemy_imageattach.migration.migrate`.
+        """
+        return self is other or self == other
+
     # --- to use ------------------------------------------------------------------------------------------------------
 
     @classmethod

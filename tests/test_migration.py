@@ -44,6 +44,7 @@ from sqlalchemy_imageattach.migration import (
 from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from sqlalchemy_imageattach.stores.s3 import S3Store
 
 from .migrating import (
     Base,
@@ -753,7 +754,38 @@ def test_memory_does_not_grow_with_the_rows(engine, session, source, monkeypatch
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize(
+    "destination",
+    [
+        S3Store("pictures", endpoint_url="https://minio.example.com", region="eu-west-1"),
+        S3Store("pictures", region="cn-north-1"),  # AWS in China knows nothing of other regions' buckets
+        S3Store("pictures", region="eu-west-1", prefix="images"),
+        S3Store("pictures2", region="eu-west-1"),
+        FileSystemStore("pictures", "/"),
+    ],
+    ids=str,
+)
+def test_stores_that_merely_look_alike_are_two_places(session, destination) -> None:
+    source = S3Store("pictures", region="eu-west-1")
+    migrate(session, Base, source, destination)
+    migrate(session, Base, destination, source)
+    with store_context(source):
+        assert current_store.is_same_place(source)
+        assert not current_store.is_same_place(destination)
+
+
+class Alias(MemoryStore):
+    """A store of a user's, which tells by itself what it is the same as."""
+
+    def __init__(self, of: Store) -> None:
+        super().__init__()
+        self.of = of
+
+    def is_same_place(self, other: Store) -> bool:
+        return other is self.of
+
+
+@pytest.mark.parametrize("number", range(8))
 def test_a_store_is_not_migrated_onto_itself(session, tmp_path, number) -> None:
     memory = MemoryStore()
     (tmp_path / "images").mkdir()
@@ -765,6 +797,9 @@ def test_a_store_is_not_migrated_onto_itself(session, tmp_path, number) -> None:
         (current_store, memory),
         (files, FileSystemStore(str(tmp_path / "images") + "/", "https://other.example.com/")),
         (files, FileSystemStore(tmp_path / "link", "/")),
+        (S3Store("pictures", region="eu-west-1", prefix="a"), S3Store("pictures", region="us-east-1", prefix="a/")),
+        (Alias(memory), memory),
+        (memory, Alias(memory)),
     ]
     with store_context(memory), pytest.raises(InvalidValueError, match="expected two different stores"):
         migrate(session, Base, *pairs[number])

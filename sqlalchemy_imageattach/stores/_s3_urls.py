@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-__all__ = ["bucket_url", "quoted"]
+__all__ = ["bucket_url", "quoted", "service_of"]
 
 _LABEL = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"
 _HOST = {
@@ -35,6 +36,17 @@ def bucket_url(endpoint: str, bucket: str, style: str | None) -> str:
     if style == "path" or (style != "virtual" and not _is_aws(parts.hostname)) or not _can_be_host(bucket, parts):
         return f"{endpoint.rstrip('/')}/{bucket}"
     return urlunsplit(parts._replace(netloc=f"{bucket}.{parts.netloc}", path=parts.path.rstrip("/")))
+
+
+def service_of(meta: Any) -> str:
+    """What tells one service from another: two buckets of the same name and the same service are one bucket.
+
+    :param meta: that of a client of boto3
+    """
+    # names of buckets are known once in all regions of AWS together: in those of a partition, such as China's
+    if _is_aws(urlsplit(meta.endpoint_url).hostname):
+        return str(meta.partition)
+    return str(meta.endpoint_url).rstrip("/")
 
 
 def quoted(name: str) -> str:

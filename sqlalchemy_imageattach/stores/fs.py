@@ -221,6 +221,12 @@ class BaseFileSystemStore(Store):
                 return False
             return True
 
+    def is_same_place(self, other: Store) -> bool:
+        """Whether both have the same directory, by whatever path."""
+        if not isinstance(other, BaseFileSystemStore):
+            return super().is_same_place(other)
+        return os.path.realpath(self.path) == os.path.realpath(other.path)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
 

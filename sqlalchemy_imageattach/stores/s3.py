@@ -44,7 +44,7 @@ from ._s3_errors import Place, s3_errors
 from ._s3_legacy import S3Request
 from ._s3_listing import abort_upload, list_objects, list_uploads
 from ._s3_transfer import S3Reader, content_type_of, upload
-from ._s3_urls import bucket_url, quoted
+from ._s3_urls import bucket_url, quoted, service_of
 from .overlay import MARK, OverlayStore, State
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ __all__ = [
     "DEFAULT_MAX_AGE",
     "DEFAULT_MAX_RETRY",
     "DEFAULT_URL_LIFETIME",
+    "LONGEST_URL_LIFETIME",
     "S3Request",
     "S3SandboxStore",
     "S3Store",
@@ -69,8 +70,8 @@ DEFAULT_MAX_RETRY = 3
 #: For how many seconds signed URLs can be used, by default.
 DEFAULT_URL_LIFETIME = 60 * 60
 
-# more is refused by the services
-_LONGEST_URL_LIFETIME = 7 * 24 * 60 * 60
+#: More seconds than these are refused by the services.
+LONGEST_URL_LIFETIME = 7 * 24 * 60 * 60
 
 
 class S3Store(Store):
@@ -286,6 +287,16 @@ class S3Store(Store):
         """
         return self._head(key) is not None
 
+    def is_same_place(self, other: Store) -> bool:
+        """Whether both have the same bucket of the same service, and the same prefix.
+
+        :raises StoreError: where a bucket is cannot be told: there is no such profile, or no such region
+        """
+        if not isinstance(other, S3Store):
+            return super().is_same_place(other)
+        mine, others = ((store.bucket, store.prefix, service_of(store.client.meta)) for store in (self, other))
+        return mine == others
+
     def _head(self, key: ImageKey) -> dict[str, Any] | None:
         place = self._place(self.own_key(key))
         try:
@@ -337,8 +348,8 @@ class S3Store(Store):
         if self._is_plain:
             msg = "url_lifetime is for signed URLs, and these are plain; give public=False and no public_base_url"
             raise InvalidValueError(msg)
-        what = f"seconds, 1 to {_LONGEST_URL_LIFETIME}"
-        return checked_number("url_lifetime", lifetime, what, 1, _LONGEST_URL_LIFETIME)
+        what = f"seconds, 1 to {LONGEST_URL_LIFETIME}"
+        return checked_number("url_lifetime", lifetime, what, 1, LONGEST_URL_LIFETIME)
 
     def _check_encryption(self) -> None:
         if self.sse_kms_key_id is not None and not (self.server_side_encryption or "").startswith("aws:kms"):
