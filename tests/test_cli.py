@@ -469,5 +469,5 @@ def test_schemes_come_by_entry_points(tmp_path, monkeypatch) -> None:
     assert store.base_url == "ram://here/"
     with pytest.raises(InvalidTypeError, match="expected the entry point of 'bad' to return a store, got str"):
         Store.from_url("bad:")
-    with pytest.raises(InvalidValueError, match="bad:, file:, memory:, ram:, s3:"):
+    with pytest.raises(InvalidValueError, match="az:, bad:, file:, gs:, memory:, ram:, s3:"):
         Store.from_url("other:")

@@ -9,13 +9,21 @@ URL                                                    store
 ``memory:``                                            a new :class:`~sqlalchemy_imageattach.stores.memory.MemoryStore`
 ``s3://bucket/prefix?region=eu-west-1``                ``S3Store``; further options are its other keywords, such as
                                                        ``endpoint_url`` and ``public_base_url``
+``gs://bucket/prefix``                                 :class:`~sqlalchemy_imageattach.stores.objectstore.ObjectStore`
+                                                       in Google Cloud Storage
+``az://container/prefix?account=example``              the same in Azure Blob Storage
 =====================================================  ================================================================
 
     >>> store_from_url("file:///srv/images?base_url=https://cdn.test/i/&fsync=false")
     FileSystemStore('/srv/images', 'https://cdn.test/i/')
 
-URLs end up in logs and in the list of processes, so they hold no passwords: S3 finds its credentials in the
-environment, in ``~/.aws`` or in the role of the machine, as all programs of AWS do.
+``gs`` and ``az`` take the options of ``ObjectStore``: ``public_base_url``, ``url_lifetime``, ``max_age``; and those of
+its connections: ``endpoint_url``, ``max_retry``, ``connect_timeout``, ``read_timeout``.
+
+URLs end up in logs and in the list of processes, so they hold no passwords.  Credentials are found as all programs of
+the service find them: S3's in the environment, in ``~/.aws`` or in the role of the machine; Google's in
+``GOOGLE_APPLICATION_CREDENTIALS`` or ``GOOGLE_SERVICE_ACCOUNT``, or by the machine; Azure's in
+``AZURE_STORAGE_ACCOUNT_KEY``, ``AZURE_STORAGE_SAS_TOKEN``, ``AZURE_CLIENT_ID`` and so on, or by the machine.
 
 A distribution adds a scheme by an entry point of the group ``sqlalchemy_imageattach.stores``, whose name is the scheme,
 and whose object is a function that takes the URL and returns the store:
@@ -23,7 +31,7 @@ and whose object is a function that takes the URL and returns the store:
 .. code-block:: toml
 
    [project.entry-points."sqlalchemy_imageattach.stores"]
-   gs = "my_package:store_from_url"
+   swift = "my_package:store_from_url"
 """
 
 from __future__ import annotations
@@ -105,7 +113,7 @@ class _Url:
         try:
             return convert(value)
         except (KeyError, ValueError) as error:
-            kind = {_boolean: "true or false", int: "an integer"}[convert]
+            kind = {_boolean: "true or false", int: "an integer", float: "a number"}[convert]
             msg = f"{self.scheme}: option {name}: expected {kind}, got {value!r}"
             raise InvalidValueError(msg) from error
 
@@ -140,11 +148,14 @@ def _memory(url: _Url) -> Store:
 _S3_OPTIONS: dict[str, Callable[[str], Any]] = {
     "acl": str,
     "addressing_style": str,
+    "ca_bundle": str,
+    "connect_timeout": float,
     "endpoint_url": str,
     "max_age": int,
     "max_retry": int,
     "public": _boolean,
     "public_base_url": str,
+    "read_timeout": float,
     "region": str,
     "reproducible_storage_class": str,
     "request_checksum_calculation": str,
@@ -165,7 +176,52 @@ def _s3(url: _Url) -> Store:
     return store
 
 
-_SCHEMES: dict[str, Callable[[_Url], Store]] = {"file": _file_system, "memory": _memory, "s3": _s3}
+_OBJECT_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "connect_timeout": float,
+    "endpoint_url": str,
+    "max_age": int,
+    "max_retry": int,
+    "public_base_url": str,
+    "read_timeout": float,
+    "url_lifetime": int,
+}
+
+
+def _google(url: _Url) -> Store:
+    from .objectstore import ObjectStore, google_bucket
+
+    if not url.host:
+        msg = "gs: expected the name of a bucket after the two slashes, such as gs://bucket/prefix, got none"
+        raise InvalidValueError(msg)
+    own, connection = _object_options(url, _OBJECT_OPTIONS)
+    return ObjectStore(google_bucket(url.host, **connection), prefix=url.path.strip("/"), **own)
+
+
+def _azure(url: _Url) -> Store:
+    from .objectstore import ObjectStore, azure_container
+
+    if not url.host:
+        msg = "az: expected the name of a container after the two slashes, such as az://container/prefix, got none"
+        raise InvalidValueError(msg)
+    own, connection = _object_options(url, _OBJECT_OPTIONS | {"account": str})
+    return ObjectStore(azure_container(url.host, **connection), prefix=url.path.strip("/"), **own)
+
+
+def _object_options(url: _Url, known: Mapping[str, Callable[[str], Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those of the store, and those of the connection."""
+    options = url.converted(known)
+    mine = options.keys() & {"max_age", "public_base_url", "url_lifetime"}
+    own = {name: options.pop(name) for name in mine}
+    return own, options
+
+
+_SCHEMES: dict[str, Callable[[_Url], Store]] = {
+    "az": _azure,
+    "file": _file_system,
+    "gs": _google,
+    "memory": _memory,
+    "s3": _s3,
+}
 
 
 # --- what others add -------------------------------------------------------------------------------------------------

@@ -1,0 +1,263 @@
+"""Stores that keep blobs in Google Cloud Storage, Azure Blob Storage, or whatever else obstore speaks to.
+
+It needs obstore: ``pip install 'SQLAlchemy-ImageAttach[objectstore]'``.  A store of obstore says where and with which
+credentials, and :class:`ObjectStore` keeps pictures there::
+
+    ObjectStore(google_bucket("pictures"), prefix="images")
+    ObjectStore(azure_container("pictures", account="example"), public_base_url="https://images.example.com")
+
+Or as a URL: ``gs://pictures/images``, ``az://pictures/images?account=example``.  For Amazon S3, and what is compatible
+with it, :class:`.s3.S3Store` does more.
+
+**URLs** are signed: whoever has one can read that blob for ``url_lifetime`` seconds.  They are made without a request
+where the key of a service account (Google) or of the storage account (Azure) is known; otherwise the service is asked
+to sign.  With ``public_base_url`` they are plain ones of a CDN, or of a bucket that everybody may read.
+
+On Azure only names without spaces and other characters that URLs have to quote can be signed.
+
+**What it promises:** a blob is there whole or not at all.  Requests that a service is too busy for are made again, and
+those that break too, except for deletions and for what begins or ends an upload in parts.
+:func:`google_bucket` and :func:`azure_container` have obstore try three times more, and wait while something moves.
+Left to itself it ends *every* request after 30 seconds, however well it goes, and tries again for up to 3 minutes.
+
+A revision is taken to be new: it is not looked up whether there is a blob with it.  A blob of 8 MiB or more is uploaded
+in parts.  Of an upload that was never ended, Google keeps the parts for ever unless the bucket's lifecycle rules say
+otherwise (``AbortIncompleteMultipartUpload``), Azure for a week; the sweeper does not see them.
+
+Threads can share a store, and it can be pickled, secrets included.  A forked process can use it unless a request was
+made before the fork: obstore would wait for ever then, so a :exc:`~sqlalchemy_imageattach.errors.StoreError` is raised.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ..errors import BlobNotFoundError, InvalidValueError, StoreError
+from ..file import COPY_CHUNK
+from ..key import ImageKey
+from ..store import Store, StoredBlob
+from ._objectstore_backends import azure_container, checked_backend, google_bucket
+from ._objectstore_io import ObjectReader, Place, object_errors, upload
+from ._s3_checks import checked_base_url, checked_number, checked_prefix
+from ._s3_urls import quoted
+from .s3 import DEFAULT_MAX_AGE, DEFAULT_URL_LIFETIME, LONGEST_URL_LIFETIME
+
+if TYPE_CHECKING:
+    from obstore import Attributes
+    from obstore.store import ObjectStore as AnyObjectStore
+
+__all__ = ["ObjectStore", "azure_container", "google_bucket"]
+
+# how many objects the services tell at a time
+_PAGE = 1000
+
+
+class ObjectStore(Store):
+    """Keeps blobs by a store of obstore.
+
+    :param backend: the bucket or container, as :func:`google_bucket` and :func:`azure_container` make it: a
+        ``GCSStore``, ``AzureStore``, ``S3Store``, ``HTTPStore``, ``LocalStore`` or ``MemoryStore`` of obstore
+    :param prefix: what the names of all objects start with, so that a bucket can have several stores
+    :param public_base_url: what plain URLs start with, in place of signed ones: the URL of what ``backend`` has
+    :param url_lifetime: for how many seconds signed URLs can be used, 3600 by default and 604800 at most
+    :param max_age: for how many seconds caches may keep a blob.  Blobs with a revision are declared ``immutable`` too
+    :raises MissingExtraError: obstore is not installed
+    :raises InvalidTypeError: ``backend`` is none of obstore's, or a parameter has another type than it must have
+    :raises InvalidValueError: a parameter has a value that cannot be used; or there is no ``public_base_url``, and
+        nothing can be signed for ``backend``
+    """
+
+    def __init__(
+        self,
+        backend: AnyObjectStore,
+        *,
+        prefix: str = "",
+        public_base_url: str | None = None,
+        url_lifetime: int | None = None,
+        max_age: int = DEFAULT_MAX_AGE,
+    ) -> None:
+        self.backend = checked_backend(backend)
+        self.prefix = checked_prefix(prefix)
+        self.public_base_url = checked_base_url(public_base_url)
+        self.url_lifetime = self._checked_lifetime(url_lifetime)
+        self.max_age = checked_number("max_age", max_age, "seconds, 0 or more", 0)
+
+    def put_file(
+        self,
+        file: IO[bytes],
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        reproducible: bool,
+        *,
+        revision: str | None = None,
+    ) -> None:
+        """Afterwards the blob is there, whole; if this raises, nothing new is, as far as the service can be reached.
+
+        Without a revision it replaces the former one at once.
+
+        :raises StoreError: the service refuses or cannot be reached; errors of ``file`` itself pass as they are
+        """
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        upload(self._place(key), file, self._attributes(key), fresh=revision is not None)
+
+    def get_file(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> IO[bytes]:
+        """A file that reads the blob from the connection.  Close it, as by ``with``.
+
+        :raises BlobNotFoundError: there is no such blob
+        :raises StoreAccessDeniedError: it may not be read
+        :raises StoreError: the service cannot be reached; the file raises it too if the connection breaks
+        """
+        import obstore
+
+        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
+        with object_errors("read", place):
+            result = obstore.get(place.store, place.name)
+        return io.BufferedReader(ObjectReader(result, place), COPY_CHUNK)
+
+    def get_url(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> str:
+        """The blob's URL, whether or not it is there.
+
+        :raises StoreError: it is to be signed, and cannot be
+        """
+        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
+        if self.public_base_url is not None:
+            return f"{self.public_base_url}/{quoted(place.name)}"
+        import obstore
+
+        with object_errors("sign a URL of", place):
+            url = obstore.sign(place.store, "GET", place.name, timedelta(seconds=self.url_lifetime))
+        if "%" in urlsplit(url).path and isinstance(self.backend, obstore.store.AzureStore):
+            # Azure wants the plain name signed, and obstore signs the quoted one
+            msg = f"cannot sign a URL of {place}: Azure takes no name that is quoted in URLs; give public_base_url"
+            raise StoreError(errno.EINVAL, msg)
+        return url
+
+    def delete_file(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> bool | None:
+        """Afterwards the blob is not there.
+
+        :return: ``False`` if the service says that it was not there before; not all do, so otherwise ``None``
+        :raises StoreError: it cannot be deleted
+        """
+        import obstore
+
+        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
+        try:
+            with object_errors("delete", place):
+                obstore.delete(place.store, place.name)
+        except BlobNotFoundError:
+            return False
+        return None
+
+    def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
+        """All objects below the store's prefix, a thousand of them in memory at a time.
+
+        :param prefix: only what has a name that starts so, e.g. ``"user-picture/"``
+        :raises StoreError: the service refuses, cannot be reached, or failed in the middle: the list is not complete
+        """
+        import obstore
+
+        place = self._place()
+        root = f"{self.prefix}/" if self.prefix else ""
+        # obstore lists by whole segments of names only
+        directory = f"{root}{prefix}".rpartition("/")[0]
+        with object_errors("list", place):
+            pages = iter(obstore.list(place.store, directory or None, chunk_size=_PAGE))
+        while True:
+            # only the request: what the caller does with a page is not the service's
+            with object_errors("list", place):
+                page = next(pages, None)
+            if page is None:
+                return
+            for entry in page:
+                name = entry["path"].removeprefix(root)
+                if name.startswith(prefix):
+                    key = ImageKey.parse_object_name(entry["path"], self.prefix)
+                    yield StoredBlob(name, entry["size"], entry["last_modified"], key)
+
+    def has_key(self, key: ImageKey) -> bool:
+        """Whether there is a blob, by a request that does not read it.
+
+        :raises StoreError: the service refuses to tell, or cannot be reached
+        """
+        import obstore
+
+        place = self._place(self.own_key(key))
+        try:
+            with object_errors("read", place):
+                obstore.head(place.store, place.name)
+        except BlobNotFoundError:
+            return False
+        return True
+
+    def is_same_place(self, other: Store) -> bool:
+        """Whether both have the same store of obstore, and the same prefix."""
+        if not isinstance(other, ObjectStore):
+            return super().is_same_place(other)
+        return self.backend == other.backend and self.prefix == other.prefix
+
+    def _place(self, key: ImageKey | None = None) -> Place:
+        """Where a blob is.  **The only way from a key to an object's name** to ask obstore for."""
+        return Place(self.backend, "" if key is None else key.object_name(self.prefix))
+
+    def _attributes(self, key: ImageKey) -> Attributes | None:
+        from obstore.store import LocalStore
+
+        if isinstance(self.backend, LocalStore):
+            return None  # it has nowhere to keep them
+        caching = f"{'private' if self.public_base_url is None else 'public'}, max-age={self.max_age}"
+        return {
+            "Content-Type": key.mimetype,
+            "Cache-Control": caching if key.revision is None else f"{caching}, immutable",
+        }
+
+    def _checked_lifetime(self, lifetime: int | None) -> int:
+        from obstore.store import AzureStore, GCSStore, S3Store
+
+        if self.public_base_url is None and not isinstance(self.backend, AzureStore | GCSStore | S3Store):
+            msg = f"nothing can be signed for {self.backend}; give public_base_url, which plain URLs start with"
+            raise InvalidValueError(msg)
+        if lifetime is None:
+            return DEFAULT_URL_LIFETIME
+        if self.public_base_url is not None:
+            msg = "url_lifetime is for signed URLs, and these are plain; leave out one of url_lifetime, public_base_url"
+            raise InvalidValueError(msg)
+        what = f"seconds, 1 to {LONGEST_URL_LIFETIME}"
+        return checked_number("url_lifetime", lifetime, what, 1, LONGEST_URL_LIFETIME)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.backend}, prefix={self.prefix!r})"
