@@ -16,7 +16,7 @@ to sign.  With ``public_base_url`` they are plain ones of a CDN, or of a bucket 
 On Azure only names without spaces and other characters that URLs have to quote can be signed.
 
 **What it promises:** a blob is there whole or not at all.  Requests that a service is too busy for are made again, and
-those that break too, except for deletions and for what begins or ends an upload in parts.
+so are most of those that break; which ones, obstore decides.
 :func:`google_bucket` and :func:`azure_container` have obstore try three times more, and wait while something moves.
 Left to itself it ends *every* request after 30 seconds, however well it goes, and tries again for up to 3 minutes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -41,10 +42,14 @@ def read(store: Store, key: ImageKey) -> bytes:
         return file.read()
 
 
-def fetch(url: str) -> tuple[int, bytes]:
-    """What a browser gets: the status and the body."""
+def fetch(url: str, authority: str | None = None) -> tuple[int, bytes]:
+    """What a browser gets: the status and the body.
+
+    :param authority: the path of the certificate of an authority that the browser trusts
+    """
+    context = None if authority is None else ssl.create_default_context(cafile=authority)
     try:
-        with urllib.request.urlopen(url) as answer:
+        with urllib.request.urlopen(url, context=context) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
