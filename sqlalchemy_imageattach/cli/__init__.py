@@ -11,8 +11,9 @@
 
 Stores are given by their URLs: see :mod:`sqlalchemy_imageattach.stores.urls`.
 
-Results go to the standard output, as lines to read or, with ``--json``, as lines of JSON: one for each problem or
-failure, and at last one with the ``result``.  Errors go to the standard error, and so does progress on a terminal.
+Results go to the standard output, as lines to read or, with ``--json``, as lines of JSON: one for each problem,
+failure or violation, and at last one with the ``result``.  Errors go to the standard error, and so does progress on a
+terminal.
 
 ====  ============================================================================================================
 code  meaning
@@ -30,6 +31,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -42,6 +44,7 @@ from ..imaging import Rendition
 from ..maintenance import Report, check, sweep
 from ..migration import MigrationResult, migrate
 from ..store import Store
+from ..testing import check_store
 from ..version import VERSION
 from .output import Output
 from .params import (
@@ -290,25 +293,14 @@ def stores_command(output: Output, store: Store) -> int:
 
     It writes some blobs of its own, reads them and deletes them again.
     """
-    violations = list(_contract_check()(store))
+    violations = check_store(store)
     for violation in violations:
-        output.item("violation", violation, rule=str(violation))
+        output.item("violation", violation, **asdict(violation))
     output.result(f"{len(violations):,} violations of the contract", violations=len(violations), ok=not violations)
     return PROBLEMS if violations else FINE
 
 
 # --- what commands share ---------------------------------------------------------------------------------------------
-
-
-def _contract_check() -> Callable[[Store], Any]:
-    """What checks a store, and gives something to read for each rule that it breaks."""
-    from .. import testing
-
-    found: Callable[[Store], Any] | None = getattr(testing, "check_store", None)
-    if found is None:
-        msg = "this installation has no contract check for stores"
-        raise click.UsageError(msg)
-    return found
 
 
 def _phases(output: Output) -> Callable[[str, int], None]:
