@@ -8,6 +8,10 @@
 
 Each owner is a transaction of its own, so it can be broken off and started again at any time, while the application is
 running; what is there already costs a look at its row.
+
+A thumbnail is there if there is an image of its size and type, as reckoned from the row of the original.  Rows of 1.x
+may have width and height of a photograph exchanged: if there is none by such a row, the file is looked at, and what has
+been made of the upright picture is found.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from .bulk.imagerows import PAGE, sync_session
 from .bulk.keyset import between, key_columns
 from .context import find_store
 from .entity import BaseImageSet, ImageAttachment, MultipleImageSet
+from .entity.thumbnails import generate_missing
 from .errors import ConcurrentReplacementError, InvalidTypeError, InvalidValueError
 from .imaging import Rendition
 from .store import Store
@@ -189,17 +194,13 @@ def _generate(
             if original is None:
                 continue
             pictures += 1
-            there = {_variant(original)} if regenerate else set(map(_variant, image_set))
-            wanted = {_variant(r.target(original.width, original.height, original.mimetype)): r for r in renditions}
-            missing = [rendition for variant, rendition in wanted.items() if variant not in there]
-            if missing:
-                generated += len(image_set.generate_thumbnails(missing, store))
+            if regenerate:
+                made = image_set.generate_thumbnails(renditions, store)
+            else:
+                made = generate_missing(image_set, renditions, store)
+            generated += len({id(image) for image in made} - {id(original)})
     return pictures, generated
 
 
 def _image_sets(images: Any) -> Sequence[BaseImageSet[Any]]:
     return images.image_sets if isinstance(images, MultipleImageSet) else [images]
-
-
-def _variant(image: Any) -> tuple[int, int, str]:
-    return image.width, image.height, image.mimetype

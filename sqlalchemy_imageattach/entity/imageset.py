@@ -280,7 +280,8 @@ class BaseImageSet(BaseImageQuery[ImageT]):
     ) -> ImageT:
         """Find the thumbnail of the size and type asked for, or make and flush it.
 
-        Found ones cost no statement and no I/O.  Where one is made, the original's row stays locked to the end of the
+        Found ones cost no statement and no I/O, but for a look at the original if that was turned and attached by 1.x,
+        which recorded another size for it.  Where one is made, the original's row stays locked to the end of the
         transaction, so of two transactions that ask at the same time one makes it and the other one finds it.
 
         ::

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Generic, Self, TypeVar, cast
 
 from sqlalchemy import select
 from sqlalchemy.exc import NoResultFound
@@ -13,7 +14,8 @@ from sqlalchemy.orm.attributes import instance_state as object_state
 
 from ..concurrency import run_blocking
 from ..errors import InvalidTypeError, InvalidValueError
-from ..imaging import ImagePolicy, Rendered, Rendition, Target, render
+from ..imaging import Rendered, Rendition, Target, render
+from ..imaging.probe import identify
 from ..spool import Spool, is_seekable
 from ..store import Store
 from .attaching import new_image, place_of, put_in, replaced_by, variant
@@ -26,7 +28,7 @@ from .upload import Upload, attachment_of
 if TYPE_CHECKING:
     from .imageset import BaseImageSet
 
-__all__ = ["find", "find_or_generate", "generate", "renditions_of"]
+__all__ = ["find", "find_or_generate", "generate", "generate_missing", "renditions_of"]
 
 ImageT = TypeVar("ImageT", bound=Image)
 
@@ -76,42 +78,121 @@ def find(image_set: BaseImageSet[ImageT], width: int | None, height: int | None,
 
 def generate(image_set: BaseImageSet[ImageT], renditions: Sequence[Rendition], store: Store | None) -> list[ImageT]:
     """The images that ``renditions`` describe, made from one decoding of the original; none if this raises."""
-    original = image_set.require_original()
-    found = image_set._find_store(store)
-    targets = [rendition.target(*original.size, original.mimetype) for rendition in renditions]
-    _require_places(image_set, {variant(thing): thing for thing in (*targets, original)}.values())
-    wanted = {variant(target): rendition for target, rendition in zip(targets, renditions, strict=True)}
-    wanted.pop(variant(original), None)
-    images = {variant(original): original}
-    if wanted:
-        policy = type(original).image_policy
-        rendered = run_blocking(_render, original.open_file(_store_of(original, found)), [*wanted.values()], policy)
-        made = [(_new_thumbnail(image_set, result), result) for result in rendered]
-        # The row of a picture attached by 1.x may have width and height exchanged: what was made then has another size.
-        for key, (image, result) in zip(wanted, made, strict=True):
-            attachment_of(image).made_from = original
-            put_in(image_set, image, Upload(Spool.of(result.blob), found), replaced_by(image_set, image))
-            images[key] = image
-    return [images[variant(target)] for target in targets]
+    with _Source(image_set, store) as source:
+        return _generate(image_set, renditions, source)
+
+
+def generate_missing(
+    image_set: BaseImageSet[ImageT], renditions: Sequence[Rendition], store: Store | None
+) -> list[ImageT]:
+    """The same for those of ``renditions`` whose images are not there."""
+    with _Source(image_set, store) as source:
+        return _generate(image_set, [each for each in renditions if _there(image_set, each, source) is None], source)
 
 
 def find_or_generate(image_set: BaseImageSet[ImageT], rendition: Rendition, store: Store | None) -> ImageT:
     """The image that ``rendition`` describes; if it has to be made, other transactions wait and then find it."""
-    original = image_set.require_original()
-    target = rendition.target(*original.size, original.mimetype)
-    for image in image_set:
-        if variant(image) == variant(target):
-            return image
-    session = object_session(original)
-    if session is None:
-        return generate(image_set, [rendition], store)[0]
-    if object_state(original).persistent:
-        _lock(session, original)
-        if (found := _made_meanwhile(session, image_set, target)) is not None:
+    with _Source(image_set, store) as source:
+        if (found := _there(image_set, rendition, source)) is not None:
             return found
-    image = generate(image_set, [rendition], store)[0]
-    session.flush()
+        session = object_session(source.original)
+        if session is not None and object_state(source.original).persistent:
+            _lock(session, source.original)
+            if (found := _made_meanwhile(session, image_set, rendition.target(*source.upright))) is not None:
+                return found
+        [image] = _generate(image_set, [rendition], source)
+    if session is not None:
+        session.flush()
     return image
+
+
+class _Source(Generic[ImageT]):
+    """The original of a set; its file is fetched when it is first needed, and once."""
+
+    def __init__(self, image_set: BaseImageSet[ImageT], store: Store | None) -> None:
+        self.original = image_set.require_original()
+        self._image_set = image_set
+        self._given = store
+        self._file: BinaryIO | None = None
+
+    @cached_property
+    def store(self) -> Store:
+        return self._image_set._find_store(self._given)
+
+    @cached_property
+    def upright(self) -> tuple[int, int, str]:
+        """The width, the height and the type that thumbnails are reckoned from.
+
+        They are those of the row, unless it was written by 1.x: that recorded the size of a photograph as it lies in
+        the file, with width and height exchanged if the camera was turned.  Then the file tells.
+        """
+        if self.original.revision is not None:
+            return variant(self.original)
+        info = run_blocking(identify, self._open())
+        return info.width, info.height, info.mimetype
+
+    def render(self, renditions: Sequence[Rendition]) -> list[Rendered]:
+        return run_blocking(render, self._open(), renditions, type(self.original).image_policy)
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            known = attachment_of(self.original).stored_in
+            # a store with a len() is false while it is empty
+            file = self.original.open_file(self.store if known is None else known)
+            self._file = run_blocking(_seekable, file)
+        return self._file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _seekable(file: IO[bytes]) -> BinaryIO:
+    if is_seekable(file):
+        return cast("BinaryIO", file)
+    with file:
+        return Spool.read_from(file).open()
+
+
+def _there(image_set: BaseImageSet[ImageT], rendition: Rendition, source: _Source[ImageT]) -> ImageT | None:
+    """The image that ``rendition`` describes; without a look at the file, if the size in the row leads to one."""
+    recorded = variant(source.original)
+    found = _of_variant(image_set, variant(rendition.target(*recorded)))
+    if found is None and source.upright != recorded:
+        wanted = variant(rendition.target(*source.upright))
+        found = source.original if wanted == source.upright else _of_variant(image_set, wanted)
+    return found
+
+
+def _of_variant(image_set: BaseImageSet[ImageT], wanted: tuple[int, int, str]) -> ImageT | None:
+    return next((image for image in image_set if variant(image) == wanted), None)
+
+
+def _generate(
+    image_set: BaseImageSet[ImageT], renditions: Sequence[Rendition], source: _Source[ImageT]
+) -> list[ImageT]:
+    if not renditions:
+        return []
+    original = source.original
+    targets = [rendition.target(*source.upright) for rendition in renditions]
+    images = dict.fromkeys((variant(original), source.upright), original)
+    wanted = {
+        variant(target): (target, rendition)
+        for target, rendition in zip(targets, renditions, strict=True)
+        if variant(target) not in images
+    }
+    _require_places(image_set, [original, *(target for target, _ in wanted.values())])
+    if wanted:
+        results = source.render([rendition for _, rendition in wanted.values()])
+        made = [(_new_thumbnail(image_set, result), result) for result in results]
+        for image, result in made:
+            attachment_of(image).made_from = original
+            put_in(image_set, image, Upload(Spool.of(result.blob), source.store), replaced_by(image_set, image))
+            images[variant(image)] = image
+    return [images[variant(target)] for target in targets]
 
 
 def _require_places(image_set: BaseImageSet[ImageT], images: Iterable[Any]) -> None:
@@ -148,19 +229,6 @@ def _made_meanwhile(session: Session, image_set: BaseImageSet[ImageT], target: T
     if image is not None and not any(image is mine for mine in image_set):
         adapter.append_without_event(image)
     return image
-
-
-def _store_of(original: Image, given: Store) -> Store:
-    known = attachment_of(original).stored_in
-    return given if known is None else known  # a store with a len() is false while it is empty
-
-
-def _render(file: IO[bytes], renditions: Sequence[Rendition], policy: ImagePolicy) -> list[Rendered]:
-    with file:
-        if is_seekable(file):
-            return render(cast("BinaryIO", file), renditions, policy)
-        with Spool.read_from(file).open() as copy:
-            return render(copy, renditions, policy)
 
 
 def _new_thumbnail(image_set: BaseImageSet[ImageT], result: Rendered) -> ImageT:

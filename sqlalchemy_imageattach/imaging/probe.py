@@ -12,7 +12,7 @@ from .policy import ImagePolicy
 from .reader import Guarded, Reader, rewound
 from .sniff import SNIFF_BYTES, sniff
 
-__all__ = ["look", "probe"]
+__all__ = ["identify", "look", "probe"]
 
 _DEFAULT = ImagePolicy()
 
@@ -50,6 +50,17 @@ def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
             source.seek(0)
             choose(policy, mimetype).verify(Guarded(source), info)
     return info
+
+
+def identify(source: BinaryIO) -> ImageInfo:
+    """What the image is, whether or not a policy accepts it: for what is stored already.  Otherwise like :func:`probe`.
+
+    :raises UnreadableImageError: the source is empty, cut off, damaged, or of no type known here
+    :raises OSError: the source itself cannot be read; its error passes as it is
+    """
+    with rewound(source):
+        reader = Reader(source)
+        return look(reader, type_of(reader))
 
 
 def check_policy(policy: object) -> None:

@@ -16,9 +16,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from PIL import Image as Pillow
 from sqlalchemy import URL, Engine, ForeignKey, Select, create_engine, inspect, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
+from sqlalchemy_imageattach.backfill import backfill
 from sqlalchemy_imageattach.context import store_context
 from sqlalchemy_imageattach.entity import (
     Image,
@@ -26,6 +28,7 @@ from sqlalchemy_imageattach.entity import (
     image_attachment,
 )
 from sqlalchemy_imageattach.errors import InvalidValueError
+from sqlalchemy_imageattach.imaging import Rendition
 from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 
@@ -239,6 +242,74 @@ def test_thumbnails_are_made_of_them(engine: Engine, mapped: Any, store: Store, 
         assert small.make_blob() != FILES["user-picture/567/1234/1234567.30x20.jpe"]
     assert len(files(directory)) == 4
     assert ("user-picture/567/1234/1234567.30x20.jpe" in files(directory)) == (mapped is LEGACY)
+
+
+@pytest.fixture
+def turned(directory: Path) -> None:
+    """A photograph whose camera was turned: 1.x recorded the 60×40 of its file, while upright it is 40×60."""
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    blob = picture(60, 40, "red", "JPEG", exif=exif)
+    (directory / "user-picture/567/1234/1234567.60x40.jpe").write_bytes(blob)
+
+
+@pytest.mark.usefixtures("turned")
+def test_thumbnails_of_one_that_lies_on_its_side_are_upright_and_made_once(
+    engine: Engine, mapped: Any, store: Store, directory: Path
+) -> None:
+    for _ in range(2):
+        with Session(engine) as session:
+            image_set = session.get_one(mapped.User, 1234567).picture
+            small, by_height = image_set.thumbnail(width=20), image_set.thumbnail(height=10)
+            assert (small.size, by_height.size) == ((20, 30), (7, 10))
+            assert size_of(small.make_blob()) == small.size
+            # as large as it is upright, and as large as its row says
+            assert image_set.thumbnail(width=40) is image_set.thumbnail(width=60) is image_set.original
+            # what 1.x has made
+            assert image_set.thumbnail(width=30).make_blob() == FILES["user-picture/567/1234/1234567.30x20.jpe"]
+            session.commit()
+            made = files(directory)
+            assert len(made) == len(FILES) + 2
+            assert image_set.count() == 4
+    assert files(directory) == made
+
+
+@pytest.mark.usefixtures("turned")
+def test_thumbnails_of_one_that_lies_on_its_side_are_made_by_the_size_that_it_has(
+    engine: Engine, mapped: Any, store: Store
+) -> None:
+    with Session(engine) as session:
+        image_set = session.get_one(mapped.User, 1234567).picture
+        # by its row, both would be of 24×16
+        wide, high = image_set.generate_thumbnails([{"width": 24}, {"height": 16}])
+        assert (wide.size, high.size) == ((24, 36), (11, 16))
+        # another than that which 1.x has made
+        assert image_set.generate_thumbnail(width=30).size == (30, 45)
+        assert image_set.generate_thumbnail(width=90, upscale=False) is image_set.original
+        session.commit()
+        assert {image.size for image in image_set} == {(60, 40), (30, 20), (24, 36), (11, 16), (30, 45)}
+
+
+@pytest.mark.usefixtures("turned")
+def test_what_backfill_has_made_is_there_the_next_time(
+    engine: Engine, mapped: Any, store: Store, directory: Path
+) -> None:
+    renditions = [Rendition(width=20), Rendition(height=10), Rendition(width=30), Rendition(width=90, upscale=False)]
+
+    def run(**options: Any) -> tuple[int, int]:
+        with Session(engine) as session:
+            result = backfill(session, mapped.User.registry, renditions, store, **options)
+        assert result.ok
+        return result.pictures, result.generated
+
+    # the user's picture lacks two (1.x made one of the width 30), and the post's photo three (1.x made none)
+    assert run() == (2, 5)
+    made = files(directory)
+    assert run() == (2, 0)
+    assert files(directory) == made
+    assert run(regenerate=True) == (2, 6)
+    assert len(files(directory)) == len(made) + 1
+    assert run() == (2, 0)
 
 
 @pytest.mark.parametrize("size", [(60, 40), (20, 20)])

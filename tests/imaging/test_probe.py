@@ -17,6 +17,7 @@ from sqlalchemy_imageattach.errors import (
     UnreadableImageError,
 )
 from sqlalchemy_imageattach.imaging import ImageInfo, ImagePolicy, Rendition, probe, render
+from sqlalchemy_imageattach.imaging.probe import identify
 
 from .conftest import all_types
 from .pictures import RASTER_FORMATS, encode, exif, quadrants, stored, texture
@@ -28,6 +29,15 @@ EVERYTHING = all_types("pillow")
 def test_size_and_type_are_told(mimetype: str, form: str) -> None:
     file = encode(quadrants(61, 47), form)
     assert probe(file) == ImageInfo(mimetype, 61, 47, byte_size=len(file.getvalue()))
+
+
+def test_what_is_stored_already_is_identified_whatever_the_policy_says() -> None:
+    svg = io.BytesIO(b'<svg xmlns="http://www.w3.org/2000/svg" width="12" height="8"/>')
+    svg.seek(5)
+    with pytest.raises(PolicyViolationError):
+        probe(svg)
+    assert identify(svg) == ImageInfo("image/svg+xml", 12, 8, byte_size=len(svg.getvalue()))
+    assert svg.tell() == 5
 
 
 MODES = ("1", "L", "LA", "P", "PA", "I;16", "RGB", "RGBA", "CMYK", "LAB", "F", "I")
