@@ -19,8 +19,9 @@ What the sweep deletes, and what it never touches:
 * **A blob is an orphan** if its name is, letter by letter, that of a key; if its object type is that of a mapped class;
   if no row of any mapped class names it, neither when all rows were read before the store was listed nor when they are
   read once more before the first is deleted; and if it is older than the grace period.
-* **A temporary file** is stale if the store says that it is one, and it is older than the grace period.
-* Everything else stays: files of others, blobs of other object types, blobs whose rows are there.
+* **A temporary file** is stale if the store says that it is one, if it lies where blobs of a mapped class do, and if it
+  is older than the grace period.
+* Everything else stays: files of others, blobs and temporary files of other object types, blobs whose rows are there.
 * Nothing is deleted if the rows or the blobs could not be read to their end, if the session might show an old state of
   the database, if there are rows whose key is not known, or if too large a part of all blobs would go, as it would with
   the wrong database: :exc:`SweepRefusedError` says so.

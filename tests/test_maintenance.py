@@ -379,6 +379,18 @@ def test_what_cannot_be_deleted_is_reported_and_the_rest_goes(engine, session, s
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
+def test_temporary_files_of_other_object_types_stay(engine, session, tmp_path) -> None:
+    store = FileSystemStore(tmp_path / "images", "/", fsync=False)
+    fill(engine, store, 2)
+    others = tmp_path / "images" / "user-picture2" / "1" / "0" / f".1.640x480.abc.jpe.{'0' * 16}.tmp"
+    others.parent.mkdir(parents=True)
+    others.write_bytes(b"half")
+    os.utime(others, (0, 0))
+    with sweep(session, Base, store, dry_run=False) as report:
+        assert (report.counts, report.deleted, report.ok) == ({ProblemKind.UNMAPPED: 1}, 0, True)
+    assert others.exists()
+
+
 def test_stale_temporary_files_are_deleted_and_young_ones_stay(engine, session, tmp_path) -> None:
     store = FileSystemStore(tmp_path / "images", "/", fsync=False)
     fill(engine, store, 2)
@@ -453,7 +465,8 @@ def test_whatever_else_lies_there_only_orphans_are_deleted(tmp_path_factory, jun
         path.write_bytes(b"junk")
         os.utime(path, (0, 0))
     before = {path.relative_to(root / "images").as_posix() for path in (root / "images").rglob("*") if path.is_file()}
-    temporary = {blob.name for blob in store.list_blobs() if blob.is_temporary}
+    mapped = ("user-picture/", "post-photo/")
+    temporary = {blob.name for blob in store.list_blobs() if blob.is_temporary and blob.name.startswith(mapped)}
     with Session(engine) as session, sweep(session, Base, store, dry_run=False, grace=NOW, limit=1) as report:
         assert report.failed == 0
     after = {path.relative_to(root / "images").as_posix() for path in (root / "images").rglob("*") if path.is_file()}

@@ -142,11 +142,14 @@ class Comparison:
             yield key.object_name(), index, identity, key.mimetype, key.revision, row.byte_size, row.checksum
 
     def _blob_values(self, blobs: Iterable[StoredBlob]) -> Iterator[tuple[Any, ...]]:
+        mapped = tuple(f"{object_type}/" for object_type in self._types)
         for blob in blobs:
             modified = _microseconds(blob.modified_at)
             key = blob.key
-            if blob.is_temporary:
+            if blob.is_temporary and blob.name.startswith(mapped):
                 self._note(ProblemKind.TEMPORARY, blob, modified)
+            elif blob.is_temporary:
+                self._note(ProblemKind.UNMAPPED, blob)
             elif key is None or self.store.own_key(key) != key:
                 self._note(ProblemKind.FOREIGN, blob)
             elif (object_type := self._types.get(key.object_type)) is None:

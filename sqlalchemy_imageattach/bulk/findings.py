@@ -31,9 +31,9 @@ class ProblemKind(StrEnum):
     UNREADABLE = "unreadable blob"
     #: A blob of a mapped class that no row names, and that is older than the grace period.
     ORPHAN = "orphan"
-    #: What an unfinished write has left behind, older than the grace period.
+    #: What an unfinished write of a blob of a mapped class has left behind, older than the grace period.
     TEMPORARY = "stale temporary file"
-    #: A blob by its name, but of an object type that no mapped class has.
+    #: A blob or a temporary file by its name, but of an object type that no mapped class has.
     UNMAPPED = "unmapped object type"
     #: Something that has not the name of a blob.
     FOREIGN = "foreign file"

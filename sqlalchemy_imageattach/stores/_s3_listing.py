@@ -37,7 +37,9 @@ def list_objects(client: Any, place: Place, root: str, prefix: str) -> Iterator[
 
 
 def list_uploads(client: Any, place: Place, root: str, prefix: str) -> Iterator[StoredBlob]:
-    """All uploads by multipart that are neither complete nor aborted, as temporary blobs.
+    """All uploads of blobs by multipart that are neither complete nor aborted, as temporary blobs.
+
+    Those that were to become anything else are somebody else's, such as a backup that goes on for days.
 
     A service that does not list them, or not to these credentials, is taken to have none: they are no blobs, so nothing
     depends on them but money.
@@ -47,7 +49,8 @@ def list_uploads(client: Any, place: Place, root: str, prefix: str) -> Iterator[
         for page in _pages(client, "list_multipart_uploads", parameters, place):
             for entry in page.get("Uploads", ()):
                 name, upload_id, began = entry["Key"], entry["UploadId"], entry["Initiated"]
-                yield _unfinished(client, place, root, name, upload_id, began)
+                if ImageKey.parse_object_name(name, root) is not None:
+                    yield _unfinished(client, place, root, name, upload_id, began)
     except StoreError as error:
         if not _is_unlisted(error):
             raise

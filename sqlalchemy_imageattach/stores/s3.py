@@ -260,7 +260,7 @@ class S3Store(Store):
             self.client.delete_object(Bucket=place.bucket, Key=place.name)
 
     def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
-        """All objects below the store's prefix, and the unfinished uploads, where these can be listed.
+        """All objects below the store's prefix, and the unfinished uploads of blobs, where these can be listed.
 
         A thousand of them are in memory at a time.
 

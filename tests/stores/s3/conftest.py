@@ -9,7 +9,9 @@ from pathlib import Path
 import botocore.loaders
 import botocore.session
 import pytest
+from sqlalchemy import Engine
 
+from tests.migrating import database
 from tests.stores.servers.juicefs import JuiceFSGateway
 from tests.stores.servers.proxy import FaultProxy
 from tests.stores.servers.seaweed import SeaweedFS
@@ -46,6 +48,16 @@ def juicefs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JuiceFSGateway
 @pytest.fixture
 def bucket(seaweed: SeaweedFS) -> Iterator[str]:
     """An empty bucket, deleted with all that is in it: each one takes a share of the server's disk."""
+    yield from _empty_bucket(seaweed)
+
+
+@pytest.fixture
+def other_bucket(seaweed: SeaweedFS) -> Iterator[str]:
+    """Another one."""
+    yield from _empty_bucket(seaweed)
+
+
+def _empty_bucket(seaweed: SeaweedFS) -> Iterator[str]:
     name = f"pictures-{secrets.token_hex(6)}"
     client = seaweed.client()
     client.create_bucket(Bucket=name)
@@ -56,6 +68,14 @@ def bucket(seaweed: SeaweedFS) -> Iterator[str]:
         for entry in page.get("Contents", ()):
             client.delete_object(Bucket=name, Key=entry["Key"])
     client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """A database that other processes can use as well."""
+    engine = database(f"sqlite:///{tmp_path}/test.db")
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
