@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ..errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["NOT_IN_URLS", "checked_base_url", "checked_bucket", "checked_number", "checked_prefix"]
+__all__ = ["NOT_IN_URLS", "check_lifetime", "checked_base_url", "checked_bucket", "checked_number", "checked_prefix"]
 
 NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\"'<>\\`?#]")
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -68,3 +68,16 @@ def checked_number(name: str, value: _N, what: str, least: float, most: float = 
         msg = f"{name}: expected {what}, got {value!r}"
         raise InvalidValueError(msg)
     return value
+
+
+def check_lifetime(lifetime: int | None, longest: int, *, is_plain: bool) -> None:
+    """Accept for how many seconds signed URLs are to be usable; ``None`` where that is not said.
+
+    :param is_plain: whether URLs are not signed
+    """
+    if lifetime is None:
+        return
+    if is_plain:
+        msg = "url_lifetime is for signed URLs, and these are plain; give public=False and no public_base_url"
+        raise InvalidValueError(msg)
+    checked_number("url_lifetime", lifetime, f"seconds, 1 to {longest}", 1, longest)

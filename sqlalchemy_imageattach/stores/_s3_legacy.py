@@ -10,11 +10,18 @@ from urllib.request import Request
 
 from ._s3_urls import bucket_url
 
-__all__ = ["BASE_URL_FORMAT", "S3Request"]
+__all__ = ["BASE_URL_FORMAT", "S3Request", "base_url_format"]
 
 BASE_URL_FORMAT = "https://{}{}.s3.amazonaws.com"
 
 _REGION = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?(?P<region>[a-z0-9-]+)\.amazonaws\.")
+
+
+def base_url_format() -> str:
+    """:data:`BASE_URL_FORMAT`, with a warning to whoever asks the module for it."""
+    msg = "BASE_URL_FORMAT is deprecated, and not used any more; ask a store for its URLs"
+    warnings.warn(msg, DeprecationWarning, stacklevel=3)
+    return BASE_URL_FORMAT
 
 
 class S3Request(Request):

@@ -28,9 +28,6 @@ finds them; or let the bucket itself abort them (lifecycle rule ``AbortIncomplet
 
 from __future__ import annotations
 
-import errno
-import io
-import warnings
 from collections.abc import Iterator
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
@@ -38,14 +35,15 @@ from typing import IO, TYPE_CHECKING, Any
 from ..errors import BlobNotFoundError, InvalidValueError
 from ..key import ImageKey
 from ..store import Store, StoredBlob
-from ._s3_checks import checked_base_url, checked_bucket, checked_number, checked_prefix
+from ._s3_checks import check_lifetime, checked_base_url, checked_bucket, checked_number, checked_prefix
 from ._s3_client import Connection, LazyClient
 from ._s3_errors import Place, s3_errors
-from ._s3_legacy import S3Request
+from ._s3_headers import check_encryption, headers_of
+from ._s3_legacy import S3Request, base_url_format
 from ._s3_listing import abort_upload, list_objects, list_uploads
-from ._s3_transfer import S3Reader, content_type_of, upload
+from ._s3_marks import TypedMarks
+from ._s3_transfer import S3Reader, upload
 from ._s3_urls import bucket_url, quoted, service_of
-from .overlay import MARK, OverlayStore, State
 
 if TYPE_CHECKING:
     from ._s3_legacy import BASE_URL_FORMAT
@@ -157,8 +155,9 @@ class S3Store(Store):
         self.server_side_encryption = server_side_encryption
         self.sse_kms_key_id = sse_kms_key_id
         self.public = public
-        self.url_lifetime = self._checked_lifetime(url_lifetime)
-        self._check_encryption()
+        check_encryption(self)
+        check_lifetime(url_lifetime, LONGEST_URL_LIFETIME, is_plain=self._is_plain)
+        self.url_lifetime = DEFAULT_URL_LIFETIME if url_lifetime is None else url_lifetime
         connection = Connection(
             access_key=access_key,
             secret_key=secret_key,
@@ -307,20 +306,8 @@ class S3Store(Store):
         return answer
 
     def _upload(self, key: ImageKey, file: IO[bytes], content_type: str, *, reproducible: bool) -> None:
-        headers = self._headers(key, content_type, reproducible=reproducible)
+        headers = headers_of(self, key, content_type, reproducible=reproducible)
         upload(self.client, self._place(key), file, headers, fresh=key.revision is not None)
-
-    def _headers(self, key: ImageKey, content_type: str, *, reproducible: bool) -> dict[str, Any]:
-        caching = f"{'public' if self._is_plain else 'private'}, max-age={self.max_age}"
-        given = {
-            "ContentType": content_type,
-            "CacheControl": caching if key.revision is None else f"{caching}, immutable",
-            "ACL": self.acl,
-            "StorageClass": (self.reproducible_storage_class if reproducible else None) or self.storage_class,
-            "ServerSideEncryption": self.server_side_encryption,
-            "SSEKMSKeyId": self.sse_kms_key_id,
-        }
-        return {name: value for name, value in given.items() if value is not None}
 
     def _place(self, key: ImageKey | None = None) -> Place:
         """Where a blob is.  **The only way from a key to an object's name** to ask S3 for."""
@@ -342,23 +329,6 @@ class S3Store(Store):
         meta = self.client.meta
         return bucket_url(meta.endpoint_url, self.bucket, (meta.config.s3 or {}).get("addressing_style"))
 
-    def _checked_lifetime(self, lifetime: int | None) -> int:
-        if lifetime is None:
-            return DEFAULT_URL_LIFETIME
-        if self._is_plain:
-            msg = "url_lifetime is for signed URLs, and these are plain; give public=False and no public_base_url"
-            raise InvalidValueError(msg)
-        what = f"seconds, 1 to {LONGEST_URL_LIFETIME}"
-        return checked_number("url_lifetime", lifetime, what, 1, LONGEST_URL_LIFETIME)
-
-    def _check_encryption(self) -> None:
-        if self.sse_kms_key_id is not None and not (self.server_side_encryption or "").startswith("aws:kms"):
-            msg = (
-                "sse_kms_key_id: expected server_side_encryption='aws:kms' with it, got"
-                f" {self.server_side_encryption!r}"
-            )
-            raise InvalidValueError(msg)
-
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_base_url"}
 
@@ -366,7 +336,7 @@ class S3Store(Store):
         return f"{type(self).__name__}({self.bucket!r}, prefix={self.prefix!r})"
 
 
-class S3SandboxStore(OverlayStore):
+class S3SandboxStore(TypedMarks):
     """Production's pictures without a risk to them: two buckets that look like one store.
 
     What is in ``underlying`` can be seen; what is stored or deleted goes to ``overriding`` only.  Credentials that may
@@ -393,9 +363,6 @@ class S3SandboxStore(OverlayStore):
     #: The type of the objects that say that a blob is deleted.
     DELETED_MARK_MIMETYPE = "application/x-sqlalchemy-imageattach-sandbox-deleted"
 
-    overriding: S3Store
-    underlying: S3Store
-
     def __init__(
         self,
         underlying: str,
@@ -418,33 +385,9 @@ class S3SandboxStore(OverlayStore):
         )
         super().__init__(over, under)
 
-    def _state(self, key: ImageKey) -> State:
-        # by the head alone.  The type is what 1.x went by; its marks were empty
-        head = self.overriding._head(key)
-        if head is None:
-            return State.ABSENT
-        if head["ContentType"] == self.DELETED_MARK_MIMETYPE:
-            return State.DELETED
-        # services of years ago forget the type
-        return super()._state(key) if head["ContentLength"] == len(MARK) else State.PRESENT
-
-    def _unless_mark(self, key: ImageKey, file: IO[bytes]) -> IO[bytes]:
-        if content_type_of(file) == self.DELETED_MARK_MIMETYPE:
-            file.close()
-            msg = f"no such blob: {key.file_path()} is deleted in this sandbox"
-            raise BlobNotFoundError(errno.ENOENT, msg)
-        return super()._unless_mark(key, file)
-
-    def _put_mark(self, key: ImageKey) -> None:
-        self.overriding._upload(key, io.BytesIO(MARK), self.DELETED_MARK_MIMETYPE, reproducible=False)
-
 
 def __getattr__(name: str) -> object:
     if name == "BASE_URL_FORMAT":
-        from . import _s3_legacy
-
-        msg = "BASE_URL_FORMAT is deprecated, and not used any more; ask a store for its URLs"
-        warnings.warn(msg, DeprecationWarning, stacklevel=2)
-        return _s3_legacy.BASE_URL_FORMAT
+        return base_url_format()
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

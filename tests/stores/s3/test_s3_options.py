@@ -165,10 +165,16 @@ def test_boto3_is_imported_when_it_is_needed_and_no_sooner() -> None:
 def test_the_documented_constants_are_there() -> None:
     assert s3.DEFAULT_MAX_AGE == 31536000
     assert S3SandboxStore.DELETED_MARK_MIMETYPE == "application/x-sqlalchemy-imageattach-sandbox-deleted"
-    with pytest.warns(DeprecationWarning, match="BASE_URL_FORMAT is deprecated"):
+    with pytest.warns(DeprecationWarning, match="BASE_URL_FORMAT is deprecated") as warned:
         assert s3.BASE_URL_FORMAT == "https://{}{}.s3.amazonaws.com"
+    assert warned[0].filename == __file__, "the warning is about the line that asks for it"
     with pytest.raises(AttributeError, match="no attribute 'S3Region'"):
         s3.S3Region  # noqa: B018
+
+
+@pytest.mark.parametrize("cls", [S3Store, S3SandboxStore])
+def test_stores_are_known_by_where_they_are_imported_from(cls: type) -> None:
+    assert f"{cls.__module__}.{cls.__qualname__}" == f"sqlalchemy_imageattach.stores.s3.{cls.__name__}"
 
 
 def request(*args: Any, **kwargs: Any) -> S3Request:
