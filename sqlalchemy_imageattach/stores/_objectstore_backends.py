@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import InvalidTypeError, InvalidValueError, MissingExtraError
-from ._s3_checks import checked_number
+from ._checks import checked_number
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore

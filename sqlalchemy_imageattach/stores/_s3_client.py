@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..errors import InvalidTypeError, InvalidValueError, MissingExtraError
-from ._s3_checks import checked_number
+from ._checks import checked_number
 from ._s3_errors import Place, s3_errors
 from ._s3_sign import Signer, moment_of
 

@@ -41,11 +41,11 @@ from ..errors import BlobNotFoundError, InvalidValueError, StoreError
 from ..file import COPY_CHUNK
 from ..key import ImageKey
 from ..store import Store, StoredBlob
+from ._checks import checked_base_url, checked_lifetime, checked_number, checked_prefix
 from ._objectstore_backends import azure_container, checked_backend, google_bucket
 from ._objectstore_io import ObjectReader, Place, object_errors, upload
-from ._s3_checks import checked_base_url, checked_number, checked_prefix
 from ._s3_urls import quoted
-from .s3 import DEFAULT_MAX_AGE, DEFAULT_URL_LIFETIME, LONGEST_URL_LIFETIME
+from .s3 import DEFAULT_MAX_AGE, DEFAULT_URL_LIFETIME
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -84,8 +84,10 @@ class ObjectStore(Store):
         self.backend = checked_backend(backend)
         self.prefix = checked_prefix(prefix)
         self.public_base_url = checked_base_url(public_base_url)
-        self.url_lifetime = self._checked_lifetime(url_lifetime)
+        is_plain = self.public_base_url is not None
+        self.url_lifetime = checked_lifetime(url_lifetime, DEFAULT_URL_LIFETIME, is_plain=is_plain)
         self.max_age = checked_number("max_age", max_age, "seconds, 0 or more", 0)
+        self._require_urls()
 
     def put_file(
         self,
@@ -245,19 +247,12 @@ class ObjectStore(Store):
             "Cache-Control": caching if key.revision is None else f"{caching}, immutable",
         }
 
-    def _checked_lifetime(self, lifetime: int | None) -> int:
+    def _require_urls(self) -> None:
         from obstore.store import AzureStore, GCSStore, S3Store
 
         if self.public_base_url is None and not isinstance(self.backend, AzureStore | GCSStore | S3Store):
             msg = f"nothing can be signed for {self.backend}; give public_base_url, which plain URLs start with"
             raise InvalidValueError(msg)
-        if lifetime is None:
-            return DEFAULT_URL_LIFETIME
-        if self.public_base_url is not None:
-            msg = "url_lifetime is for signed URLs, and these are plain; leave out one of url_lifetime, public_base_url"
-            raise InvalidValueError(msg)
-        what = f"seconds, 1 to {LONGEST_URL_LIFETIME}"
-        return checked_number("url_lifetime", lifetime, what, 1, LONGEST_URL_LIFETIME)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.backend}, prefix={self.prefix!r})"

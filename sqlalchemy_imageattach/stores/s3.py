@@ -35,7 +35,7 @@ from typing import IO, TYPE_CHECKING, Any
 from ..errors import BlobNotFoundError, InvalidValueError
 from ..key import ImageKey
 from ..store import Store, StoredBlob
-from ._s3_checks import check_lifetime, checked_base_url, checked_bucket, checked_number, checked_prefix
+from ._checks import checked_base_url, checked_bucket, checked_lifetime, checked_number, checked_prefix
 from ._s3_client import Connection, LazyClient
 from ._s3_errors import Place, s3_errors
 from ._s3_headers import check_encryption, headers_of
@@ -53,7 +53,6 @@ __all__ = [
     "DEFAULT_MAX_AGE",
     "DEFAULT_MAX_RETRY",
     "DEFAULT_URL_LIFETIME",
-    "LONGEST_URL_LIFETIME",
     "S3Request",
     "S3SandboxStore",
     "S3Store",
@@ -67,9 +66,6 @@ DEFAULT_MAX_RETRY = 3
 
 #: For how many seconds signed URLs can be used, by default.
 DEFAULT_URL_LIFETIME = 60 * 60
-
-#: More seconds than these are refused by the services.
-LONGEST_URL_LIFETIME = 7 * 24 * 60 * 60
 
 
 class S3Store(Store):
@@ -156,8 +152,7 @@ class S3Store(Store):
         self.sse_kms_key_id = sse_kms_key_id
         self.public = public
         check_encryption(self)
-        check_lifetime(url_lifetime, LONGEST_URL_LIFETIME, is_plain=self._is_plain)
-        self.url_lifetime = DEFAULT_URL_LIFETIME if url_lifetime is None else url_lifetime
+        self.url_lifetime = checked_lifetime(url_lifetime, DEFAULT_URL_LIFETIME, is_plain=self._is_plain)
         connection = Connection(
             access_key=access_key,
             secret_key=secret_key,

@@ -1,4 +1,4 @@
-"""What the parameters of stores on S3 may be."""
+"""What the parameters of stores in buckets may be."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import TypeVar
 
 from ..errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["NOT_IN_URLS", "check_lifetime", "checked_base_url", "checked_bucket", "checked_number", "checked_prefix"]
+__all__ = ["NOT_IN_URLS", "checked_base_url", "checked_bucket", "checked_lifetime", "checked_number", "checked_prefix"]
 
 NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\"'<>\\`?#]")
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\\]")
+
+# more is refused by the services
+_LONGEST_LIFETIME = 7 * 24 * 60 * 60
 
 _N = TypeVar("_N", int, float)
 
@@ -70,14 +73,19 @@ def checked_number(name: str, value: _N, what: str, least: float, most: float = 
     return value
 
 
-def check_lifetime(lifetime: int | None, longest: int, *, is_plain: bool) -> None:
-    """Accept for how many seconds signed URLs are to be usable; ``None`` where that is not said.
+def checked_lifetime(lifetime: int | None, default: int, *, is_plain: bool) -> int:
+    """For how many seconds signed URLs can be used.
 
+    :param default: what ``None`` stands for
     :param is_plain: whether URLs are not signed
     """
     if lifetime is None:
-        return
+        return default
     if is_plain:
-        msg = "url_lifetime is for signed URLs, and these are plain; give public=False and no public_base_url"
+        msg = (
+            "url_lifetime is for signed URLs, and these are plain; leave it out, or give no public_base_url (and"
+            " public=False, on S3)"
+        )
         raise InvalidValueError(msg)
-    checked_number("url_lifetime", lifetime, f"seconds, 1 to {longest}", 1, longest)
+    what = f"seconds, 1 to {_LONGEST_LIFETIME}"
+    return checked_number("url_lifetime", lifetime, what, 1, _LONGEST_LIFETIME)
