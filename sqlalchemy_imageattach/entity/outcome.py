@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
@@ -35,7 +35,7 @@ class OutcomeWatch:
         self.may_be_committed = False
         #: What is said to be committed may be undone all the same.
         self.may_be_undone = False
-        _watches.setdefault(connection, []).append(self)
+        _watches.setdefault(connection, WeakSet()).add(self)
         _listen_to(connection.engine)
 
     @property
@@ -44,7 +44,7 @@ class OutcomeWatch:
         return not self._connection.closed and self._connection.in_transaction()
 
     def stop(self) -> None:
-        _watches[self._connection].remove(self)
+        _watches[self._connection].discard(self)
 
     # --- what is sent ------------------------------------------------------------------------------------------------
 
@@ -86,7 +86,9 @@ class OutcomeWatch:
             self.may_be_undone = True
 
 
-_watches: WeakKeyDictionary[Connection, list[OutcomeWatch]] = WeakKeyDictionary()
+# Weak on both sides: a watch, which belongs to the ledger of a session, refers to the connection.  Otherwise a session
+# that is dropped without being closed would keep it for ever.
+_watches: WeakKeyDictionary[Connection, WeakSet[OutcomeWatch]] = WeakKeyDictionary()
 
 
 def _telling(tell: Callable[..., None]) -> Callable[..., None]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
 
 from sqlalchemy_imageattach.testing import FaultyStore
 
-from .conftest import MakeSession
+from .conftest import MakeSession, sqlite_engine
 from .helpers import OTHER, Exploded, Stop, assert_in_step, blobs_of, picture, rows
-from .models import User
+from .models import Base, User
 
 
 def a_user(name: str | None = None, colour: str = "red") -> User:
@@ -152,6 +156,24 @@ def test_a_session_that_was_never_flushed_writes_nothing(
     session.commit()
     assert not store.calls
     assert not rows(engine)
+
+
+def test_a_session_that_is_dropped_gives_its_connection_back(tmp_path: Path, store: FaultyStore) -> None:
+    # an engine of its own: what it did not give back would hinder whoever cleans up
+    engine = sqlite_engine(tmp_path / "dropped.db")
+    Base.metadata.create_all(engine)
+
+    def drop_one() -> None:
+        session = Session(engine)
+        session.add(a_user())
+        session.flush()
+
+    drop_one()
+    gc.collect()
+    assert isinstance(engine.pool, QueuePool)
+    assert engine.pool.checkedout() == 0
+    assert_in_step(engine, store, left=store.blobs)
+    engine.dispose()
 
 
 # --- with a flush that fails -----------------------------------------------------------------------------------------
