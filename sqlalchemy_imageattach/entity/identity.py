@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-from sqlalchemy import inspect
-from sqlalchemy.orm import Mapper
+from sqlalchemy import inspect, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import InstanceState, Mapper
 
 from ..errors import InvalidTypeError
 from ..key import ImageKey
@@ -96,8 +97,12 @@ def _encode(mapper: Mapper[Any], value: object) -> bytes:
     raise InvalidTypeError(msg)
 
 
-def committed_key(image: Any) -> ImageKey:
-    """The key of the blob that the *row* of ``image`` names, whatever was assigned to its attributes since."""
+def committed_key(image: Any, connection: Connection | None = None) -> ImageKey:
+    """The key of the blob that the *row* of ``image`` names, whatever was assigned to its attributes since.
+
+    :param connection: where to ask for values that were replaced without having been loaded; none is needed for keys
+        that contain the primary key and the columns of :class:`Image` alone
+    """
     state = inspect(image)
     changed = {
         attribute.key: attribute.history
@@ -107,8 +112,19 @@ def committed_key(image: Any) -> ImageKey:
     identity = dict(zip(primary_key_names(state.mapper), state.identity or (), strict=False))
     former = {name: history.deleted[0] for name, history in changed.items() if history.deleted}
     former.update((name, identity[name]) for name in changed if name in identity)
+    unknown = [name for name in changed if name not in former]
+    if unknown and connection is not None:
+        former |= _stored_values(connection, state, unknown)
     with _put_back(image, former):
         return key_of(image)
+
+
+def _stored_values(connection: Connection, state: InstanceState[Any], names: Sequence[str]) -> Mapping[str, Any]:
+    mapper = state.mapper
+    statement = select(*(mapper.column_attrs[name].columns[0] for name in names)).select_from(mapper.persist_selectable)
+    of_row = [column == value for column, value in zip(mapper.primary_key, state.identity or (), strict=True)]
+    row = connection.execute(statement.where(*of_row)).first()
+    return {} if row is None else dict(zip(names, row, strict=True))
 
 
 @contextmanager

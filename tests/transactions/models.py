@@ -97,4 +97,23 @@ class MemberPortrait(LegacyImage, Base):
     member_id: Mapped[int] = mapped_column(ForeignKey(Member.id), primary_key=True)
 
 
-IMAGE_CLASSES: tuple[type[Image], ...] = (UserPicture, UserPhoto, CountryFlag, CityCrest, MemberPortrait)
+class Gallery(Base):
+    """Its pictures are known to stores by a number of their own making."""
+
+    __tablename__ = "tx_gallery"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    poster: Mapped[SingleImageSet[GalleryPoster]] = image_attachment()
+
+
+class GalleryPoster(Image, Base):
+    __tablename__ = "tx_gallery_poster"
+    gallery_id: Mapped[int] = mapped_column(ForeignKey(Gallery.id), primary_key=True)
+    wall: Mapped[int] = mapped_column(default=0)
+    was_changed: Mapped[bool] = mapped_column(default=False, onupdate=True)
+
+    @property
+    def object_id(self) -> int:
+        return self.gallery_id * 1000 + self.wall
+
+
+IMAGE_CLASSES: tuple[type[Image], ...] = (UserPicture, UserPhoto, CountryFlag, CityCrest, MemberPortrait, GalleryPoster)

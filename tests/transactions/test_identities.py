@@ -13,7 +13,7 @@ from sqlalchemy_imageattach.testing import FaultyStore
 
 from .conftest import MakeSession
 from .helpers import OTHER, Stop, assert_in_step, blobs_of, picture
-from .models import City, Country, Member, User, UserPicture
+from .models import City, Country, Gallery, Member, User, UserPicture
 
 ENDS = pytest.mark.parametrize("end", ["commit", "rollback", "close"])
 
@@ -197,6 +197,28 @@ def test_a_picture_moves_twice_once_in_a_savepoint(
     session.expire_all()
     at = 0 if outer == "rollback" else 2 if inner == "commit" else 1
     assert [blobs_of(user.picture) for user in users] == [[picture()] if number == at else [] for number in range(3)]
+    assert_in_step(engine, store)
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "expired"])
+@pytest.mark.parametrize("then", ["keep", "replace", "remove"])
+def test_a_column_that_an_object_id_is_made_of_changes_with_the_blob(
+    engine: Engine, store: FaultyStore, open_session: MakeSession, loaded: bool, then: str
+) -> None:
+    session = open_session(engine, expire_on_commit=not loaded)
+    gallery = Gallery()
+    poster = gallery.poster.from_blob(picture(), extra_kwargs={"wall": 1})
+    session.add(gallery)
+    session.commit()
+    poster.wall = 2  # which does not load what it was before
+    if then == "replace":
+        with session.no_autoflush:
+            gallery.poster.from_blob(picture("blue"), extra_kwargs={"wall": 3})
+    elif then == "remove":
+        with session.no_autoflush:
+            gallery.poster.clear()
+    session.commit()
+    assert blobs_of(gallery.poster) == {"keep": [picture()], "replace": [picture("blue")], "remove": []}[then]
     assert_in_step(engine, store)
 
 
