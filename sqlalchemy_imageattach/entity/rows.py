@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, column, inspect, select, table, update
+from sqlalchemy import ColumnElement, Table, inspect, select, update
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Session
 
 from ..errors import ConcurrentReplacementError
 from .identity import mapper_of, primary_key_names, set_identity
@@ -33,17 +33,21 @@ def claim(ledger: Ledger, connection: Connection, image: Any) -> None:
     row = (state.mapper.base_mapper, tuple(state.identity))
     if ledger.has_claimed(row):
         return
-    source = _table_of(state.mapper)
+    original = state.mapper.column_attrs["original"].columns[0]
+    source = original.table
+    assert isinstance(source, Table)  # and none made for the occasion, which a schema_translate_map would not reach
+    columns = {mine.name: mine for mine in source.columns}
     conditions: list[ColumnElement[bool]] = [
-        source.c[key.name] == value for key, value in zip(state.mapper.primary_key, state.identity, strict=True)
+        columns[key.name] == value for key, value in zip(state.mapper.primary_key, state.identity, strict=True)
     ]
     if "revision" in state.mapper.column_attrs:
         history = state.attrs["revision"].load_history()
         revision = history.deleted[0] if history.deleted else image.revision
-        name = state.mapper.column_attrs["revision"].columns[0].name
-        conditions.append(source.c[name].is_(None) if revision is None else source.c[name] == revision)
-    original = state.mapper.column_attrs["original"].columns[0].name
-    found = connection.execute(update(source).where(and_(*conditions)).values({original: source.c[original]}))
+        known = columns[state.mapper.column_attrs["revision"].columns[0].name]
+        conditions.append(known.is_(None) if revision is None else known == revision)
+    # those with onupdate= too, which otherwise would change
+    unchanged = {mine: mine for mine in columns.values() if mine is original or mine.onupdate is not None}
+    found = connection.execute(update(source).where(*conditions).values(unchanged))
     if found.rowcount != 1:
         msg = (
             f"another transaction has replaced or removed {type(image).__name__} {state.identity} since it was loaded:"
@@ -82,11 +86,3 @@ def require_no_unknown_thumbnails(
                 f" ({type(original).__name__} {identity}): roll back, refresh the image set and try again"
             )
             raise ConcurrentReplacementError(msg)
-
-
-def _table_of(mapper: Mapper[Any]) -> Any:
-    """The table with the image's own columns, without the defaults that an UPDATE of it would apply."""
-    mapped = mapper.column_attrs["original"].columns[0].table
-    assert isinstance(mapped, Table)
-
-    return table(mapped.name, *(column(c.name, c.type) for c in mapped.columns), schema=mapped.schema)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.orm import Session
 
 from sqlalchemy_imageattach.testing import FaultyStore
 
-from .conftest import MakeSession
-from .helpers import OTHER, picture, statements
-from .models import User
+from .conftest import MakeSession, sqlite_engine
+from .helpers import OTHER, assert_in_step, picture, statements
+from .models import Base, Gallery, User
 
 
 def test_attaching_is_the_insertions_and_nothing_else(
@@ -115,6 +119,44 @@ def test_a_thumbnail_locks_its_original(engine: Engine, store: FaultyStore, open
         user.picture.thumbnail(width=10)
         session.commit()
     assert sent == [], "it is there"
+
+
+def test_a_lock_changes_no_column(engine: Engine, store: FaultyStore, open_session: MakeSession) -> None:
+    session = open_session(engine)
+    gallery = Gallery()
+    poster = gallery.poster.from_blob(picture())
+    session.add(gallery)
+    session.commit()
+    gallery.poster.generate_thumbnail(width=10)
+    with statements(engine) as sent:
+        session.commit()
+    assert sent[0] == "UPDATE tx_gallery_poster"
+    assert not poster.was_changed, "which any other UPDATE would have set"
+
+
+def test_rows_are_locked_in_the_schema_that_the_engine_says(tmp_path: Path, store: FaultyStore) -> None:
+    engine = sqlite_engine(tmp_path / "main.db")
+
+    @event.listens_for(engine, "connect")
+    def attach(connection: Any, _: object) -> None:
+        connection.execute("ATTACH DATABASE ? AS tenant", [str(tmp_path / "tenant.db")])
+
+    of_tenant = engine.execution_options(schema_translate_map={None: "tenant"})
+    for each in (engine, of_tenant):  # in both, as SQLite looks into the one when a table is not in the other
+        Base.metadata.create_all(each)
+    with Session(of_tenant) as session:
+        user = User()
+        user.picture.from_blob(picture())
+        session.add(user)
+        session.commit()
+        user.picture.from_blob(picture("blue"))
+        user.picture.thumbnail(width=10)
+        session.commit()
+        assert_in_step(of_tenant, store)
+        session.delete(user)
+        session.commit()
+    assert not store.blobs
+    engine.dispose()
 
 
 def test_a_flush_without_images_costs_nothing(engine: Engine, store: FaultyStore, open_session: MakeSession) -> None:
