@@ -7,13 +7,13 @@ dictionary lookup for each event.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import event, inspect
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, object_session
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction, object_session
 from sqlalchemy.orm.attributes import flag_modified
 from sqlalchemy.orm.exc import ObjectDeletedError
 
@@ -23,7 +23,7 @@ from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
 from ..spool import Spool
 from ..store import Store, key_of
-from .cascades import images_to_follow, watch_keys
+from .cascades import images_to_follow, refuse_latecomers, watch_keys
 from .identity import committed_key, mapper_of, primary_key_names, set_identity
 from .image import Image, utc_now
 from .ledger import BlobRef, Ledger, Write
@@ -225,9 +225,9 @@ def _session_of(image: Any) -> Session:
 
 
 @event.listens_for(Session, "before_flush")
-def _before_flush(session: Session, *_: object) -> None:
+def _before_flush(session: Session, _context: object, instances: Sequence[Any] | None) -> None:
     session.info.pop(_FLUSH, None)  # left over from a flush that failed
-    for image in images_to_follow(session):
+    for image in images_to_follow(session, instances):
         connection = session.connection(bind_arguments={"mapper": mapper_of(type(image))})
         Ledger.of(session).watch(connection)
         claim(Ledger.of(session), connection, image)
@@ -235,7 +235,8 @@ def _before_flush(session: Session, *_: object) -> None:
 
 
 @event.listens_for(Session, "after_flush")
-def _after_flush(session: Session, *_: object) -> None:
+def _after_flush(session: Session, context: UOWTransaction) -> None:
+    refuse_latecomers(session, context.states)
     flush: _Flush | None = session.info.pop(_FLUSH, None)
     if flush is None:
         return

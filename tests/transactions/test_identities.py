@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_imageattach.errors import ImageIdentityError
@@ -94,6 +94,56 @@ def test_a_new_key_and_a_picture_removed_in_one_flush_is_refused(
     with pytest.raises(ImageIdentityError, match="flush in between"):
         session.commit()
     session.rollback()
+    assert_in_step(engine, store)
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "unloaded"])
+@pytest.mark.parametrize("when", ["before_flush", "before_update"])
+def test_a_key_that_a_listener_cascades_during_the_flush_is_refused(
+    engine: Engine, store: FaultyStore, open_session: MakeSession, when: str, loaded: bool
+) -> None:
+    session = open_session(engine)
+    country, other = Country(code="old"), Country(code="bare")
+    country.flag.from_blob(picture())
+    session.add_all([country, other])
+    session.commit()
+    if loaded:
+        assert country.flag
+    target, owners = (session if when == "before_flush" else Country), [other]
+
+    def rename(*_: object) -> None:
+        for owner in owners:
+            owner.code = f"{owner.code}er"
+        owners.clear()
+
+    event.listen(target, when, rename)
+    try:
+        other.code = "bald"
+        session.commit()  # it has no picture, so nothing is lost
+        assert_in_step(engine, store)
+        owners.append(country)
+        country.code = "cold"
+        with pytest.raises(ImageIdentityError, match="by a listener of the flush"):
+            session.commit()
+    finally:
+        event.remove(target, when, rename)
+    session.rollback()
+    assert_in_step(engine, store)
+
+
+def test_a_cascaded_key_waits_for_the_flush_of_its_owner(
+    engine: Engine, store: FaultyStore, open_session: MakeSession
+) -> None:
+    session = open_session(engine)
+    country, user = Country(code="old"), User()
+    country.flag.from_blob(picture())
+    session.add_all([country, user])
+    session.commit()
+    country.code, user.name = "new", "somebody"
+    with pytest.deprecated_call():
+        session.flush([user])
+    session.commit()
+    assert blobs_of(country.flag) == [picture()]
     assert_in_step(engine, store)
 
 
