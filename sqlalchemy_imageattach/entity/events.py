@@ -24,7 +24,7 @@ from ..key import ImageKey, new_revision
 from ..spool import Spool
 from ..store import Store, key_of
 from .cascades import images_to_follow, refuse_latecomers, watch_keys
-from .identity import committed_key, mapper_of, primary_key_names, set_identity
+from .identity import committed_key, mapper_of, primary_key_names, require_type_of_column, set_identity
 from .image import Image, utc_now
 from .ledger import BlobRef, Ledger, Write
 from .rows import claim, mark_as_claimed, require_no_unknown_thumbnails
@@ -134,8 +134,15 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
     flush = _flush_of(session)
     upload = flush.uploads.pop(inspect(image), None)
     if upload is not None:
-        flush.writes.append(Write(image, BlobRef.of(upload.store, key_of(image)), upload.content))
+        flush.writes.append(Write(image, BlobRef.of(upload.store, _lasting_key(image)), upload.content))
         mark_as_claimed(Ledger.of(session), image)
+
+
+def _lasting_key(image: Any) -> ImageKey:
+    """The key of ``image``, which is the same when its row is read back."""
+    for name, value in set_identity(image).items():
+        require_type_of_column(mapper_of(type(image)), name, value)
+    return key_of(image)
 
 
 def _upload_of_stored(image: Any, blob: BlobRef) -> Upload:
@@ -256,7 +263,7 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
 def _follow(session: Session, flush: _Flush, image: Any) -> None:
     """The database has changed the row of ``image``: its blob goes where the row says now."""
     former = BlobRef.of(_stores_of(session, image)[0], committed_key(image))
-    new = BlobRef.of(former.store, key_of(image))
+    new = BlobRef.of(former.store, _lasting_key(image))
     if former != new:
         ledger = Ledger.of(session)
         ledger.frame.supersede(former)

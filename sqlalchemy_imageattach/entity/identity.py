@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-from sqlalchemy import inspect, select
+from sqlalchemy import TypeDecorator, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import InstanceState, Mapper
 
@@ -22,9 +22,13 @@ __all__ = [
     "distinguishes_types",
     "mapper_of",
     "primary_key_names",
+    "require_type_of_column",
     "set_identity",
     "set_identity_names",
 ]
+
+#: The types of keys that identifiers are made of.
+_PLAIN = (int, str, bytes, uuid.UUID)
 
 #: The primary key columns that tell the sizes and types of one picture apart, rather than pictures.
 _VARIANT = frozenset({"width", "height", "mimetype"})
@@ -64,32 +68,59 @@ def default_object_id(mapper: Mapper[Any], image: Any) -> int:
 
     :raises InvalidTypeError: a key column has a type other than int, str, bytes or UUID; override ``object_id``
     """
-    values = [getattr(image, name) for name in set_identity_names(mapper)]
+    values = [_plain(mapper, getattr(image, name)) for name in set_identity_names(mapper)]
     match values:
-        case [bool()]:
-            pass
         case [int(value)]:
             return value
         case [uuid.UUID(int=value)]:
             return value
     digest = hashlib.sha256()
-    for value in values:
-        encoded = _encode(mapper, value)
-        digest.update(f"{type(value).__name__}:{len(encoded)}:".encode())
+    for part in values:
+        encoded = _encoded(part)
+        digest.update(f"{type(part).__name__}:{len(encoded)}:".encode())
         digest.update(encoded)
     return int.from_bytes(digest.digest()[:16], "big")
 
 
-def _encode(mapper: Mapper[Any], value: object) -> bytes:
+def _encoded(value: int | str | bytes | uuid.UUID) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return value.bytes if isinstance(value, uuid.UUID) else str(value).encode()
+
+
+def require_type_of_column(mapper: Mapper[Any], name: str, value: object) -> None:
+    """The value is one that will be read back as it is: databases make 1 of ``"1"``, and then name another blob.
+
+    :raises InvalidTypeError: the column of attribute ``name`` has another type; ``None`` is left to the database
+    """
+    kind = mapper.column_attrs[name].columns[0].type
+    if value is None or isinstance(kind, TypeDecorator):
+        return
+    try:
+        expected = kind.python_type
+    except NotImplementedError:
+        return
+    if expected in _PLAIN and not isinstance(value, expected):
+        msg = (
+            f"{mapper.class_.__name__}.{name}: expected {expected.__name__}, as its column has, got"
+            f" {type(value).__name__} ({value!r}); convert it first"
+        )
+        raise InvalidTypeError(msg)
+
+
+def _plain(mapper: Mapper[Any], value: object) -> int | str | bytes | uuid.UUID:
+    """The value as it is read back: that of an enumeration, for instance, comes without its class."""
     match value:
         case bool():
             pass
-        case int() | str():
-            return str(value).encode()
+        case int():
+            return int(value)
+        case str():
+            return str.__str__(value)
         case bytes():
-            return value
+            return bytes(value)
         case uuid.UUID():
-            return value.bytes
+            return uuid.UUID(int=value.int)
     msg = (
         f"cannot derive the object_id of {mapper.class_.__name__} from a primary key that contains {value!r}:"
         " flush the image first if it is None, or override object_id in the class to return an integer"

@@ -21,7 +21,7 @@ from typing import Any, cast
 from sqlalchemy.orm import Mapper, Query, RelationshipProperty, collections
 
 from ..errors import InvalidTypeError
-from .identity import set_identity_names
+from .identity import require_type_of_column, set_identity_names
 from .imagequery import BaseImageQuery, ImageList, ImageT
 from .imageset import BaseImageSet
 
@@ -42,7 +42,7 @@ class MultipleImageSet(BaseImageQuery[ImageT], ImageList[ImageT]):  # type: igno
             post.photos.get_image_set(order_index=1).from_file(file)
 
         :param pk: the values by the names of those attributes, all of them
-        :raises InvalidTypeError: a name is missing or is not one of them
+        :raises InvalidTypeError: a name is missing or is not one of them, or a value is not of the type of its column
         """
         return ImageSubset(self, **pk)
 
@@ -63,7 +63,8 @@ class ImageSubset(BaseImageSet[ImageT]):
 
     :param _query: the set that it is a part of
     :param identity_map: the values that tell the picture from the others
-    :raises InvalidTypeError: a name is missing or is not one of those that tell pictures apart
+    :raises InvalidTypeError: a name is missing or is not one of those that tell pictures apart, or a value is not of
+        the type of its column
     """
 
     def __init__(self, _query: MultipleImageSet[ImageT], **identity_map: Any) -> None:
@@ -74,6 +75,8 @@ class ImageSubset(BaseImageSet[ImageT]):
                 f" tell the pictures of {type(_query.owner).__name__}.{_query._attachment.key} apart"
             )
             raise InvalidTypeError(msg)
+        for name, value in identity_map.items():
+            require_type_of_column(_query._attachment.mapper, name, value)
         # not the collection itself, which is another one after each commit
         self._holder, self._attribute = _query.owner, _query._attachment.key
         self._identity_map = identity_map

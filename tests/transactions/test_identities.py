@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import DBAPIError
 
-from sqlalchemy_imageattach.errors import ImageIdentityError
+from sqlalchemy_imageattach.errors import ImageIdentityError, InvalidTypeError
 from sqlalchemy_imageattach.testing import FaultyStore
 
 from .conftest import MakeSession
@@ -388,3 +389,70 @@ def test_a_move_onto_a_place_that_is_taken_is_refused_by_the_database(
     session.rollback()
     assert [blobs_of(user.picture) for user in (one, two)] == [[picture("red")], [picture("blue")]]
     assert_in_step(engine, store)
+
+
+class Code(StrEnum):
+    """Columns of strings take it, and give back a str."""
+
+    NORTH = "north"
+
+
+class Number(IntEnum):
+    """Columns of integers take it, and give back an int."""
+
+    FIRST = 1
+
+
+def test_a_key_of_an_enumeration_is_the_one_that_is_read_back(
+    engine: Engine, store: FaultyStore, open_session: MakeSession
+) -> None:
+    session = open_session(engine)
+    country, user = Country(code=Code.NORTH), User()
+    country.flag.from_blob(picture("red"))
+    user.photos.get_image_set(number=Number.FIRST).from_blob(picture("blue"))
+    session.add_all([country, user])
+    session.commit()
+    assert blobs_of(country.flag) == [picture("red")]
+    assert blobs_of(user.photos.get_image_set(number=1)) == [picture("blue")]
+    assert_in_step(engine, store)
+
+
+@pytest.mark.parametrize(
+    ("cls", "key", "attribute"),
+    [(User, {"id": "5"}, "picture"), (Country, {"code": 5}, "flag")],
+    ids=["str for int", "int for str"],
+)
+def test_a_key_that_would_be_read_back_as_another_one_is_refused(
+    engine: Engine, store: FaultyStore, open_session: MakeSession, cls: Any, key: dict[str, Any], attribute: str
+) -> None:
+    """Databases take the one for the other: stored under "5", the blob would be looked for under 5."""
+    session = open_session(engine)
+    owner = cls(**key)
+    getattr(owner, attribute).from_blob(picture())
+    session.add(owner)
+    with pytest.raises(InvalidTypeError, match="expected (int|str), as its column has, got (str|int) .*convert it"):
+        session.commit()
+    session.rollback()
+    assert not store.blobs
+    assert_in_step(engine, store)
+
+
+def test_a_new_key_that_would_be_read_back_as_another_one_is_refused(
+    engine: Engine, store: FaultyStore, open_session: MakeSession
+) -> None:
+    session = open_session(engine)
+    country = Country(code="4")
+    country.flag.from_blob(picture())
+    session.add(country)
+    session.commit()
+    country.code = 5  # type: ignore[assignment]
+    with pytest.raises(InvalidTypeError, match="expected str, as its column has, got int"):
+        session.commit()
+    session.rollback()
+    assert_in_step(engine, store)
+
+
+def test_a_picture_of_several_is_not_chosen_by_a_value_of_another_type() -> None:
+    """It would not find the one that is there, and add a second one beside it."""
+    with pytest.raises(InvalidTypeError, match=r"UserPhoto\.number: expected int, as its column has, got str \('1'\)"):
+        User().photos.get_image_set(number="1")
