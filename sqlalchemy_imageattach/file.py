@@ -50,6 +50,10 @@ __all__ = [
 # --- what is accepted as a file --------------------------------------------------------------------------------------
 
 
+#: How many upload objects may be within one another.  A ``Mock`` has another one for ever.
+_DEEPEST = 8
+
+
 def binary_file(source: object) -> IO[bytes]:
     """The binary file that ``source`` is or, if it is an upload object of a web framework, the one within.
 
@@ -68,7 +72,9 @@ def binary_file(source: object) -> IO[bytes]:
     """
     _refuse_lookalikes(source)
     file = source
-    while (inner := _file_of_upload(file)) is not None:
+    for _ in range(_DEEPEST):
+        if (inner := _file_of_upload(file)) is None:
+            break
         file = inner
     _check_readable(file)
     if file is not source and is_seekable(file):

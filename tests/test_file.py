@@ -377,6 +377,23 @@ def test_an_upload_object_within_another_is_found() -> None:
     assert binary_file(FileStorage(outer, "me.jpg")).read() == PICTURE  # type: ignore[arg-type]
 
 
+def test_uploads_within_one_another_without_an_end_are_looked_into_only_so_far() -> None:
+    """As Mock objects are, which have everything they are asked for."""
+    asked = []
+
+    class Endless:
+        filename = "me.jpg"
+        read = io.BytesIO(PICTURE).read
+
+        @property
+        def file(self) -> Endless:
+            asked.append(self)
+            assert len(asked) < 1000
+            return Endless()
+
+    assert binary_file(Endless()).read() == PICTURE
+
+
 def test_an_upload_that_cannot_be_positioned_is_read_from_where_it_is() -> None:
     upload = FileStorage(OnlyRead(PICTURE), "me.jpg")  # type: ignore[arg-type]
     assert binary_file(upload).read() == PICTURE
