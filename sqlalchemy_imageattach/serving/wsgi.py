@@ -152,10 +152,14 @@ class StaticServerMiddleware:
         response.last_modified = status.st_mtime  # type: ignore[assignment]  # it takes a timestamp too
         response.set_etag(f"{status.st_mtime_ns:x}-{status.st_size:x}")
         try:
-            return response.make_conditional(environ, accept_ranges=True, complete_length=status.st_size)
+            response.make_conditional(environ, accept_ranges=True, complete_length=status.st_size)
         except RequestedRangeNotSatisfiable:
             response.close()
             return _message(416, {"Content-Range": f"bytes */{status.st_size}"})
+        if response.status_code == 412:  # which Werkzeug sends with the picture, to be kept for ever by caches
+            response.close()
+            return _message(412)
+        return response
 
 
 class RequestUrlMiddleware:

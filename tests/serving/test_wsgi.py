@@ -337,6 +337,13 @@ def test_what_changed_is_sent_again(root: Path, port: int) -> None:
     assert (again.status, again.body) == (200, b"another")
 
 
+def test_a_precondition_that_fails_is_answered_without_the_picture_and_not_kept(port: int) -> None:
+    answer = ask(port, f"/images/{NAME}", headers={"If-Match": '"another"'})
+    assert answer.status == 412
+    assert PICTURE not in answer.body
+    assert "Cache-Control" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("asked", "start", "end"),
     [("bytes=0-9", 0, 10), ("bytes=100-", 100, len(PICTURE)), ("bytes=-5", len(PICTURE) - 5, len(PICTURE))],
@@ -419,6 +426,7 @@ def test_the_servers_own_way_of_sending_files_is_used(root: Path) -> None:
         ("GET", {"HTTP_RANGE": "bytes=0-9"}),
         ("GET", {"HTTP_RANGE": "bytes=999999-"}),
         ("GET", {"HTTP_IF_MODIFIED_SINCE": "Fri, 01 Jan 2100 00:00:00 GMT"}),
+        ("GET", {"HTTP_IF_MATCH": '"another"'}),
     ],
 )
 @pytest.mark.parametrize("file_wrapper", [None, FileWrapper])
