@@ -186,7 +186,9 @@ class Ledger:
     @staticmethod
     def find(session: Session) -> Ledger | None:
         """The ledger of ``session``, if it has one."""
-        return session.info.get(_KEY)
+        ledger: Ledger | None = session.info.get(_KEY)
+        # Session(info=other.info) copies it all
+        return None if ledger is None or ledger._session() is not session else ledger
 
     @classmethod
     def of(cls, session: Session) -> Ledger:

@@ -13,7 +13,7 @@ from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.testing import FaultyStore
 
 from .conftest import MakeSession
-from .helpers import picture
+from .helpers import assert_in_step, picture
 from .models import User, UserPicture
 
 
@@ -40,3 +40,22 @@ def test_a_blob_that_is_there_already_is_not_deleted_when_the_flush_fails(
         event.remove(UserPicture, "after_insert", take_the_place)
     session.rollback()
     assert {key: blob for key, blob in store.blobs.items() if key in theirs} == {theirs[0]: b"of another session"}
+
+
+def test_a_session_with_the_info_of_another_one_keeps_accounts_of_its_own(
+    engine: Engine, store: FaultyStore, open_session: MakeSession
+) -> None:
+    first = open_session(engine)
+    user = User()
+    user.picture.from_blob(picture("red"))
+    first.add(user)
+    first.commit()
+    first.connection()
+    second = open_session(engine, info=first.info)
+    user = User()
+    user.picture.from_blob(picture("blue"))
+    second.add(user)
+    second.commit()
+    first.rollback()
+    assert_in_step(engine, store)
+    assert len(store.blobs) == 2
