@@ -77,7 +77,9 @@ def require_no_unknown_thumbnails(
     conditions.append(mapper.column_attrs["original"].columns[0].is_(False))
     # FOR UPDATE, since a plain SELECT in a REPEATABLE READ transaction (MariaDB's default) would not see new rows
     found = connection.execute(select(*keys.values()).where(*conditions).with_for_update())
-    mine = {tuple(getattr(image, name) for name in keys) for image in known}
+    # other classes have other keys
+    siblings = [image for image in known if mapper_of(type(image)).base_mapper is mapper.base_mapper]
+    mine = {tuple(getattr(image, name) for name in keys) for image in siblings}
     for row in found:
         identity = tuple(row)
         if identity not in mine and mapper.identity_key_from_primary_key(identity) not in session.identity_map:

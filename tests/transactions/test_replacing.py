@@ -251,3 +251,18 @@ def test_a_thumbnail_made_again_takes_the_place_of_the_former_one(
     session.commit()
     assert len(rows(engine)) == 2
     assert_in_step(engine, store)
+
+
+def test_pictures_of_different_classes_are_replaced_in_one_flush(
+    engine: Engine, store: FaultyStore, open_session: MakeSession
+) -> None:
+    session = open_session(engine)
+    user = User()
+    session.add(user)
+    for colour in ("red", "blue"):
+        with session.no_autoflush:  # which loading the sets would otherwise set off between the two
+            user.picture.from_blob(picture(colour))
+            user.photos.get_image_set(number=1).from_blob(picture(colour))
+        session.commit()
+    assert blobs_of(user.picture) == blobs_of(user.photos) == [picture("blue")]
+    assert_in_step(engine, store)
