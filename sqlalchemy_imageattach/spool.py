@@ -261,14 +261,16 @@ class _DigestMeanwhile:
         self._checksum = ""
         self._thread: threading.Thread | None = None
         if len(blob) > COPY_CHUNK:
-            self._thread = threading.Thread(target=self._compute, name="imageattach-sha256", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._compute, name="imageattach-sha256", daemon=True)
+            with suppress(RuntimeError):  # no thread can be had: too many run already, or the interpreter shuts down
+                thread.start()
+                self._thread = thread
 
     def hexdigest(self) -> str:
-        if self._thread is not None:
-            self._thread.join()
+        if (thread := self._thread) is not None:  # its own name, since two may ask at the same time
+            thread.join()
             self._thread = None
-        if not self._checksum:  # it is short, or this process was forked from the one with the thread
+        if not self._checksum:  # it is short, or there was no thread, or it is that of the process before a fork
             self._compute()
         return self._checksum
 

@@ -511,6 +511,17 @@ def test_its_repr_does_not_show_the_picture() -> None:
     assert repr(spool) == f"Spool(byte_size=9, checksum={spool.checksum!r})"
 
 
+def test_the_digest_of_a_long_blob_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none to be had while the interpreter shuts down, or when too many run already."""
+
+    def refuse(_: threading.Thread) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert Spool.of(LARGE).checksum == hashlib.sha256(LARGE).hexdigest()
+
+
 def test_the_digest_of_a_long_blob_survives_a_fork() -> None:
     """A forked process has the spool, but not the thread that was at work on its digest."""
     blob = os.urandom(SPOOL_IN_MEMORY)
