@@ -27,7 +27,7 @@ class ImageAttachment(Relationship[_T]):
     def do_init(self) -> None:
         if self.collection_class is None:
             self.collection_class = SingleImageSet
-        if self.lazy in {"dynamic", "write_only"}:
+        if self.lazy in {"dynamic", "noload", "write_only"}:
             msg = (
                 f"{self}: expected a lazy= that loads image sets, such as 'select', got {self.lazy!r}: leave it out;"
                 " for queries there are filter(), filter_by() and order_by() of each image set"

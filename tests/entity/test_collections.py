@@ -152,7 +152,7 @@ def test_the_ways_of_loading_that_a_relationship_has(context: CountingStore, laz
         assert len(sent) == (1 if lazy == "joined" else 2)
 
 
-@pytest.mark.parametrize("lazy", ["dynamic", "write_only"])
+@pytest.mark.parametrize("lazy", ["dynamic", "noload", "write_only"])
 def test_ways_of_loading_that_give_no_collection_are_refused(lazy: Any) -> None:
     class Base(DeclarativeBase):
         pass
