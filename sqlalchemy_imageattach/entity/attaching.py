@@ -80,13 +80,20 @@ def attach(
 
 
 def put_in(image_set: BaseImageSet[ImageT], image: ImageT, upload: Upload, in_place_of: Sequence[ImageT]) -> None:
-    """Make ``image``, with the content to be written for it, a member of the set."""
+    """Make ``image``, with the content to be written for it, a member of the set.
+
+    :raises InvalidValueError: the set is a view, of which SQLAlchemy stores nothing
+    """
+    attachment = image_set._attachment
+    if attachment.viewonly:
+        msg = f"{attachment} is viewonly=True, so the picture would not be stored: attach it to a set that is not"
+        raise InvalidValueError(msg)
     attachment_of(image).upload = upload
     if "revision" in type(image).__mapper__.column_attrs:  # type: ignore[attr-defined]
         image.revision = upload.token
+    image_set.append(image)  # first, since the application may validate it, and refuse
     for former in in_place_of:
         _remove(image_set, former, upload.store)
-    image_set.append(image)
 
 
 def remove_all(image_set: BaseImageSet[ImageT], store: Store | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, ForeignKey, create_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, validates
 
 from sqlalchemy_imageattach.entity import Image, image_attachment
 from sqlalchemy_imageattach.errors import (
@@ -406,6 +406,42 @@ def test_the_new_picture_takes_the_place_of_the_old_one_and_its_thumbnails(
     assert color_of(user.picture.make_blob()) == (0, 0, 255)
     assert user.picture.locate() != url
     assert len(store) == 1
+
+
+def test_a_picture_that_the_application_refuses_leaves_the_former_one(context: CountingStore) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Owner(Base):
+        __tablename__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        picture = image_attachment("Picture")
+
+        @validates("picture")
+        def require_landscape(self, _: str, image: Picture) -> Picture:
+            if image.width < image.height:
+                raise Upright
+            return image
+
+    class Picture(Base, Image):
+        __tablename__ = "picture"
+        owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+
+    class Upright(Exception):
+        pass
+
+    with database(Base.metadata) as engine, Session(engine) as session:
+        owner = Owner()
+        session.add(owner)
+        image = owner.picture.from_blob(picture(60, 40))
+        owner.picture.generate_thumbnail(width=10)
+        session.commit()
+        with pytest.raises(Upright):
+            owner.picture.from_blob(picture(40, 60))
+        session.commit()
+        assert sorted(one.width for one in owner.picture) == [10, 60]
+        assert image.make_blob() == picture(60, 40)
+        assert len(context) == 2
 
 
 def test_attaching_twice_before_the_flush_stores_the_last_one_only(

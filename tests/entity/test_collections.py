@@ -203,6 +203,9 @@ def test_a_view_of_some_of_the_images_can_be_mapped_beside(context: CountingStor
         session.commit()
         assert [image.width for image in owner.small] == [10]
         assert owner.small.find_thumbnail(width=10).locate()
+        with pytest.raises(InvalidValueError, match=r"small is viewonly=True, so the picture would not be stored"):
+            owner.small.from_blob(picture())
+        assert len(owner.small) == 1
 
 
 # --- statements behind the collection --------------------------------------------------------------------------------
