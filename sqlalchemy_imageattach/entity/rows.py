@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, inspect, select, update
+from sqlalchemy import Column, ColumnElement, Table, inspect, select, update
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 
 from ..errors import ConcurrentReplacementError
 from .identity import mapper_of, primary_key_names, set_identity
@@ -36,17 +36,17 @@ def claim(ledger: Ledger, connection: Connection, image: Any) -> None:
     original = state.mapper.column_attrs["original"].columns[0]
     source = original.table
     assert isinstance(source, Table)  # and none made for the occasion, which a schema_translate_map would not reach
-    columns = {mine.name: mine for mine in source.columns}
     conditions: list[ColumnElement[bool]] = [
-        columns[key.name] == value for key, value in zip(state.mapper.primary_key, state.identity, strict=True)
+        _column_in(source, state.mapper, key) == value
+        for key, value in zip(state.mapper.primary_key, state.identity, strict=True)
     ]
     if "revision" in state.mapper.column_attrs:
         history = state.attrs["revision"].load_history()
         revision = history.deleted[0] if history.deleted else image.revision
-        known = columns[state.mapper.column_attrs["revision"].columns[0].name]
+        known = _column_in(source, state.mapper, state.mapper.column_attrs["revision"].columns[0])
         conditions.append(known.is_(None) if revision is None else known == revision)
     # those with onupdate= too, which otherwise would change
-    unchanged = {mine: mine for mine in columns.values() if mine is original or mine.onupdate is not None}
+    unchanged = {mine: mine for mine in source.columns if mine is original or mine.onupdate is not None}
     found = connection.execute(update(source).where(*conditions).values(unchanged))
     if found.rowcount != 1:
         msg = (
@@ -55,6 +55,15 @@ def claim(ledger: Ledger, connection: Connection, image: Any) -> None:
         )
         raise ConcurrentReplacementError(msg)
     ledger.frame.claimed.add(row)
+
+
+def _column_in(source: Table, mapper: Mapper[Any], column: Column[Any]) -> Column[Any]:
+    """That of ``source`` for ``column``, which may be the one of a base class's table, under another name."""
+    own = set(mapper.get_property_by_column(column).columns)
+    found = [mine for mine in source.columns if mine in own] or [
+        mine for mine in source.columns if mine.references(column)
+    ]
+    return found[0]
 
 
 def mark_as_claimed(ledger: Ledger, image: Any) -> None:
