@@ -6,7 +6,9 @@ Usually it can: a COMMIT that returns has committed, and one that is refused has
 * the application has swallowed an error after which the server undid everything (a deadlock in MariaDB), or will undo
   it at COMMIT without saying so (any error in PostgreSQL);
 * there is nothing to roll back, since the connection commits by itself; pysqlite does so whenever a savepoint is
-  released, unless it is set up by the recipe in SQLAlchemy's documentation.
+  released, unless it is set up by the recipe in SQLAlchemy's documentation;
+* there is nothing to roll back any more, since a statement of the application's own has committed, as ``CREATE TABLE``
+  does in MariaDB.
 
 A blob that is deleted for nothing is lost, and one that is kept for nothing is swept later: so when in doubt, keep it.
 """
@@ -22,6 +24,10 @@ from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import InternalError, OperationalError
 
 __all__ = ["OutcomeWatch"]
+
+
+#: Of the status that the servers of MariaDB and MySQL send with each of their answers.
+_SERVER_STATUS_IN_TRANS = 1
 
 
 class OutcomeWatch:
@@ -52,7 +58,10 @@ class OutcomeWatch:
         self.may_be_committed = self._awaits_commit = True
 
     def rollback_sent(self, *_: object) -> None:
-        if not self._connection.invalidated and _commits_by_itself(self._connection):
+        if self._connection.invalidated:
+            return
+        # a COMMIT that was refused has ended the transaction as well
+        if _commits_by_itself(self._connection) or (not self._awaits_commit and _is_over(self._connection)):
             self.may_be_committed = True
 
     def release_sent(self, *_: object) -> None:
@@ -140,6 +149,18 @@ def _commits_by_itself(connection: Connection) -> bool:
         return not in_transaction
     get_autocommit = _driver_attribute(connection, "get_autocommit")
     return bool(get_autocommit()) if callable(get_autocommit) else _driver_attribute(connection, "autocommit") is True
+
+
+def _is_over(connection: Connection) -> bool:
+    """Whether there is no transaction any more, although neither COMMIT nor ROLLBACK was sent by SQLAlchemy."""
+    status = _driver_attribute(connection, "server_status")  # PyMySQL's; asyncmy's never gets 0
+    if isinstance(status, int):
+        return not status & _SERVER_STATUS_IN_TRANS
+    is_in_transaction = _driver_attribute(connection, "is_in_transaction")  # asyncpg's
+    if callable(is_in_transaction):
+        return not is_in_transaction()
+    # psycopg's and psycopg2's; 0 is libpq's PQTRANS_IDLE
+    return getattr(_driver_attribute(connection, "info"), "transaction_status", None) == 0
 
 
 def _releases_commit(connection: Connection) -> bool:

@@ -395,3 +395,32 @@ def test_in_autocommit_mode_nothing_can_be_rolled_back_and_no_blob_is_lost(
     assert len(rows(engine)) == 1
     assert_in_step(engine, store)
     autocommit.dispose()
+
+
+@pytest.mark.parametrize("cleanup", ["rollback", "close"])
+def test_what_a_statement_has_committed_by_itself_keeps_its_blob(
+    engine: Engine, store: FaultyStore, open_session: MakeSession, cleanup: str
+) -> None:
+    session = open_session(engine)
+    session.add(user := User())
+    user.picture.from_blob(picture())
+    session.flush()
+    session.execute(text("COMMIT"))
+    getattr(session, cleanup)()
+    assert len(rows(engine)) == 1
+    assert_in_step(engine, store)
+
+
+def test_a_table_made_in_mariadb_commits_and_no_blob_is_lost(
+    mariadb: Engine, store: FaultyStore, open_session: MakeSession
+) -> None:
+    session = open_session(mariadb)
+    session.add(user := User())
+    user.picture.from_blob(picture())
+    session.flush()
+    session.execute(text("CREATE OR REPLACE TABLE tx_made_meanwhile (id INTEGER)"))
+    session.rollback()
+    assert len(rows(mariadb)) == 1
+    assert_in_step(mariadb, store)
+    with mariadb.begin() as connection:
+        connection.execute(text("DROP TABLE tx_made_meanwhile"))
