@@ -141,6 +141,7 @@ class StaticServerMiddleware:
         from werkzeug.wsgi import wrap_file
 
         status = os.fstat(file.fileno())
+        environ = _with_one_range(environ, status.st_size)
         # a range is cut out of Werkzeug's own wrapper, which it can position, and closes; not so of any server's
         wrapper_of = {} if "HTTP_RANGE" in environ else environ
         response = Response(
@@ -160,6 +161,23 @@ class StaticServerMiddleware:
             response.close()
             return _message(412)
         return response
+
+
+def _with_one_range(environ: WSGIEnvironment, size: int) -> WSGIEnvironment:
+    """The request with a range that Werkzeug takes, or with none, which is right where it is not understood.
+
+    See RFC 9110, section 14: the unit may be unknown, there may be several, and the last N bytes are all if N is more.
+    """
+    from werkzeug.http import parse_range_header
+
+    if "HTTP_RANGE" not in environ:
+        return environ
+    asked = parse_range_header(environ["HTTP_RANGE"])
+    others = {name: value for name, value in environ.items() if name != "HTTP_RANGE"}
+    if asked is None or asked.units != "bytes" or len(asked.ranges) > 1:
+        return others
+    [(start, _)] = asked.ranges
+    return {**others, "HTTP_RANGE": "bytes=0-"} if start < -size else environ
 
 
 class RequestUrlMiddleware:
