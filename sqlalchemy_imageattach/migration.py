@@ -44,7 +44,7 @@ from .bulk.workers import check_count, worker_count
 from .context import find_store
 from .entity import Image
 from .errors import InvalidTypeError, InvalidValueError
-from .store import Store
+from .store import Store, are_same_place
 
 __all__ = [
     "BlobMismatchError",
@@ -209,7 +209,7 @@ def _copier(source: Store, destination: Store, verify: Verify, dry_run: bool) ->
         msg = f"verify: expected one of {', '.join(map(repr, get_args(Verify)))}, got {verify!r}"
         raise InvalidValueError(msg)
     source, destination = _store("source", source), _store("destination", destination)
-    if source.is_same_place(destination) or destination.is_same_place(source):
+    if are_same_place(source, destination):
         msg = f"expected two different stores, got {source!r} as the source and the destination: nothing to migrate"
         raise InvalidValueError(msg)
     return Copier(source, destination, verify, dry_run)

@@ -44,7 +44,7 @@ from .errors import InvalidTypeError, InvalidValueError, StoreError
 from .file import FileProxy, SeekableFileProxy, binary_file, copy_chunks, is_seekable
 from .key import ImageKey
 
-__all__ = ["ImageLike", "ListingNotSupportedError", "Store", "StoredBlob", "key_of"]
+__all__ = ["ImageLike", "ListingNotSupportedError", "Store", "StoredBlob", "are_same_place", "key_of"]
 
 _INTERFACE = ("put_file", "get_file", "get_url", "delete_file")
 
@@ -90,6 +90,11 @@ def key_of(image: ImageLike) -> ImageKey:
         image.mimetype,
         getattr(image, "revision", None),
     )
+
+
+def are_same_place(one: Store, other: Store) -> bool:
+    """Whether what one of the two stores has, the other has too, as far as either of them knows."""
+    return one is other or one.is_same_place(other) or other.is_same_place(one)
 
 
 class ListingNotSupportedError(StoreError, NotImplementedError):
@@ -208,9 +213,10 @@ class Store:
         raise self._not_implemented(self.discard_temporary)
 
     def is_same_place(self, other: Store) -> bool:
-        """Whether what one of the two stores has, the other has too, as far as it can be told without I/O.
+        """Whether what one of the two stores has, the other has too, as far as it can be told without a request.
 
-        Nobody can move blobs between two such stores: see :func:`~sqlalchemy_imageattach.migration.migrate`.
+        By default, whether they are equal.  Nobody moves blobs between two such stores, and a blob without revision
+        that was written by way of one of them is not taken for another one that the other is to delete.
         """
         return self is other or self == other
 

@@ -36,7 +36,7 @@ from ..concurrency import run_blocking, run_side_by_side
 from ..errors import BlobExistsError, StoreError
 from ..key import ImageKey
 from ..spool import Spool
-from ..store import Store
+from ..store import Store, are_same_place
 from .outcome import OutcomeWatch
 from .upload import Content, attachment_of
 
@@ -63,12 +63,8 @@ class BlobRef:
         return self.key.revision is not None
 
     def __eq__(self, other: object) -> bool:
-        # stores need not be hashable, and two store objects may be one and the same place
-        return (
-            isinstance(other, BlobRef)
-            and self.key == other.key
-            and (self.store is other.store or self.store == other.store)
-        )
+        # two store objects may be one and the same place
+        return isinstance(other, BlobRef) and self.key == other.key and are_same_place(self.store, other.store)
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -40,6 +41,7 @@ _TIMEOUT = re.compile(r"timed out|TimedOut")
 _OS_ERROR = re.compile(r"\(os error (\d+)\)|\bcode: (\d+),")
 
 
+@dataclass(frozen=True, slots=True)
 class Place:
     """What is asked for: an object of a store of obstore, or the whole store.
 
@@ -47,9 +49,8 @@ class Place:
     :param name: the name of the object
     """
 
-    def __init__(self, store: Any, name: str = "") -> None:
-        self.store = store
-        self.name = name
+    store: Any
+    name: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} in {self.store}" if self.name else str(self.store)

@@ -331,6 +331,28 @@ def test_they_are_replaced(engine: Engine, mapped: Any, store: Store, directory:
     assert "post-photo/502/0/502.60x40.png" in files(directory)
 
 
+@pytest.mark.parametrize("commits", [True, False])
+def test_two_store_objects_for_one_directory_are_one_place(
+    engine: Engine, mapped: Any, directory: Path, tmp_path: Path, commits: bool
+) -> None:
+    """What one of them replaces is what the other one has just written, where blobs have no revision."""
+    (tmp_path / "link").symlink_to(directory)
+    one, other = FileSystemStore(directory, "/"), FileSystemStore(tmp_path / "link", "/")
+    with Session(engine) as session:
+        user = session.get_one(mapped.User, 1234567)
+        former, new = picture(50, 50, "green"), picture(50, 50, "yellow")
+        image = user.picture.from_blob(former, one)  # held, so that it goes on to know its store
+        session.commit()
+        user.picture.from_blob(new, other)
+        session.flush()
+        if commits:
+            session.commit()
+        else:
+            session.rollback()
+        assert user.picture.make_blob(one) == (new if commits else former)
+        assert image in session or commits
+
+
 def test_they_are_deleted(engine: Engine, mapped: Any, store: Store, directory: Path) -> None:
     with Session(engine) as session:
         session.delete(session.get_one(mapped.User, 1234567))
