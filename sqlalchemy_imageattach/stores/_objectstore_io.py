@@ -38,6 +38,7 @@ _MESSAGE = re.compile(r"<Message>([^<\n]+)")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|(?:bucket|container) does not exist", re.IGNORECASE)
 _FULL = re.compile(r"\bQuotaExceeded|\bInsufficientStorage")
 _TIMEOUT = re.compile(r"timed out|TimedOut")
+_UNREACHED = re.compile(r"error sending request|error decoding response body")
 _OS_ERROR = re.compile(r"\(os error (\d+)\)|\bcode: (\d+),")
 
 
@@ -219,7 +220,9 @@ def _translate(doing: str, place: Place, error: Exception) -> StoreError | None:
         hint = f"the service did not answer in time; check the network, or raise the timeouts ({said})"
         return StoreError(errno.ETIMEDOUT, cannot + hint)
     code = _found(_OS_ERROR, text)
-    return StoreError(int(code) if code else errno.EIO, f"{cannot}{said}")
+    if _UNREACHED.search(text):
+        said = f"the service cannot be reached, or broke off; check its address and the network ({said})"
+    return StoreError(int(code) if code else errno.EIO, cannot + said)
 
 
 def _said(text: str, status: str) -> str:
