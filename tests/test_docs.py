@@ -14,6 +14,7 @@ import io
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -24,9 +25,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import Pool
 from werkzeug.test import Client
 
 from sqlalchemy_imageattach.stores.memory import MemoryStore
@@ -119,6 +121,22 @@ def _check(block: Block, expected: str, name: str, namespace: dict[str, Any]) ->
     assert doctest.OutputChecker().check_output(expected, got, doctest.ELLIPSIS), (
         f"{name}:{block.line}\nexpected:\n{expected}\ngot:\n{got}"
     )
+
+
+@pytest.fixture(autouse=True)
+def connections_closed() -> Iterator[None]:
+    """Closes what a program would leave to its end: from Python 3.13 on, a connection that is not closed warns."""
+    opened: list[sqlite3.Connection] = []
+
+    def remember(connection: object, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            opened.append(connection)
+
+    event.listen(Pool, "connect", remember)
+    yield
+    event.remove(Pool, "connect", remember)
+    for connection in opened:
+        connection.close()
 
 
 @pytest.fixture
