@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Mapper, Session, registry, selectinload
 
 from .bulk.copying import without_traceback
-from .bulk.imagerows import PAGE, sync_session
+from .bulk.imagerows import PAGE, bind_of, sync_session
 from .bulk.keyset import between, key_columns
 from .context import find_store
 from .entity import BaseImageSet, ImageAttachment, MultipleImageSet
@@ -134,7 +134,7 @@ def _attachments(mapper: Mapper[Any]) -> list[ImageAttachment[Any]]:
 
 def _identities(session: Session, mapper: Mapper[Any]) -> Iterator[tuple[Any, ...]]:
     columns = key_columns(mapper, mapper.class_)
-    bind = session.get_bind(mapper=mapper)
+    bind = bind_of(session, mapper)
     after: tuple[Any, ...] | None = None
     while True:
         statement = select(*columns).where(*between(columns, after, None, bind.dialect.name))
@@ -156,7 +156,7 @@ def _backfill_one(
     regenerate: bool,
 ) -> BackfillResult:
     def attempt() -> tuple[int, int]:
-        with Session(session.get_bind(mapper=mapper)) as private:
+        with Session(bind_of(session, mapper)) as private:
             pictures, generated = _generate(private, mapper, identity, renditions, store, regenerate)
             private.commit()
             return pictures, generated

@@ -21,6 +21,7 @@ What the sweep deletes, and what it never touches:
   read once more before the first is deleted; and if it is older than the grace period.
 * **A temporary file** is stale if the store says that it is one, if it lies where blobs of a mapped class do, and if it
   is older than the grace period.
+* **All rows count**, those too that the application filters out of its own queries, such as what it calls deleted.
 * Everything else stays: files of others, blobs and temporary files of other object types, blobs whose rows are there.
 * Nothing is deleted if the rows or the blobs could not be read to their end, if the session might show an old state of
   the database, if there are rows whose key is not known, or if too large a part of all blobs would go, as it would with
@@ -163,7 +164,7 @@ def sweep(
 
     It can be done while the application is running.  See the module's documentation for what is deleted.
 
-    :param session: a session of the database that is in no transaction
+    :param session: a session of the database that is in no transaction; not of a replica, which may lack new rows
     :param declarative_base: the base class of the mapped classes, or their registry.  Import *all* modules with image
         classes before
     :param store: the store; it must be able to list its blobs

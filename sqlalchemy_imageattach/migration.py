@@ -119,7 +119,8 @@ def migrate(
 
     The session is only read with, and as if by somebody else: it flushes, loads and expires nothing.
 
-    :param session: a session of the database; what it has not flushed is not seen
+    :param session: a session of the database, and not of a replica, which may lack new rows; what it has not flushed is
+        not seen, and what the application filters out of its own queries is
     :param declarative_base: the base class of the mapped classes, or their registry
     :param source: the store to copy from; it is never written to
     :param destination: the store to copy to

@@ -4,6 +4,7 @@ Rows are read page after page, each one continuing after the primary key at whic
 needed does not grow with the table.  They are read by a session of our own: nothing of the caller's session is flushed,
 expired or loaded.  If the caller's session is in a transaction, its connection is used, so that what it has written is
 seen; if not, each page is a transaction of its own, no connection is held in between, and each page is up to date.
+What the application filters out of all its queries, such as what it calls deleted, is read too: it has blobs.
 """
 
 from __future__ import annotations
@@ -12,11 +13,20 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, inspect, or_, select
+from sqlalchemy import Connection, Engine, Result, Select, and_, event, func, inspect, or_, select
 from sqlalchemy.exc import DBAPIError, NoInspectionAvailable
-from sqlalchemy.orm import Mapper, Session, lazyload, registry, scoped_session, with_polymorphic
+from sqlalchemy.ext.horizontal_shard import ShardedSession
+from sqlalchemy.orm import (
+    Mapper,
+    ORMExecuteState,
+    Session,
+    lazyload,
+    registry,
+    scoped_session,
+    with_polymorphic,
+)
 
 from ..entity import Image
 from ..errors import InvalidTypeError, InvalidValueError
@@ -29,6 +39,7 @@ __all__ = [
     "KeyRange",
     "RowReader",
     "Shard",
+    "bind_of",
     "image_mappers",
     "mapper_of_images",
     "object_types",
@@ -214,7 +225,7 @@ class RowReader:
             columns = key_columns(mapper, mapper.class_)
             statement = select(func.count()).select_from(mapper.class_)
             statement = statement.where(*between(columns, key_range.after, key_range.upto, dialect))
-            return session.scalar(statement) or 0
+            return _unfiltered(session, statement).scalar() or 0
 
     def ranges(self, mapper: Mapper[Any], count: int) -> list[KeyRange]:
         """At most ``count`` ranges of about the same number of rows, which together hold every primary key."""
@@ -226,7 +237,7 @@ class RowReader:
             for _ in range(step, total, step or 1):
                 where = between(columns, limits[-1] if limits else None, None, dialect)
                 statement = select(*columns).where(*where).order_by(*columns).offset(step - 1).limit(1)
-                if (row := session.execute(statement).first()) is None:  # rows went meanwhile
+                if (row := _unfiltered(session, statement).first()) is None:  # rows went meanwhile
                     break
                 limits.append(tuple(row))
         return [KeyRange(*pair) for pair in zip([None, *limits], [*limits, None], strict=True)]
@@ -256,7 +267,7 @@ class RowReader:
         if self._session.in_transaction():
             bind: Any = self._session.connection(bind_arguments={"mapper": mapper})
         else:
-            bind = self._session.get_bind(mapper=mapper)
+            bind = bind_of(self._session, mapper)
         # "rollback_only", and never a rollback: a transaction that is there already goes on as if we had not been
         with Session(bind, autoflush=False, join_transaction_mode="rollback_only") as private:
             yield private, bind.dialect.name
@@ -264,10 +275,21 @@ class RowReader:
 
 def _load(session: Session, statement: Select[Any]) -> list[ImageRow]:
     # lazyload: no joins for relationships that the class loads eagerly
-    images = session.scalars(statement.options(lazyload("*"))).all()
+    images = _unfiltered(session, statement.options(lazyload("*"))).scalars().all()
     rows = [ImageRow.of(image) for image in images]
     session.expunge_all()
     return rows
+
+
+def _unfiltered(session: Session, statement: Select[Any]) -> Result[Any]:
+    """What the statement gives by itself: applications filter those of all sessions, e.g. by with_loader_criteria()."""
+
+    def restore(state: ORMExecuteState) -> None:
+        state.statement = statement
+
+    # listeners of a session come after those of its class; once, since what is loaded on the way has other statements
+    event.listen(session, "do_orm_execute", restore, once=True)
+    return session.execute(statement)
 
 
 def _entity(mapper: Mapper[Any]) -> Any:
@@ -275,13 +297,20 @@ def _entity(mapper: Mapper[Any]) -> Any:
     return with_polymorphic(mapper, "*") if len(list(mapper.self_and_descendants)) > 1 else mapper.class_
 
 
+def bind_of(session: Session, mapper: Mapper[Any]) -> Engine | Connection:
+    """What ``session`` reaches the rows of ``mapper`` by, with the execution options that it adds."""
+    bind = session.get_bind(mapper=mapper)
+    options = getattr(session, "execution_options", None)  # since SQLAlchemy 2.1
+    return bind.execution_options(**options) if options else bind
+
+
 def sync_session(session: Any) -> Session:
     """``session``, or the one that it stands for.
 
-    :raises InvalidTypeError: it is none, or an asynchronous one
+    :raises InvalidTypeError: it is none, an asynchronous one, or one of several databases for the same class
     """
     if isinstance(session, scoped_session):
-        return cast("Session", session())
+        session = session()
     if hasattr(session, "run_sync"):  # an AsyncSession, or something that stands for one
         msg = (
             f"expected a Session, got {type(session).__name__}; run it inside:"
@@ -290,5 +319,11 @@ def sync_session(session: Any) -> Session:
         raise InvalidTypeError(msg)
     if not isinstance(session, Session):
         msg = f"expected a Session of SQLAlchemy, got {type(session).__name__} ({session!r})"
+        raise InvalidTypeError(msg)
+    if isinstance(session, ShardedSession):
+        msg = (
+            f"expected a Session of one database, got {type(session).__name__}; use a Session of each of them, with the"
+            " store that belongs to it"
+        )
         raise InvalidTypeError(msg)
     return session
