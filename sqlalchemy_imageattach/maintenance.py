@@ -27,8 +27,8 @@ What the sweep deletes, and what it never touches:
   the database, if there are rows whose key is not known, or if too large a part of all blobs would go, as it would with
   the wrong database: :exc:`SweepRefusedError` says so.
 
-A store belongs to one database.  Blobs of another one in the same place, below the same object types, would look like
-orphans: give each its own directory or prefix.
+A store belongs to one database, and each object type in it to one declarative base.  Blobs of another one in the same
+place, below the same object types, would look like orphans: give each its own directory or prefix.
 
 Memory does not grow with the number of rows and blobs.  They are sorted in a temporary file, about half a gigabyte for
 a million, in the directory that ``SQLITE_TMPDIR`` or ``TMPDIR`` names: it should be no memory disk.
@@ -44,7 +44,7 @@ from typing import Any, Self
 
 from .bulk.comparison import Comparison, Progress
 from .bulk.findings import Findings, Problem, ProblemKind
-from .bulk.imagerows import RowReader, image_mappers
+from .bulk.imagerows import RowReader, image_mappers, with_relatives
 from .bulk.removal import Removal, SweepRefusedError, refuse_nonsense, refuse_old_rows
 from .bulk.workers import worker_count
 from .context import find_store
@@ -216,7 +216,8 @@ def _compare(
     if progress is not None and not callable(progress):
         msg = f"progress: expected a function that takes a phase and a number, got {progress!r}"
         raise InvalidTypeError(msg)
-    reader, mappers, found = RowReader(session), image_mappers(declarative_base), find_store(store)
+    # classes of another abstract base may name blobs of the same type
+    reader, mappers, found = RowReader(session), with_relatives(image_mappers(declarative_base)), find_store(store)
     return Comparison(reader, mappers, found, _cutoff(grace), worker_count(workers, found), progress)
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "mapper_of_images",
     "object_types",
     "sync_session",
+    "with_relatives",
 ]
 
 #: Rows of one page.
@@ -152,6 +153,16 @@ def image_mappers(declarative_base: Any) -> list[Mapper[Any]]:
     ]
     roots = [mapper for mapper in found if not any(_includes(other, mapper) for other in found)]
     return sorted(roots, key=lambda mapper: (mapper.class_.__name__, mapper.class_.__module__))
+
+
+def with_relatives(mappers: Sequence[Mapper[Any]]) -> list[Mapper[Any]]:
+    """``mappers``, and those of other classes of their registries that have blobs of the same object types."""
+    others = [mapper for owner in {mapper.registry for mapper in mappers} for mapper in image_mappers(owner)]
+    related, known = list(mappers), {name for mapper in mappers for name in object_types(mapper)}
+    while found := [mapper for mapper in others if mapper not in related and known & object_types(mapper)]:
+        related += found
+        known |= {name for mapper in found for name in object_types(mapper)}
+    return related
 
 
 def mapper_of_images(cls: Any) -> Mapper[Any]:
