@@ -104,6 +104,17 @@ def test_a_row_without_a_blob_is_found(engine, session, store) -> None:
     assert report.counts == {ProblemKind.MISSING_BLOB: 1}
 
 
+def test_a_row_of_which_the_name_of_the_blob_tells_no_key_is_found(engine, session, store) -> None:
+    # without a revision, the type of this one has a dot where a revision would end
+    key = ImageKey("user-picture", 1, 640, 480, "application/vnd.ms-photo")
+    with engine.begin() as connection:
+        connection.execute(insert(User), [{"id": 1, "name": ""}])
+        connection.execute(insert(UserPicture), [row_of(key, b"a picture", user_id=1)])
+    with check(session, Base, store) as report:
+        [problem] = report
+    assert (problem.kind, problem.key, problem.name) == (ProblemKind.MISSING_BLOB, key, key.object_name())
+
+
 def test_a_blob_without_a_row_is_found(engine, session, store) -> None:
     fill(engine, store, 5)
     put(store, ORPHAN)

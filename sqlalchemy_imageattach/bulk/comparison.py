@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -298,9 +298,10 @@ def _orphan(name: str, path: str, mimetype: str, revision: str | None, byte_size
 
 
 def _key(name: str, mimetype: str, revision: str | None) -> ImageKey:
-    key = ImageKey.parse_object_name(name)
-    assert key is not None
-    return replace(key, mimetype=mimetype, revision=revision)  # a name does not always tell these two apart
+    # the end of a name does not always tell the type and the revision apart, nor whether there is one
+    object_type, object_id, suffix = name.rsplit("/", 2)
+    width, _, height = suffix.partition(".")[0].partition("x")
+    return ImageKey(object_type, int(object_id), int(width), int(height), mimetype, revision)
 
 
 def _problem(kind: ProblemKind, suspect: _Suspect, expected: str | None = None, found: str | None = None) -> Problem:
