@@ -164,6 +164,26 @@ def test_names_of_files_do_not_control_the_terminal(world) -> None:
     assert "evil" in world.out
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_the_output_cannot_encode_is_escaped(world, encoding) -> None:
+    (world.path / "source").mkdir()
+    (world.path / "source" / "žluť").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "sqlalchemy_imageattach", "check", world.urls[0]],
+        env={
+            **os.environ,
+            "PYTHONIOENCODING": encoding,
+            "IMAGEATTACH_DATABASE": world.database,
+            "IMAGEATTACH_MODELS": MODELS,
+        },
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    text = done.stdout.decode(encoding)
+    assert "foreign file: 'žluť'" in text or "foreign file: '\\u017elu\\u0165'" in text
+
+
 def test_sweep_deletes_only_when_it_is_told_to(world) -> None:
     fill(world.engine, world.source, 5)
     orphan = put_orphan(world.source)
@@ -309,9 +329,14 @@ def test_a_wrong_command_line_is_exit_code_2(world, arguments, message) -> None:
         ("no_such_module_here:Base", "No module named"),
         (f"{Base.__module__}:Nothing", "has no attribute 'Nothing'"),
         (f"{Base.__module__}:picture", "expected a declarative base class"),
+        ("./models:Base", "expected a module and the name of its declarative base"),
+        ("..models:Base", "expected a module and the name of its declarative base"),
+        ("module_that_exits:Base", "the module ended the program"),
     ],
 )
-def test_wrong_models_are_exit_code_2(world, models, message) -> None:
+def test_wrong_models_are_exit_code_2(world, tmp_path, monkeypatch, models, message) -> None:
+    (tmp_path / "module_that_exits.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
     assert world.run("check", "memory:", models=models) == 2
     assert message in world.err
 
@@ -322,6 +347,7 @@ def test_wrong_models_are_exit_code_2(world, models, message) -> None:
         ("nonsense", 2, "--database"),
         ("nosuchdb://localhost/x", 2, "--database"),
         ("sqlite+aiosqlite:///x.db", 2, "expected a synchronous driver"),
+        ("postgresql://app:password@db:port/app", 2, "--database: expected a number as the port"),
         ("sqlite:////no/such/directory/x.db", 3, "OperationalError"),
     ],
 )
@@ -329,6 +355,20 @@ def test_a_wrong_database_says_so(world, url, code, message) -> None:
     world.database = url
     assert world.run("check", "memory:") == code
     assert message in world.err
+
+
+def test_results_that_nobody_reads_are_exit_code_3(world) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "sqlalchemy_imageattach", "migrate", *world.urls],
+        env={**os.environ, "IMAGEATTACH_DATABASE": world.database, "IMAGEATTACH_MODELS": MODELS},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (3, b"")
 
 
 def test_an_error_that_nobody_thought_of_is_no_problem_found(world, monkeypatch) -> None:

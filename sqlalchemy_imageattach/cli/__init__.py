@@ -21,7 +21,8 @@ code  meaning
 0     it is done, and all is well
 1     it is done, and problems were found (``check``, ``stores``, or a dry run of ``sweep`` with something to delete)
 2     the command line is wrong: an unknown option, store URL or model, or a store migrated onto itself
-3     it could not be done, or not for all: the database or a store failed, or the sweep was refused
+3     it could not be done, or not for all: the database or a store failed, or the sweep was refused; or its results
+      could not be written
 130   it was interrupted; what was done stays done, and the same command goes on from there
 ====  ============================================================================================================
 """
@@ -76,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("imageattach: interrupted\n")
         return INTERRUPTED
+    except SystemExit:  # click's, when nobody reads what is written any more; its code would be 1
+        return FAILURES
     except (InvalidValueError, InvalidTypeError) as error:
         return _complain(error, USAGE)
     except (ImageAttachError, OSError, SQLAlchemyError) as error:

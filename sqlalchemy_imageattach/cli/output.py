@@ -58,7 +58,8 @@ class Output:
         self._clear()
         # names of files may hold anything: nothing of it reaches the terminal as a control character
         lines = [json.dumps(values, default=_plain)] if self._as_json else map(_printable, text.split("\n"))
-        sys.stdout.writelines(f"{line}\n" for line in lines)
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.writelines(f"{_encodable(line, encoding)}\n" for line in lines)
 
     def _clear(self) -> None:
         if self._width:
@@ -69,6 +70,10 @@ class Output:
 
 def _plain(value: object) -> object:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def _encodable(text: str, encoding: str) -> str:
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _printable(text: str) -> str:

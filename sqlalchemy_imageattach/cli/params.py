@@ -113,7 +113,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _models_of_text(context: click.Context, parameter: click.Parameter, text: str) -> Any:
     module, colon, name = text.partition(":")
-    if not (module and colon and name):
+    if not (module and colon and name) or module.startswith("."):
         msg = f"expected a module and the name of its declarative base, such as app.models:Base, got {text!r}"
         raise click.BadParameter(msg)
     try:
@@ -123,6 +123,9 @@ def _models_of_text(context: click.Context, parameter: click.Parameter, text: st
         image_mappers(found)
     except (ImportError, AttributeError, InvalidTypeError) as error:
         msg = f"{text!r}: {error}"
+        raise click.BadParameter(msg) from error
+    except SystemExit as error:  # its exit code would say that all is well
+        msg = f"{text!r}: the module ended the program when it was imported; name one that only declares"
         raise click.BadParameter(msg) from error
     return found
 
@@ -134,6 +137,9 @@ def _session(database: str) -> Iterator[Session]:
         engine = create_engine(url)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         msg = f"--database: {error}"
+        raise click.UsageError(msg) from error
+    except ValueError as error:
+        msg = f"--database: expected a number as the port of the URL ({error})"
         raise click.UsageError(msg) from error
     if engine.dialect.is_async:
         msg = f"--database: expected a synchronous driver, got {url.drivername}, which is asynchronous"
