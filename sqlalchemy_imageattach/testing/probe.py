@@ -215,7 +215,12 @@ class Probe:
             return work()
 
         with ThreadPoolExecutor(len(works)) as pool:
-            return list(pool.map(begin, works))
+            try:
+                begun = [pool.submit(begin, work) for work in works]
+            except BaseException:
+                meeting.abort()  # they would wait for ever for one that got no thread
+                raise
+            return [each.result() for each in begun]
 
     # --- afterwards --------------------------------------------------------------------------------------------------
 

@@ -56,6 +56,22 @@ def test_a_violation_says_what_was_expected_and_what_came() -> None:
     assert violation.came == "a file that can be opened"
 
 
+def test_it_ends_where_no_more_threads_can_be_had(monkeypatch) -> None:
+    start, started = threading.Thread.start, []
+
+    def start_some(thread: threading.Thread) -> None:
+        started.append(thread)
+        if len(started) % 3 == 0:  # so that some of each group begin, and would wait for the others
+            msg = "can't start new thread"
+            raise RuntimeError(msg)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    violations = check_store(MemoryStore(), large=LARGE)
+    assert violations
+    assert {violation.came for violation in violations} == {"RuntimeError: can't start new thread"}
+
+
 def test_if_the_first_rule_is_broken_that_is_all_that_is_said() -> None:
     class Broken(MemoryStore):
         def put_file(self, *args, **kwargs):
