@@ -45,6 +45,7 @@ from .context import find_store
 from .entity import Image
 from .errors import InvalidTypeError, InvalidValueError
 from .store import Store, are_same_place
+from .stores.mirror import MirrorStore
 
 __all__ = [
     "BlobMismatchError",
@@ -123,7 +124,7 @@ def migrate(
         not seen, and what the application filters out of its own queries is
     :param declarative_base: the base class of the mapped classes, or their registry
     :param source: the store to copy from; it is never written to
-    :param destination: the store to copy to
+    :param destination: the store to copy to; of a ``MirrorStore`` one of its stores
     :param workers: how many blobs to copy at a time, each in a thread of its own; the default is 4, but 1 if one of the
         stores was written for 1.x, whose interface did not ask for thread safety
     :param dry_run: only find out what would be copied
@@ -138,7 +139,8 @@ def migrate(
         rows
     :param progress: called in the calling thread with the result so far, whenever another row is settled
     :raises InvalidTypeError: an argument is of the wrong type, e.g. a store that is none
-    :raises InvalidValueError: both stores are the same place, or another argument is out of range
+    :raises InvalidValueError: both stores are the same place, the destination is two, or another argument is out of
+        range
     """
     parts: list[_Part] = [(mapper, None) for mapper in image_mappers(declarative_base)]
     copier = _copier(source, destination, verify, dry_run)
@@ -212,6 +214,12 @@ def _copier(source: Store, destination: Store, verify: Verify, dry_run: bool) ->
     source, destination = _store("source", source), _store("destination", destination)
     if are_same_place(source, destination):
         msg = f"expected two different stores, got {source!r} as the source and the destination: nothing to migrate"
+        raise InvalidValueError(msg)
+    if isinstance(destination, MirrorStore):  # what one of its stores has would count as there
+        msg = (
+            f"destination: expected a single store, got {destination!r}; migrate to its stores (first, second) one by"
+            " one"
+        )
         raise InvalidValueError(msg)
     return Copier(source, destination, verify, dry_run)
 

@@ -44,6 +44,7 @@ from sqlalchemy_imageattach.migration import (
 from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.s3 import S3Store
 
 from .migrating import (
@@ -803,6 +804,18 @@ def test_a_store_is_not_migrated_onto_itself(session, tmp_path, number) -> None:
     ]
     with store_context(memory), pytest.raises(InvalidValueError, match="expected two different stores"):
         migrate(session, Base, *pairs[number])
+
+
+def test_a_mirror_that_may_have_it_in_one_of_its_stores_only_is_no_destination(
+    session, engine, source, destination
+) -> None:
+    fill(engine, source, 3)
+    mirror = MirrorStore(source, destination)
+    with store_context(mirror):
+        for it in (mirror, current_store):
+            with pytest.raises(InvalidValueError, match=r"migrate to its stores \(first, second\) one by one"):
+                migrate(session, Base, source, it)
+    assert migrate(session, Base, mirror, destination).execute().copied == 3
 
 
 @pytest.mark.parametrize(
