@@ -497,6 +497,7 @@ def test_a_url_of_a_memory_store() -> None:
         ("file://srv/images", "expected three slashes"),
         ("file:///", "expected three slashes"),
         ("file:", "expected three slashes"),
+        ("file:images", "expected three slashes"),
         ("file:///x?fsync=perhaps", "option fsync: expected true or false, got 'perhaps'"),
         ("file:///x?fsync=1&fsync=0", "expected each option once, got fsync"),
         ("file:///x#y", "expected nothing after '#'"),

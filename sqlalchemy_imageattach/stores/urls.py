@@ -125,7 +125,7 @@ def _boolean(value: str) -> bool:
 def _file_system(url: _Url) -> Store:
     from .fs import FileSystemStore
 
-    if url.host not in {"", "localhost"} or not url.path.strip("/"):
+    if url.host not in {"", "localhost"} or not url.path.startswith("/") or not url.path.strip("/"):
         msg = (
             "file: expected three slashes and the absolute path of a directory, such as file:///srv/images, got"
             f" {url.host + url.path!r}"
