@@ -10,13 +10,27 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from sqlalchemy import Engine, create_engine, event, func, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Engine,
+    Integer,
+    String,
+    Table,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.ext.horizontal_shard import ShardedSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, with_loader_criteria
 
 from sqlalchemy_imageattach.backfill import backfill
+from sqlalchemy_imageattach.bulk import imagerows
 from sqlalchemy_imageattach.entity import Image
-from sqlalchemy_imageattach.errors import InvalidTypeError
+from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError
 from sqlalchemy_imageattach.imaging import Rendition
 from sqlalchemy_imageattach.key import ImageKey, new_revision
 from sqlalchemy_imageattach.maintenance import check, sweep
@@ -149,6 +163,57 @@ def test_a_session_that_spreads_a_class_over_several_databases_is_refused(engine
     other.dispose()
 
 
+# --- rows without a whole key ----------------------------------------------------------------------------------------
+
+
+class LooseBase(DeclarativeBase):
+    pass
+
+
+class LoosePhoto(LooseBase, Image):
+    """Mapped by columns that are no primary key to the database, and may be NULL there."""
+
+    __table__ = Table(
+        "loose_photo",
+        LooseBase.metadata,
+        Column("album", Integer),
+        Column("number", Integer),
+        *(Column(name, Integer) for name in ("width", "height", "byte_size")),
+        *(Column(name, String(64)) for name in ("mimetype", "revision", "checksum")),
+        Column("original", Boolean),
+        Column("created_at", DateTime(timezone=True)),
+    )
+    __mapper_args__ = {"primary_key": [__table__.c.album, __table__.c.number]}
+    object_type = "photo"
+    album: Mapped[int]
+    number: Mapped[int | None]
+
+    @property
+    def object_id(self) -> int:
+        return self.album * 1000 + (self.number or 0)
+
+
+@pytest.mark.parametrize("last", [5, None])
+def test_rows_that_cannot_be_read_in_pages_are_not_left_out_in_silence(tmp_path, store, monkeypatch, last) -> None:
+    monkeypatch.setattr(imagerows, "PAGE", 3)
+    engine = database(f"sqlite:///{tmp_path}/test.db", LooseBase)
+    with engine.begin() as connection:
+        for album, number in [(1, last), (1, 1), (1, 2), (2, 1), (2, last), (2, 2), (3, last), (3, 1), (4, 1)]:
+            key = ImageKey("photo", album * 1000 + (number or 0), 640, 480, "image/jpeg", new_revision())
+            store.put(key, io.BytesIO(b"a picture"), reproducible=False)
+            row = row_of(key, b"a picture", album=album, number=number)
+            connection.execute(insert(LoosePhoto), [row])
+    with Session(engine) as session:
+        if last is None:
+            with pytest.raises(InvalidValueError, match=r"no row with NULL in its primary key \(album, number\)"):
+                sweep(session, LooseBase, store, dry_run=False, grace=NOW)
+        else:
+            with sweep(session, LooseBase, store, dry_run=False, grace=NOW) as report:
+                assert report.rows == 9
+    assert len(store) == 9
+    engine.dispose()
+
+
 # --- bases of the same database --------------------------------------------------------------------------------------
 
 
@@ -191,7 +256,7 @@ def test_a_blob_that_a_class_of_another_abstract_base_names_is_no_orphan(tmp_pat
             object_type = "blog-header" if cls is BlogHeader else "photo"
             key = ImageKey(object_type, number, 640, 480, "image/jpeg", new_revision())
             store.put(key, io.BytesIO(b"a picture"), reproducible=False)
-            connection.execute(cls.__table__.insert(), [row_of(key, b"a picture", id=number)])
+            connection.execute(insert(cls), [row_of(key, b"a picture", id=number)])
     with Session(engine) as session, sweep(session, ShopBase, store, dry_run=False, grace=NOW) as report:
         assert (report.rows, report.deleted, len(store)) == (2, 0, 3)
         assert [problem.kind.name for problem in report] == ["UNMAPPED"]

@@ -220,7 +220,11 @@ class RowReader:
         return self._session.in_transaction() or (isinstance(bind, Connection) and bind.in_transaction())
 
     def rows(self, mapper: Mapper[Any], key_range: KeyRange | None = None) -> Iterator[ImageRow]:
-        """All rows of a class and its subclasses in the order of their primary keys."""
+        """All rows of a class and its subclasses in the order of their primary keys.
+
+        :raises InvalidValueError: there are rows that have no whole primary key, and would be left out
+        """
+        self._refuse_null_keys(mapper)
         key_range = key_range or KeyRange()
         after = key_range.after
         while page := self._page(mapper, after, key_range.upto):
@@ -265,6 +269,20 @@ class RowReader:
                 for row in _load(session, select(entity).where(*where)):
                     found[row.identity] = row
         return found
+
+    def _refuse_null_keys(self, mapper: Mapper[Any]) -> None:
+        # nothing comes after NULL, nor before it; tables refuse it in their primary keys, but a mapper may have another
+        if not any(getattr(column, "nullable", False) for column in mapper.primary_key):
+            return
+        with self._reading(mapper) as (session, _):
+            columns = key_columns(mapper, mapper.class_)
+            if _unfiltered(session, select(*columns).where(or_(*(equal(c, None) for c in columns))).limit(1)).first():
+                names = ", ".join(column.key for column in columns)
+                msg = (
+                    f"{mapper.class_.__name__}: expected no row with NULL in its primary key ({names}), but there are"
+                    " such rows, which cannot be read in pages; map the class by columns that are NOT NULL"
+                )
+                raise InvalidValueError(msg)
 
     def _page(self, mapper: Mapper[Any], after: tuple[Any, ...] | None, upto: tuple[Any, ...] | None) -> list[ImageRow]:
         with self._reading(mapper) as (session, dialect):
