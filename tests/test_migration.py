@@ -7,7 +7,7 @@ import pickle
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from sqlalchemy import Engine, ForeignKey, ForeignKeyConstraint, Table, delete, event, insert, select, update
@@ -420,6 +420,42 @@ def test_a_copy_that_comes_too_late_is_taken_back(engine, source) -> None:
         result = migrate(session, Base, source, destination, workers=1).execute()
     assert (result.copied, result.vanished, result.copied_bytes) == (2, 1, 18)
     assert set(destination.blobs) == set(keys[1:])
+
+
+class TenantBase(DeclarativeBase):
+    pass
+
+
+class TenantPhoto(TenantBase, Image):
+    __tablename__ = "tenant_photo"
+
+    #: Without one, no object type can be told.
+    tenant: ClassVar[str | None] = "acme"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+    @property
+    def object_type(self) -> str:
+        if self.tenant is None:
+            msg = "the tenant is not known"
+            raise LookupError(msg)
+        return f"{self.tenant}-photo"
+
+
+def test_the_copy_for_a_row_that_is_there_is_not_taken_back(tmp_path, source, destination, monkeypatch) -> None:
+    engine = database(f"sqlite:///{tmp_path}/tenants.db", TenantBase)
+    with engine.begin() as connection:
+        for number in range(3):
+            key = ImageKey("acme-photo", number, 640, 480, "image/jpeg", new_revision())
+            source.put(key, io.BytesIO(b"a picture"), reproducible=False)
+            connection.execute(insert(TenantPhoto), [row_of(key, b"a picture", id=number)])
+    with Session(engine) as session:
+        plan = migrate(session, TenantBase, source, destination, workers=1)
+        # when they are looked up once more, the rows cannot say which blob is theirs
+        result = plan.execute(lambda image: monkeypatch.setattr(TenantPhoto, "tenant", None))
+    assert (result.copied, result.vanished) == (3, 0)
+    assert destination.blobs == source.blobs
+    engine.dispose()
 
 
 # --- each row once ---------------------------------------------------------------------------------------------------

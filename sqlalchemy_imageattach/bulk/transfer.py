@@ -119,7 +119,8 @@ class Transfer:
         unconfirmed, settled[:] = sorted(settled, key=lambda each: each.error is not None), []
         for each in unconfirmed:
             row = now.get(each.task.row.identity)
-            if row is not None and row.key == each.task.key:
+            # one that cannot say now which blob is its own may need the copy
+            if row is not None and row.key in {None, each.task.key}:
                 if each.error is not None:
                     self._fail(each.task.row, each.error)
                 continue
