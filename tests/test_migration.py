@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
+from botocore.exceptions import ProfileNotFound
 from sqlalchemy import Engine, ForeignKey, ForeignKeyConstraint, Table, delete, event, insert, select, update
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -811,6 +812,13 @@ def test_stores_that_merely_look_alike_are_two_places(session, destination) -> N
         assert not current_store.is_same_place(destination)
 
 
+class NoProfile:
+    """A session of boto3 that makes no client."""
+
+    def client(self, *args: Any, **kwargs: Any) -> Any:
+        raise ProfileNotFound(profile="no-such-profile")
+
+
 class Alias(MemoryStore):
     """A store of a user's, which tells by itself what it is the same as."""
 
@@ -822,7 +830,7 @@ class Alias(MemoryStore):
         return other is self.of
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(9))
 def test_a_store_is_not_migrated_onto_itself(session, tmp_path, number) -> None:
     memory = MemoryStore()
     (tmp_path / "images").mkdir()
@@ -835,6 +843,8 @@ def test_a_store_is_not_migrated_onto_itself(session, tmp_path, number) -> None:
         (files, FileSystemStore(str(tmp_path / "images") + "/", "https://other.example.com/")),
         (files, FileSystemStore(tmp_path / "link", "/")),
         (S3Store("pictures", region="eu-west-1", prefix="a"), S3Store("pictures", region="us-east-1", prefix="a/")),
+        # where they are cannot be told, since there is no such profile
+        (S3Store("pictures", session=NoProfile()), S3Store("pictures", region="eu-west-1")),
         (Alias(memory), memory),
         (memory, Alias(memory)),
     ]
