@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import event, inspect
+from sqlalchemy import ClauseElement, DateTime, event, inspect
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction, object_session
 from sqlalchemy.orm.attributes import flag_modified
@@ -83,8 +83,10 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, image: Any) -> N
     ledger = Ledger.of(session)
     ledger.watch(connection)
     replaced = session.identity_map.get(mapper.identity_key_from_instance(image))
-    if replaced is not None and replaced is not image:
+    is_update = replaced is not None and replaced is not image
+    if is_update:
         _replace(session, connection, replaced, image)
+    _date(connection, image, is_update=is_update)
     original = attachment_of(image).made_from
     if original is not None and inspect(original).persistent:
         claim(ledger, connection, original)
@@ -170,8 +172,6 @@ def _take(session: Session, image: Any, upload: Upload) -> None:
     for name, value in values.items():
         if name in columns:
             setattr(image, name, value)
-    if image.created_at is None:  # the column's default does not count where SQLAlchemy makes an UPDATE of it
-        image.created_at = utc_now()
     attachment_of(image).merged = None
     _flush_of(session).uploads[inspect(image)] = upload
 
@@ -185,6 +185,22 @@ def _replace(session: Session, connection: Connection, replaced: Any, image: Any
     mapper = mapper_of(type(image))
     for name in (mapper.column_attrs.keys() & inspect(image).dict.keys()) - set(primary_key_names(mapper)):
         flag_modified(image, name)  # otherwise what an earlier flush, rolled back since, had written is left out
+
+
+def _date(connection: Connection, image: Any, *, is_update: bool) -> None:
+    """Set ``created_at`` where its column does not: it has no default, or SQLAlchemy makes an UPDATE of the INSERT."""
+    mapper = mapper_of(type(image))
+    if image.created_at is not None or "created_at" not in mapper.column_attrs:
+        return
+    column = mapper.column_attrs["created_at"].columns[0]
+    default = column.server_default if column.default is None else column.default
+    if default is None:
+        is_naive = isinstance(column.type, DateTime) and not column.type.timezone
+        image.created_at = utc_now().replace(tzinfo=None) if is_naive else utc_now()
+    elif is_update and isinstance(expression := getattr(default, "arg", None), ClauseElement):
+        image.created_at = expression
+    elif is_update and column.default is not None:
+        image.created_at = connection.scalar(column.default)
 
 
 def _supersede(session: Session, connection: Connection, image: Any) -> None:

@@ -44,8 +44,10 @@ class BaseImageSet(BaseImageQuery[ImageT]):
     def original(self) -> ImageT | None:
         """The picture as it was attached; ``None`` if there is none yet."""
         originals = [image for image in self if image.original]
+        if len(originals) < 2:  # without a look at created_at, which the database may have set, and which is not loaded
+            return originals[0] if originals else None
         # More than one only if two transactions attached the very first picture at the same time.
-        return max(originals, key=_age, default=None)
+        return max(originals, key=_age)
 
     def require_original(self) -> ImageT:
         """The picture as it was attached.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, ForeignKey, create_engine
+from sqlalchemy import DateTime, Engine, ForeignKey, create_engine, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, validates
 
 from sqlalchemy_imageattach.entity import Image, image_attachment
@@ -52,6 +52,82 @@ def test_the_columns_of_a_picture_tell_what_it_is(session: Session, user: User) 
     assert (image.byte_size, image.checksum) == (len(blob), hashlib.sha256(blob).hexdigest())
     assert image.revision
     assert abs(datetime.now(UTC) - image.created_at.replace(tzinfo=UTC)) < timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(
+    ("default", "first", "second"),
+    [
+        ({"default": lambda: datetime(2001, 2, 3)}, datetime(2001, 2, 3), datetime(2001, 2, 3)),
+        ({"default": datetime(2001, 2, 3)}, datetime(2001, 2, 3), datetime(2001, 2, 3)),
+        ({"default": text("'2001-02-03 00:00:00'")}, datetime(2001, 2, 3), datetime(2001, 2, 3)),
+        ({"server_default": text("'2001-02-03 00:00:00'")}, datetime(2001, 2, 3), datetime(2001, 2, 3)),
+        ({"server_default": "2001-02-03 00:00:00"}, datetime(2001, 2, 3), None),
+    ],
+    ids=["function", "value", "expression", "expression of the server", "value of the server"],
+)
+@pytest.mark.parametrize("way", [{}, {"created_at": datetime(2010, 1, 1)}], ids=["by default", "given"])
+def test_a_picture_is_dated_by_the_default_of_its_column(
+    context: CountingStore, default: Any, first: datetime, second: datetime | None, way: Any
+) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Owner(Base):
+        __tablename__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        picture = image_attachment("Portrait")
+
+    class Portrait(Base, Image):
+        __tablename__ = "portrait"
+        owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+        created_at = mapped_column(DateTime, nullable=False, **default)
+
+    with database(Base.metadata) as engine, Session(engine) as session:
+        owner = Owner()
+        session.add(owner)
+        image = owner.picture.from_blob(picture(), extra_kwargs=way)
+        session.commit()
+        assert image.created_at == way.get("created_at", first)
+        image.created_at = datetime(1999, 1, 1)
+        session.commit()
+        image = owner.picture.from_blob(picture(color="blue"), extra_kwargs=way)  # by an UPDATE of the same row
+        session.commit()
+        # what the server writes into new rows only is unknown here
+        assert image.created_at == way.get("created_at", second or datetime(1999, 1, 1))
+
+
+@pytest.mark.parametrize("zone", [UTC, None])
+def test_a_picture_is_dated_even_if_its_column_has_no_default(context: CountingStore, zone: Any) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Owner(Base):
+        __tablename__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        picture = image_attachment("Portrait")
+
+    class Portrait(Base, Image):
+        __tablename__ = "portrait"
+        owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+        created_at = mapped_column(DateTime(timezone=zone is not None), nullable=False)
+
+    with database(Base.metadata) as engine, Session(engine) as session:
+        owner = Owner()
+        session.add(owner)
+        image = owner.picture.from_blob(picture())
+        session.flush()
+        assert image.created_at.tzinfo is zone
+        assert abs(datetime.now(UTC) - image.created_at.replace(tzinfo=UTC)) < timedelta(minutes=10)
+
+
+def test_the_original_is_told_without_its_date(engine: Engine, session: Session, user: User) -> None:
+    image = user.picture.from_blob(picture())
+    session.flush()
+    # as it is where the database sets it; below an AsyncSession it cannot be loaded
+    session.expire(image, ["created_at"])
+    with statements(engine) as sent:
+        assert user.picture.original is image
+    assert not sent
 
 
 def test_attaching_costs_the_inserts_and_nothing_else(engine: Engine, session: Session) -> None:
