@@ -37,6 +37,13 @@ class ImageAttachment(Relationship[_T]):
         if not issubclass(self.mapper.class_, Image):
             msg = f"{self}: expected a class with the Image mixin, got {self.mapper.class_.__name__}"
             raise InvalidTypeError(msg)
+        if not self.uselist:
+            name = self.mapper.class_.__name__
+            msg = (
+                f"{self}: expected a set of images, got a single one: annotate it as Mapped[SingleImageSet[{name!r}]],"
+                f" or not at all, and have the foreign key in {name}"
+            )
+            raise InvalidTypeError(msg)
         if not isinstance(self.collection_class, type) or not issubclass(
             self.collection_class, SingleImageSet | MultipleImageSet
         ):

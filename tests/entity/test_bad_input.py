@@ -309,6 +309,27 @@ def test_a_mistaken_declaration_is_found_when_mappers_are_configured(options: An
     assert len(classes) == 3
 
 
+@pytest.mark.parametrize("annotation", ["Mapped[Portrait]", "Mapped[Portrait | None]", "Mapped[SingleImageSet]"])
+def test_an_annotation_of_no_set_is_found_when_mappers_are_configured(annotation: str) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Owner(Base):
+        __tablename__ = "owner"
+        __annotations__ = {"picture": annotation}
+        id = mapped_column(Integer, primary_key=True)
+        picture = image_attachment("Portrait")
+
+    class Portrait(Base, Image):
+        __tablename__ = "portrait"
+        owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+
+    message = r"Owner\.picture: .* annotate it as Mapped\[SingleImageSet\['Portrait'\]\]"
+    with pytest.raises(InvalidTypeError, match=message):
+        Base.registry.configure()
+    Base.registry.dispose()
+
+
 def test_a_key_that_gives_no_identifier_says_what_to_override() -> None:
     class Base(DeclarativeBase):
         pass
