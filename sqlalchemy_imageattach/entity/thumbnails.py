@@ -19,7 +19,7 @@ from ..imaging.probe import identify
 from ..spool import Spool, is_seekable
 from ..store import Store
 from .attaching import new_image, place_of, put_in, replaced_by, variant
-from .identity import mapper_of
+from .identity import mapper_of, primary_key_names, set_identity
 from .image import Image
 from .ledger import Ledger
 from .rows import claim
@@ -187,7 +187,7 @@ def _generate(
     _require_places(image_set, [original, *(target for target, _ in wanted.values())])
     if wanted:
         results = source.render([rendition for _, rendition in wanted.values()])
-        made = [(_new_thumbnail(image_set, result), result) for result in results]
+        made = [(_new_thumbnail(image_set, original, result), result) for result in results]
         for image, result in made:
             attachment_of(image).made_from = original
             put_in(image_set, image, Upload(Spool.of(result.blob), source.store), replaced_by(image_set, image))
@@ -231,8 +231,13 @@ def _made_meanwhile(session: Session, image_set: BaseImageSet[ImageT], target: T
     return image
 
 
-def _new_thumbnail(image_set: BaseImageSet[ImageT], result: Rendered) -> ImageT:
+def _new_thumbnail(image_set: BaseImageSet[ImageT], original: ImageT, result: Rendered) -> ImageT:
     image = new_image(image_set)
+    # where the size is no part of the key, no two rows have any of it in common
+    if "width" in primary_key_names(mapper_of(type(original))):
+        for name, value in set_identity(original).items():
+            if value is not None:
+                setattr(image, name, value)
     image.size = result.width, result.height
     image.mimetype = result.mimetype
     image.original = False

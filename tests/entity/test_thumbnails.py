@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image as Pillow
-from sqlalchemy import Engine, ForeignKey, create_engine
+from sqlalchemy import Engine, ForeignKey, String, create_engine
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -196,6 +196,36 @@ def test_thumbnails_are_those_of_their_own_picture_of_several(session: Session) 
         assert color_of(image_set.find_thumbnail(width=30).make_blob()) == rgb
         assert color_of(image_set.thumbnail(width=15).make_blob()) == rgb
         assert len(image_set) == 3
+
+
+@pytest.mark.parametrize("default", [None, "avatar"])
+def test_a_thumbnail_has_all_that_tells_its_picture_apart(context: CountingStore, default: str | None) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Owner(Base):
+        __tablename__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        avatar = image_attachment("Portrait", primaryjoin="and_(Owner.id == Portrait.of, Portrait.kind == 'avatar')")
+        banner = image_attachment("Portrait", primaryjoin="and_(Owner.id == Portrait.of, Portrait.kind == 'banner')")
+
+    class Portrait(Base, Image):
+        __tablename__ = "portrait"
+        of: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+        kind: Mapped[str] = mapped_column(String(10), primary_key=True, default=default)
+
+    with database(Base.metadata) as engine, Session(engine) as session:
+        owner = Owner()
+        session.add(owner)
+        for name in ("avatar", "banner"):
+            getattr(owner, name).from_blob(picture(60, 40), extra_kwargs={"kind": name})
+            getattr(owner, name).generate_thumbnail(width=30)
+        session.commit()
+        for name in ("avatar", "banner"):
+            getattr(owner, name).thumbnail(width=15)
+        session.commit()
+        for name in ("avatar", "banner"):
+            assert {(image.kind, image.width) for image in getattr(owner, name)} == {(name, w) for w in (15, 30, 60)}
 
 
 def test_a_set_without_an_original_has_no_thumbnails(session: Session) -> None:
