@@ -87,7 +87,9 @@ def _rekeyed(
 
 def _cascading(mapper: Mapper[Any]) -> Iterator[ImageAttachment[Any]]:
     for attachment in mapper.relationships:
-        if isinstance(attachment, ImageAttachment) and attachment.passive_updates and not attachment.viewonly:
+        if not isinstance(attachment, ImageAttachment) or attachment.viewonly or attachment.secondary is not None:
+            continue  # the key of the owner is in no row of an image
+        if attachment.passive_updates:
             yield attachment
 
 

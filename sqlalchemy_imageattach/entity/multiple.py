@@ -131,5 +131,6 @@ class ImageSubset(BaseImageSet[ImageT]):
 def discriminator_names(attachment: RelationshipProperty[Any]) -> Sequence[str]:
     """The attributes that tell the pictures of one owner apart: the set's identity but for what refers to the owner."""
     mapper: Mapper[Any] = attachment.mapper
-    to_owner = {mapper.get_property_by_column(remote).key for _, remote in attachment.local_remote_pairs or ()}
+    pairs = attachment.local_remote_pairs if attachment.secondary is None else None
+    to_owner = {mapper.get_property_by_column(remote).key for _, remote in pairs or ()}
     return [name for name in set_identity_names(mapper) if name not in to_owner]
