@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from typing import Any, cast
 
 from sqlalchemy import TypeDecorator, inspect, select
@@ -100,7 +101,9 @@ def require_type_of_column(mapper: Mapper[Any], name: str, value: object) -> Non
         expected = kind.python_type
     except NotImplementedError:
         return
-    if expected in _PLAIN and not isinstance(value, expected):
+    # the name of a member is taken as well, but it is the member that is read back
+    is_kept = value in list(expected) if issubclass(expected, Enum) else isinstance(value, expected)
+    if (expected in _PLAIN or issubclass(expected, Enum)) and not is_kept:
         msg = (
             f"{mapper.class_.__name__}.{name}: expected {expected.__name__}, as its column has, got"
             f" {type(value).__name__} ({value!r}); convert it first"

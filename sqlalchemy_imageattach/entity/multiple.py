@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 from typing import Any, cast
 
 from sqlalchemy.orm import Mapper, Query, RelationshipProperty, collections
@@ -48,10 +49,11 @@ class MultipleImageSet(BaseImageQuery[ImageT], ImageList[ImageT]):  # type: igno
 
     @property
     def image_sets(self) -> Sequence[ImageSubset[ImageT]]:
-        """The pictures that there are, ordered by the values that tell them apart."""
+        """The pictures that there are, ordered by the values that tell them apart (enumerations as declared)."""
         names = self._discriminator_names
         found = {tuple(getattr(image, name) for name in names): None for image in self}
-        return [ImageSubset(self, **dict(zip(names, values, strict=True))) for values in sorted(found)]
+        ranked = sorted(found, key=lambda values: [_rank(value) for value in values])
+        return [ImageSubset(self, **dict(zip(names, values, strict=True))) for values in ranked]
 
     @property
     def _discriminator_names(self) -> Sequence[str]:
@@ -126,6 +128,11 @@ class ImageSubset(BaseImageSet[ImageT]):
     @property
     def _discriminators(self) -> Mapping[str, Any]:
         return self._identity_map
+
+
+def _rank(value: Any) -> Any:
+    # members of most enumerations cannot be compared
+    return value if isinstance(value, int | str) or not isinstance(value, Enum) else list(type(value)).index(value)
 
 
 def discriminator_names(attachment: RelationshipProperty[Any]) -> Sequence[str]:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import tempfile
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -573,6 +574,41 @@ def test_pictures_of_one_owner_never_mix(session: Session, store: CountingStore)
     assert color_of(one.find_thumbnail(width=20).make_blob()) == (255, 0, 0)
     assert color_of(two.make_blob()) == (0, 255, 0)
     assert len(store) == 4
+
+
+class Side(Enum):
+    FRONT = "first"
+    BACK = "and last"
+
+
+def test_pictures_told_apart_by_an_enumeration_are_in_its_order(context: CountingStore) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Sheet(Base):
+        __tablename__ = "sheet"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        scans = image_attachment("Scan", uselist=True)
+
+    class Scan(Base, Image):
+        __tablename__ = "scan"
+        sheet_id: Mapped[int] = mapped_column(ForeignKey("sheet.id"), primary_key=True)
+        side: Mapped[Side] = mapped_column(primary_key=True)
+
+        @property
+        def object_id(self) -> int:
+            return 2 * self.sheet_id + (self.side is Side.BACK)
+
+    with database(Base.metadata) as engine, Session(engine) as session:
+        sheet = Sheet()
+        session.add(sheet)
+        for side in (Side.BACK, Side.FRONT):
+            sheet.scans.get_image_set(side=side).from_blob(picture())
+        session.commit()
+        assert [scan.require_original().side for scan in sheet.scans.image_sets] == [Side.FRONT, Side.BACK]
+        # the database takes the name, which then finds nothing, and would be stored as another picture
+        with pytest.raises(InvalidTypeError, match=r"Scan\.side: expected Side, as its column has, got str"):
+            sheet.scans.get_image_set(side="FRONT")
 
 
 @pytest.mark.parametrize(
