@@ -65,9 +65,10 @@ _DEFAULT_TYPES: Final = {
     "image/webp": "image/webp",
 }
 _ANIMATED_TYPES: Final = frozenset({"image/avif", "image/gif", "image/png", "image/webp"})
-#: The longest side, in pixels, that files of each type can have.  (libjpeg stops a little before its format does.)
+#: The longest side, in pixels, that files of each type can have, and be read with: libjpeg stops a little before its
+#: format does, and libavif, which writes longer ones, at half of what the format holds.
 _LONGEST_SIDE: Final = {
-    "image/avif": 65_535,
+    "image/avif": 32_768,
     "image/gif": 65_535,
     "image/jpeg": 65_500,
     "image/png": 2**31 - 1,

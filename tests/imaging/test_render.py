@@ -87,6 +87,15 @@ def test_what_is_made_has_exactly_the_size_and_type_that_its_target_says(
         assert made.rendition is rendition
 
 
+@pytest.mark.parametrize(("form", "longest"), [("webp", 16_383), ("jpeg", 65_500), ("gif", 65_535), ("avif", 32_768)])
+def test_the_longest_picture_that_can_be_made_can_be_read(form: str, longest: int, policy: ImagePolicy) -> None:
+    file = encode(Image.new("RGB", (2, 1000), RED), "PNG")
+    made = one(file, policy, Rendition(width=2, height=longest, fit="fill", format=form))
+    with Image.open(io.BytesIO(made)) as image:
+        image.load()
+        assert image.size == (2, longest)
+
+
 def test_many_renditions_come_in_their_order_and_do_not_disturb_one_another(policy: ImagePolicy) -> None:
     file = encode(texture(400, 300), "JPEG")
     renditions = [
