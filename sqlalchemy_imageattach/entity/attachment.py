@@ -84,7 +84,8 @@ def image_attachment(*args: Any, **kwargs: Any) -> ImageAttachment[Any]:
             picture = image_attachment("UserPicture")
             photos = image_attachment("UserPhoto", uselist=True)
 
-    In a :class:`~sqlalchemy.orm.MappedAsDataclass` it is not a parameter of the constructor, unless ``init=True``.
+    In a :class:`~sqlalchemy.orm.MappedAsDataclass` it is not a parameter of the constructor, unless ``init=True``, or
+    an option that only parameters have, such as ``default_factory``, says so.
 
     :param args: the positional arguments of :func:`~sqlalchemy.orm.relationship`, e.g. the image class or its name
     :param kwargs: its keyword arguments
@@ -101,7 +102,8 @@ def image_attachment(*args: Any, **kwargs: Any) -> ImageAttachment[Any]:
         # a plain `user = relationship(User)` in the image class sets the same columns, and never to something else
         kwargs.setdefault("overlaps", "__*")
     options = {name: kwargs.pop(name) for name in _DATACLASS_OPTIONS & kwargs.keys()}
-    as_field = relationship(**(options or {"init": False}))
+    is_parameter = options.keys() & {"init", "default", "default_factory", "kw_only"}
+    as_field = relationship(**(options if is_parameter else {**options, "init": False}))
     attachment: ImageAttachment[Any] = ImageAttachment(*args, attribute_options=as_field._attribute_options, **kwargs)
     attachment._has_dataclass_arguments = bool(options)  # our own init=False is no error outside of dataclasses
     return attachment

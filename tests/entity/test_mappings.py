@@ -9,10 +9,20 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import select
-from sqlalchemy.orm import Session, configure_mappers, joinedload, selectinload, subqueryload
+from sqlalchemy import ForeignKey, select
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    MappedAsDataclass,
+    Session,
+    configure_mappers,
+    joinedload,
+    mapped_column,
+    selectinload,
+    subqueryload,
+)
 
-from sqlalchemy_imageattach.entity import ImageSet, MultipleImageSet, SingleImageSet
+from sqlalchemy_imageattach.entity import Image, ImageSet, MultipleImageSet, SingleImageSet, image_attachment
 from sqlalchemy_imageattach.store import key_of
 
 from . import mappings
@@ -183,6 +193,25 @@ def test_a_set_of_a_dataclass_can_be_given_to_its_constructor(context: CountingS
     owner = mapping.Owner(SingleImageSet())
     owner.picture.from_blob(picture())
     assert owner.picture.original.user is owner
+
+
+@pytest.mark.parametrize("options", [{"repr": False}, {"compare": False}, {"repr": False, "init": False}])
+def test_options_of_a_dataclass_field_make_no_parameter_of_a_set(options: Any) -> None:
+    class Base(MappedAsDataclass, DeclarativeBase):
+        pass
+
+    class Owner(Base):
+        __tablename__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True, init=False)
+        picture: Mapped[SingleImageSet[Any]] = image_attachment("Portrait", **options)
+
+    class Portrait(Base, Image):
+        __tablename__ = "portrait"
+        owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True, init=False)
+
+    owner = Owner()
+    assert not owner.picture
+    assert ("picture" in repr(owner)) is options.get("repr", True)
 
 
 def test_equal_images_of_dataclasses_are_not_confused(context: CountingStore) -> None:
