@@ -27,7 +27,6 @@ __all__ = [
     "place_of",
     "put_in",
     "remove_all",
-    "replaced_by",
     "variant",
 ]
 
@@ -75,12 +74,14 @@ def attach(
     image.original = original
     if not original:  # then it belongs to the original there is, and must not outlive it
         attachment_of(image).made_from = image_set.original
-    put_in(image_set, image, Upload(content, found), in_place_of=replaced_by(image_set, image))
+    put_in(image_set, [(image, Upload(content, found))])
     return image
 
 
-def put_in(image_set: BaseImageSet[ImageT], image: ImageT, upload: Upload, in_place_of: Sequence[ImageT]) -> None:
-    """Make ``image``, with the content to be written for it, a member of the set.
+def put_in(image_set: BaseImageSet[ImageT], uploads: Sequence[tuple[ImageT, Upload]]) -> None:
+    """Make images, each with the content to be written for it, members of the set, in place of those they replace.
+
+    If this raises, as a validator of the application may, the set is as it was.
 
     :raises InvalidValueError: the set is a view, of which SQLAlchemy stores nothing
     """
@@ -88,12 +89,21 @@ def put_in(image_set: BaseImageSet[ImageT], image: ImageT, upload: Upload, in_pl
     if attachment.viewonly:
         msg = f"{attachment} is viewonly=True, so the picture would not be stored: attach it to a set that is not"
         raise InvalidValueError(msg)
-    attachment_of(image).upload = upload
-    if "revision" in type(image).__mapper__.column_attrs:  # type: ignore[attr-defined]
-        image.revision = upload.token
-    image_set.append(image)  # first, since the application may validate it, and refuse
-    for former in in_place_of:
-        _remove(image_set, former, upload.store)
+    former = [(each, upload.store) for image, upload in uploads for each in _replaced_by(image_set, image)]
+    added: list[ImageT] = []
+    try:
+        for image, upload in uploads:  # all of them first, since the application may validate them, and refuse
+            attachment_of(image).upload = upload
+            if "revision" in type(image).__mapper__.column_attrs:  # type: ignore[attr-defined]
+                image.revision = upload.token
+            image_set.append(image)
+            added.append(image)
+    except BaseException:
+        for image in added:
+            image_set.remove(image)
+        raise
+    for each, store in former:
+        _remove(image_set, each, store)
 
 
 def remove_all(image_set: BaseImageSet[ImageT], store: Store | None) -> None:
@@ -136,7 +146,7 @@ def place_of(image_set: BaseImageSet[ImageT], image: Any) -> tuple[Any, ...]:
     return place if distinguishes_types(mapper_of(image_set.image_class)) else place[:2]
 
 
-def replaced_by(image_set: BaseImageSet[ImageT], image: ImageT) -> list[ImageT]:
+def _replaced_by(image_set: BaseImageSet[ImageT], image: ImageT) -> list[ImageT]:
     """The images of the set that go when ``image`` comes.
 
     :raises InvalidValueError: it is a thumbnail, and the original has its place

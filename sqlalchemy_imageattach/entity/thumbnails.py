@@ -18,7 +18,7 @@ from ..imaging import Rendered, Rendition, Target, render
 from ..imaging.probe import identify
 from ..spool import Spool, is_seekable
 from ..store import Store
-from .attaching import new_image, place_of, put_in, replaced_by, variant
+from .attaching import new_image, place_of, put_in, variant
 from .identity import mapper_of, primary_key_names, set_identity
 from .image import Image
 from .ledger import Ledger
@@ -187,11 +187,10 @@ def _generate(
     _require_places(image_set, [original, *(target for target, _ in wanted.values())])
     if wanted:
         results = source.render([rendition for _, rendition in wanted.values()])
-        made = [(_new_thumbnail(image_set, original, result), result) for result in results]
-        for image, result in made:
-            attachment_of(image).made_from = original
-            put_in(image_set, image, Upload(Spool.of(result.blob), source.store), replaced_by(image_set, image))
-            images[variant(image)] = image
+        made = [_new_thumbnail(image_set, original, result) for result in results]
+        uploads = [Upload(Spool.of(result.blob), source.store) for result in results]
+        put_in(image_set, list(zip(made, uploads, strict=True)))
+        images.update((variant(image), image) for image in made)
     return [images[variant(target)] for target in targets]
 
 
@@ -241,4 +240,5 @@ def _new_thumbnail(image_set: BaseImageSet[ImageT], original: ImageT, result: Re
     image.size = result.width, result.height
     image.mimetype = result.mimetype
     image.original = False
+    attachment_of(image).made_from = original
     return image

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 from sqlalchemy import Engine, ForeignKey, String, create_engine
 from sqlalchemy.exc import NoResultFound
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, validates
 
 from sqlalchemy_imageattach.context import store_context
 from sqlalchemy_imageattach.entity import VECTOR_TYPES, Image, image_attachment
@@ -250,6 +250,38 @@ def test_if_one_of_several_cannot_be_made_none_is(session: Session, user: User) 
     with pytest.raises((InvalidValueError, PolicyViolationError)):
         user.picture.generate_thumbnails([{"width": 10}, {"width": 200_000, "format": "webp"}])
     assert len(user.picture) == 1
+
+
+def test_if_the_application_refuses_one_of_several_none_is_made(context: CountingStore) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Owner(Base):
+        __tablename__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        picture = image_attachment("Portrait")
+
+        @validates("picture")
+        def refuse_the_unlucky(self, _: str, image: Portrait) -> Portrait:
+            if image.width == 13:
+                raise LookupError
+            return image
+
+    class Portrait(Base, Image):
+        __tablename__ = "portrait"
+        owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+
+    with database(Base.metadata) as engine, Session(engine) as session:
+        owner = Owner()
+        session.add(owner)
+        owner.picture.from_blob(picture(60, 40))
+        former = owner.picture.generate_thumbnail(width=12)
+        session.commit()
+        with pytest.raises(LookupError):
+            owner.picture.generate_thumbnails([{"width": 11}, {"width": 12}, {"width": 13}])
+        session.commit()
+        assert owner.picture.find_thumbnail(width=12) is former
+        assert len(owner.picture) == len(context) == 2
 
 
 def test_a_damaged_original_says_so(session: Session) -> None:
