@@ -32,6 +32,20 @@ def main() -> int:
         sys.stderr.write(f"{directory} has something in it that is no catalogue: name another directory, or none.\n")
         return 2
     sessions, store = open_catalogue(directory)
+    try:
+        return _show(sessions, store, options, directory, known=known)
+    finally:
+        sessions.kw["bind"].dispose()
+
+
+def _show(
+    sessions: sessionmaker[Session],
+    store: HttpExposedFileSystemStore,
+    options: argparse.Namespace,
+    directory: Path,
+    *,
+    known: bool,
+) -> int:
     say(f"SQLAlchemy-ImageAttach {VERSION}: a catalogue of photographs in {directory}")
     if known:
         say("It was there already, so the tour is left out.")

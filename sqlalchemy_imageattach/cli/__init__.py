@@ -29,6 +29,7 @@ code  meaning
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -71,13 +72,16 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         code = cli.main(arguments, prog_name="imageattach", standalone_mode=False)
+        sys.stdout.flush()  # otherwise the interpreter does, when its exit code is no more ours
     except click.ClickException as error:
         error.show()
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("imageattach: interrupted\n")
         return INTERRUPTED
-    except SystemExit:  # click's, when nobody reads what is written any more; its code would be 1
+    except (SystemExit, BrokenPipeError):  # the former is click's, with 1 as its code
+        # nobody reads what is written any more: what is left of it must not be flushed once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURES
     except (InvalidValueError, InvalidTypeError) as error:
         return _complain(error, USAGE)
