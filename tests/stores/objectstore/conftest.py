@@ -10,7 +10,6 @@ import pytest
 
 from tests.stores.servers.azurite import Azurite
 from tests.stores.servers.gcs import FakeGCS
-from tests.stores.servers.seaweed import SeaweedFS
 
 from .support import Cloud
 
@@ -25,13 +24,6 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 @pytest.fixture(scope="session")
 def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGCS]:
     server = FakeGCS(tmp_path_factory.mktemp("gcs"))
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="session")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    server = SeaweedFS(tmp_path_factory.mktemp("seaweed"))
     yield server
     server.kill()
 

@@ -17,13 +17,6 @@ from tests.stores.servers.proxy import FaultProxy
 from tests.stores.servers.seaweed import SeaweedFS
 
 
-@pytest.fixture(scope="session")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    server = SeaweedFS(tmp_path_factory.mktemp("seaweed"))
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def own_seaweed(tmp_path: Path) -> Iterator[Callable[[], SeaweedFS]]:
     """Starts a server to be killed by the test, and then another one with what the first one left behind."""
