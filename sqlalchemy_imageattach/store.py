@@ -224,7 +224,7 @@ class Store:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """The store that ``url`` describes; see :mod:`sqlalchemy_imageattach.stores.urls` for the schemes.
+        """The store that ``url`` describes; see :mod:`sqlalchemy_imageattach.stores.by_url` for the schemes.
 
         ::
 
@@ -235,7 +235,7 @@ class Store:
             a store of another class than the one that was asked
         """
         # late: the stores stand upon this module
-        from .stores.urls import store_from_url
+        from .stores.by_url import store_from_url
 
         store = store_from_url(url)
         if not isinstance(store, cls):

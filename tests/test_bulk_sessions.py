@@ -27,8 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.horizontal_shard import ShardedSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, with_loader_criteria
 
-from sqlalchemy_imageattach.backfill import backfill
-from sqlalchemy_imageattach.bulk import imagerows
+from sqlalchemy_imageattach.bulk import rows as imagerows
 from sqlalchemy_imageattach.entity import Image
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError
 from sqlalchemy_imageattach.imaging import Rendition
@@ -36,6 +35,7 @@ from sqlalchemy_imageattach.key import ImageKey, new_revision
 from sqlalchemy_imageattach.maintenance import check, sweep
 from sqlalchemy_imageattach.migration import key_ranges, migrate
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from sqlalchemy_imageattach.variants.backfill import backfill
 
 from .migrating import Base, User, UserPicture, attach, database, fill, picture, row_of
 

@@ -19,9 +19,9 @@ from sqlalchemy_imageattach.cli import main
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError
 from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import Store
+from sqlalchemy_imageattach.stores.by_url import ENTRY_POINTS, store_from_url
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
-from sqlalchemy_imageattach.stores.urls import ENTRY_POINTS, store_from_url
 
 from .migrating import Base, User, attach, content_of, database, fill, picture
 
@@ -430,7 +430,7 @@ def test_progress_is_shown_on_a_terminal_and_ctrl_c_is_exit_code_130(world) -> N
     slow = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also where a shell has us ignore it
-        "from sqlalchemy_imageattach.bulk.copying import Copier\n"
+        "from sqlalchemy_imageattach.migration.copier import Copier\n"
         "settle = Copier.settle\nCopier.settle = lambda *a: (time.sleep(0.02), settle(*a))[1]\n"
         "from sqlalchemy_imageattach.__main__ import main\nsys.exit(main())"
     )

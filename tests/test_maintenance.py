@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from sqlalchemy_imageattach.bulk import imagerows
+from sqlalchemy_imageattach.bulk import rows as imagerows
 from sqlalchemy_imageattach.context import store_context
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, StoreError
 from sqlalchemy_imageattach.key import ImageKey, new_revision

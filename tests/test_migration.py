@@ -22,7 +22,7 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from sqlalchemy_imageattach.bulk import imagerows
+from sqlalchemy_imageattach.bulk import rows as imagerows
 from sqlalchemy_imageattach.context import current_store, store_context
 from sqlalchemy_imageattach.entity import Image
 from sqlalchemy_imageattach.errors import (

@@ -19,11 +19,11 @@ from sqlalchemy import Engine, create_engine, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from sqlalchemy_imageattach.bulk import imagerows, transfer
+from sqlalchemy_imageattach.bulk import rows as imagerows
 from sqlalchemy_imageattach.entity import Image
 from sqlalchemy_imageattach.errors import InvalidTypeError
 from sqlalchemy_imageattach.key import ImageKey
-from sqlalchemy_imageattach.migration import key_ranges, migrate, migrate_class
+from sqlalchemy_imageattach.migration import key_ranges, migrate, migrate_class, transfer
 from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore

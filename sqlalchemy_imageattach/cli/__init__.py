@@ -9,7 +9,7 @@
    $ imageattach sweep s3://bucket/images?region=eu-west-1 --delete
    $ imageattach thumbnails s3://bucket/images?region=eu-west-1 --width 160 --width 640 --format webp
 
-Stores are given by their URLs: see :mod:`sqlalchemy_imageattach.stores.urls`.
+Stores are given by their URLs: see :mod:`sqlalchemy_imageattach.stores.by_url`.
 
 Results go to the standard output, as lines to read or, with ``--json``, as lines of JSON: one for each problem,
 failure or violation, and at last one with the ``result``.  Errors go to the standard error, and so does progress on a
@@ -40,13 +40,13 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from ..backfill import BackfillResult, backfill
 from ..errors import ImageAttachError, InvalidTypeError, InvalidValueError
 from ..imaging import Rendition
 from ..maintenance import Report, check, sweep
 from ..migration import MigrationResult, migrate
 from ..store import Store
 from ..testing import check_store
+from ..variants.backfill import BackfillResult, backfill
 from ..version import VERSION
 from .output import Output
 from .params import (

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
-from ..bulk.imagerows import image_mappers
+from ..bulk.classes import image_mappers
 from ..errors import ImageAttachError, InvalidTypeError
 from ..maintenance import GRACE
 from ..store import Store

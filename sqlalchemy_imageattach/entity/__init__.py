@@ -29,12 +29,12 @@ Below an :class:`~sqlalchemy.ext.asyncio.AsyncSession`, use the awaitable twins 
 from __future__ import annotations
 
 from ..imaging import VECTOR_TYPES
-from . import events as _events  # registers the listeners
-from .attachment import ImageAttachment, image_attachment
+from . import listeners as _events  # registers the listeners
+from .collection import BaseImageQuery
 from .image import Image, LegacyImage
-from .imagequery import BaseImageQuery
 from .imageset import BaseImageSet, SingleImageSet
 from .multiple import ImageSubset, MultipleImageSet
+from .relationship import ImageAttachment, image_attachment
 
 __all__ = [
     "VECTOR_TYPES",

@@ -14,7 +14,7 @@ from ..spool import Spool
 from ..store import Store
 from .identity import distinguishes_types, mapper_of
 from .image import Image
-from .upload import Upload, attachment_of
+from .transactions.pending import Upload, attachment_of
 
 if TYPE_CHECKING:
     from .imageset import BaseImageSet

@@ -17,7 +17,7 @@ from ..errors import InvalidTypeError, InvalidValueError, UnsavedImageError
 from ..imaging import ImagePolicy
 from ..store import Store, key_of
 from .identity import default_object_id, mapper_of, primary_key_names
-from .upload import attachment_of
+from .transactions.pending import attachment_of
 
 __all__ = ["Image", "LegacyImage", "utc_now"]
 

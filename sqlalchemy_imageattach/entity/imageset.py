@@ -24,8 +24,8 @@ from ..errors import NoOriginalError
 from ..imaging import Fit, Rendition
 from ..store import Store
 from . import attaching, thumbnails
+from .collection import BaseImageQuery, ImageList, ImageT
 from .image import Image
-from .imagequery import BaseImageQuery, ImageList, ImageT
 
 __all__ = ["BaseImageSet", "SingleImageSet"]
 

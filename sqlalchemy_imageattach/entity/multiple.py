@@ -22,8 +22,8 @@ from typing import Any, cast
 from sqlalchemy.orm import Mapper, Query, RelationshipProperty, collections
 
 from ..errors import InvalidTypeError
+from .collection import BaseImageQuery, ImageList, ImageT
 from .identity import require_type_of_column, set_identity_names
-from .imagequery import BaseImageQuery, ImageList, ImageT
 from .imageset import BaseImageSet
 
 __all__ = ["ImageSubset", "MultipleImageSet", "discriminator_names"]

@@ -21,9 +21,9 @@ from ..store import Store
 from .attaching import new_image, place_of, put_in, variant
 from .identity import mapper_of, primary_key_names, set_identity
 from .image import Image
-from .ledger import Ledger
-from .rows import claim
-from .upload import Upload, attachment_of
+from .locks import claim
+from .transactions.ledger import Ledger
+from .transactions.pending import Upload, attachment_of
 
 if TYPE_CHECKING:
     from .imageset import BaseImageSet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ..errors import InvalidTypeError, UnreadableImageError
-from .engine import choose
+from .engines.choice import choose
 from .formats import SCANNERS
 from .info import ImageInfo
 from .policy import ImagePolicy

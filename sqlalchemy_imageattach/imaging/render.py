@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..errors import InvalidTypeError
-from .engine import Job, choose
+from .engines.choice import Job, choose
 from .policy import ImagePolicy
 from .probe import check_policy, look, type_of
 from .reader import Guarded, Reader, rewound

@@ -24,8 +24,8 @@ from urllib.parse import quote
 
 from ..errors import InvalidTypeError, InvalidValueError
 from ..key import EXTENSIONS
-from ..stores.fs import request_url
-from ..stores.paths import is_inside
+from ..paths import is_inside
+from .host import request_url
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .contract import ContractError, Violation, check_store
 from .faults import Call, Fault, FaultyStore
-from .probe import Capabilities
+from .subject import Capabilities
 from .suite import StoreContract
 
 __all__ = [

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 
 from ..errors import ImageAttachError, InvalidTypeError, InvalidValueError, StoreError
 from ..store import Store
-from .probe import LARGE, Broken, Capabilities, NotApplicable, Probe
 from .rules import Rule, all_rules
+from .subject import LARGE, Broken, Capabilities, NotApplicable, Probe
 
 __all__ = ["Capabilities", "ContractError", "Rule", "Violation", "all_rules", "check_rule", "check_store"]
 

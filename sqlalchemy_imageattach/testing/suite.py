@@ -23,8 +23,8 @@ from typing import Any, ClassVar
 
 from ..store import Store
 from .contract import ContractError, check_rule
-from .probe import LARGE, Capabilities, NotApplicable
 from .rules import Rule, all_rules
+from .subject import LARGE, Capabilities, NotApplicable
 
 __all__ = ["StoreContract"]
 

@@ -224,7 +224,7 @@ async def test_the_event_loop_keeps_turning_while_pictures_are_read_and_made(
     sqlite: AsyncEngine, context: CountingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop_thread, threads = threading.get_ident(), set()
-    from sqlalchemy_imageattach.imaging.pillow import PillowEngine
+    from sqlalchemy_imageattach.imaging.engines.pillow import PillowEngine
 
     render = PillowEngine.render
 

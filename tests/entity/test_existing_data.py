@@ -20,7 +20,6 @@ from PIL import Image as Pillow
 from sqlalchemy import URL, Engine, ForeignKey, Select, create_engine, inspect, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-from sqlalchemy_imageattach.backfill import backfill
 from sqlalchemy_imageattach.context import store_context
 from sqlalchemy_imageattach.entity import (
     Image,
@@ -31,6 +30,7 @@ from sqlalchemy_imageattach.errors import InvalidValueError
 from sqlalchemy_imageattach.imaging import Rendition
 from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
+from sqlalchemy_imageattach.variants.backfill import backfill
 
 from .support import FourMethodStore, color_of, picture, size_of
 

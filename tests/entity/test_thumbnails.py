@@ -23,7 +23,7 @@ from sqlalchemy_imageattach.errors import (
     UnreadableImageError,
 )
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition
-from sqlalchemy_imageattach.imaging.pillow import PillowEngine
+from sqlalchemy_imageattach.imaging.engines.pillow import PillowEngine
 from sqlalchemy_imageattach.imaging.rendition import FILTERS
 
 from .models import Base as ModelBase

@@ -10,7 +10,7 @@ import pytest
 
 from sqlalchemy_imageattach.errors import EngineUnavailableError
 from sqlalchemy_imageattach.imaging import ImagePolicy
-from sqlalchemy_imageattach.imaging.engine import _load
+from sqlalchemy_imageattach.imaging.engines.choice import _load
 
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 

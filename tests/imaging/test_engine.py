@@ -9,7 +9,7 @@ import pytest
 
 from sqlalchemy_imageattach.errors import EngineUnavailableError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, render
-from sqlalchemy_imageattach.imaging.engine import choose
+from sqlalchemy_imageattach.imaging.engines.choice import choose
 
 from .pictures import RASTER_FORMATS
 

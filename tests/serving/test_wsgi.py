@@ -21,8 +21,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, UnknownHostError
 from sqlalchemy_imageattach.key import EXTENSIONS, ImageKey
+from sqlalchemy_imageattach.serving.host import request_url
 from sqlalchemy_imageattach.serving.wsgi import RequestUrlMiddleware, StaticServerMiddleware
-from sqlalchemy_imageattach.stores.fs import HttpExposedFileSystemStore, request_url
+from sqlalchemy_imageattach.stores.fs import HttpExposedFileSystemStore
 
 PICTURE = bytes(range(256)) * 100
 REVISION = "Xk3v9QpLm2wAbCdE"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..probe import Capabilities, Probe
+from ..subject import Capabilities, Probe
 
 __all__ = ["Rule", "all_rules"]
 

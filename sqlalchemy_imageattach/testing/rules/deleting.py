@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from ...key import ImageKey
-from ..probe import NotApplicable, Probe, fail
+from ..subject import NotApplicable, Probe, fail
 from . import Chapter
 
 __all__ = ["CHAPTER"]

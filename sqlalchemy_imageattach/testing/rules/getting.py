@@ -6,8 +6,8 @@ import io
 from contextlib import closing, suppress
 from typing import IO
 
-from ..probe import PICTURE, Probe, brief, fail
 from ..sources import noise
+from ..subject import PICTURE, Probe, brief, fail
 from . import Chapter
 
 __all__ = ["CHAPTER"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from ...store import ListingNotSupportedError, StoredBlob
-from ..probe import NotApplicable, Probe, fail
+from ..subject import NotApplicable, Probe, fail
 from . import Chapter
 
 __all__ = ["CHAPTER"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.request
 from dataclasses import replace
 
-from ..probe import PICTURE, Probe, brief, fail
+from ..subject import PICTURE, Probe, brief, fail
 from . import Chapter
 
 __all__ = ["CHAPTER"]

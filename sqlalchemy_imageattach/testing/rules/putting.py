@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 
 from ...key import ImageKey
-from ..probe import PICTURE, Broken, NotApplicable, Probe, brief, fail
 from ..sources import Source, noise
+from ..subject import PICTURE, Broken, NotApplicable, Probe, brief, fail
 from . import Chapter
 
 __all__ = ["CHAPTER"]

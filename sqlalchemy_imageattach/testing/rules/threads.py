@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from ...key import ImageKey
-from ..probe import PICTURE, Probe, brief, fail
 from ..sources import noise
+from ..subject import PICTURE, Probe, brief, fail
 from . import Chapter
 
 __all__ = ["CHAPTER"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from ..probe import PICTURE, Probe, brief, fail
+from ..subject import PICTURE, Probe, brief, fail
 from . import Chapter
 
 __all__ = ["CHAPTER"]

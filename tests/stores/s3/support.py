@@ -20,8 +20,8 @@ from sqlalchemy import Engine
 
 from sqlalchemy_imageattach.key import ImageKey, new_revision
 from sqlalchemy_imageattach.store import Store
-from sqlalchemy_imageattach.stores._s3_transfer import PART_SIZE
 from sqlalchemy_imageattach.stores.s3 import S3Store
+from sqlalchemy_imageattach.stores.s3.transfer import PART_SIZE
 from tests.stores.servers.seaweed import ADMIN, Identity, SeaweedFS
 
 ROOT = Path(__file__).parents[3]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from sqlalchemy_imageattach.errors import BlobNotFoundError, InvalidTypeError
-from sqlalchemy_imageattach.stores._s3_transfer import PART_SIZE
 from sqlalchemy_imageattach.stores.s3 import S3Store
+from sqlalchemy_imageattach.stores.s3.transfer import PART_SIZE
 from tests.stores.servers.proxy import FaultProxy
 from tests.stores.servers.seaweed import ADMIN, SeaweedFS
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sqlalchemy_imageattach.errors import BlobNotFoundError, StoreError
-from sqlalchemy_imageattach.stores._s3_transfer import PART_SIZE
+from sqlalchemy_imageattach.stores.s3.transfer import PART_SIZE
 from tests.stores.servers.proxy import Fault, FaultProxy
 from tests.stores.servers.seaweed import SeaweedFS
 

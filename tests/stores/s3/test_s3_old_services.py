@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sqlalchemy_imageattach.errors import BlobNotFoundError, StoreAccessDeniedError, StoreError
-from sqlalchemy_imageattach.stores._s3_transfer import PART_SIZE
 from sqlalchemy_imageattach.stores.s3 import S3SandboxStore, S3Store
+from sqlalchemy_imageattach.stores.s3.transfer import PART_SIZE
 from tests.stores.servers.juicefs import JuiceFSGateway
 from tests.stores.servers.proxy import Fault, FaultProxy
 from tests.stores.servers.tls import make_certificates

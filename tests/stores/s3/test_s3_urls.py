@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from sqlalchemy_imageattach.errors import StoreAccessDeniedError, StoreError
 from sqlalchemy_imageattach.key import ImageKey
-from sqlalchemy_imageattach.stores._s3_sign import Signer, moment_of
-from sqlalchemy_imageattach.stores._s3_urls import quoted
+from sqlalchemy_imageattach.stores.bucket import quoted
 from sqlalchemy_imageattach.stores.s3 import S3Store
+from sqlalchemy_imageattach.stores.s3.signer import Signer, moment_of
 from tests.stores.servers.seaweed import READER, SeaweedFS
 
 from .support import BLOB, OLD, fetch, fresh_key, put, store_at, url_of

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from sqlalchemy_imageattach.migration import migrate
 from sqlalchemy_imageattach.store import Store
+from sqlalchemy_imageattach.stores.by_url import store_from_url
 from sqlalchemy_imageattach.stores.s3 import S3Store
-from sqlalchemy_imageattach.stores.urls import store_from_url
 from tests.migrating import Base, attach, picture
 
 from .support import large_picture

@@ -1,0 +1,84 @@
+"""The image classes of a declarative base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import inspect
+from sqlalchemy.exc import NoInspectionAvailable
+from sqlalchemy.orm import Mapper, registry
+
+from ..entity import Image
+from ..errors import InvalidTypeError
+
+__all__ = ["image_mappers", "mapper_of_images", "object_types", "with_relatives"]
+
+
+def image_mappers(declarative_base: Any) -> list[Mapper[Any]]:
+    """The mappers to query in order to get each image row of ``declarative_base`` once, ordered by class name.
+
+    :param declarative_base: a declarative base class, or a :class:`~sqlalchemy.orm.registry`
+    :raises InvalidTypeError: it is neither
+    """
+    owner, of_base = declarative_base, object
+    if not isinstance(owner, registry):
+        owner, of_base = getattr(declarative_base, "registry", None), declarative_base
+    if not isinstance(owner, registry) or inspect(of_base, raiseerr=False) is not None:
+        msg = (
+            "expected a declarative base class (or a registry), got"
+            f" {declarative_base!r}; for a single image class there is migrate_class()"
+        )
+        raise InvalidTypeError(msg)
+    owner.configure()
+    found = [
+        mapper for mapper in owner.mappers if issubclass(mapper.class_, Image) and issubclass(mapper.class_, of_base)
+    ]
+    roots = [mapper for mapper in found if not any(_includes(other, mapper) for other in found)]
+    return sorted(roots, key=lambda mapper: (mapper.class_.__name__, mapper.class_.__module__))
+
+
+def with_relatives(mappers: Sequence[Mapper[Any]]) -> list[Mapper[Any]]:
+    """``mappers``, and those of other classes of their registries that have blobs of the same object types."""
+    others = [mapper for owner in {mapper.registry for mapper in mappers} for mapper in image_mappers(owner)]
+    related, known = list(mappers), {name for mapper in mappers for name in object_types(mapper)}
+    while found := [mapper for mapper in others if mapper not in related and known & object_types(mapper)]:
+        related += found
+        known |= {name for mapper in found for name in object_types(mapper)}
+    return related
+
+
+def mapper_of_images(cls: Any) -> Mapper[Any]:
+    """The mapper of an image class.
+
+    :raises InvalidTypeError: ``cls`` is none, or not mapped
+    """
+    try:
+        mapper = inspect(cls)
+    except NoInspectionAvailable:
+        mapper = None
+    if not isinstance(cls, type) or not isinstance(mapper, Mapper) or not issubclass(cls, Image):
+        msg = f"expected a mapped class with the Image mixin, got {cls!r}"
+        raise InvalidTypeError(msg)
+    return mapper
+
+
+def object_types(mapper: Mapper[Any]) -> set[str]:
+    """The object types of a class and its subclasses, as far as they do not depend on the row."""
+    found = set()
+    for each in mapper.self_and_descendants:
+        try:
+            value = each.class_manager.new_instance().object_type
+        except Exception:  # a property of the user's that wants a row: rows will tell
+            continue
+        if isinstance(value, str):
+            found.add(value)
+    return found
+
+
+def _includes(other: Mapper[Any], mapper: Mapper[Any]) -> bool:
+    """Whether a query of ``other`` gives the rows of its subclass ``mapper`` too."""
+    if other is mapper or not mapper.isa(other):
+        return False
+    between = [each for each in mapper.iterate_to_root() if each.isa(other) and each is not other]
+    return not any(each.concrete for each in between) or mapper in other.with_polymorphic_mappers

@@ -1,0 +1,306 @@
+"""Listens to the ORM, and tells the ledger what each flush and each transaction does.
+
+Importing this module registers the listeners once: on all classes with the
+:class:`~sqlalchemy_imageattach.entity.Image` mixin, and on all sessions.  A session that never sees an image pays one
+dictionary lookup for each event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import ClauseElement, DateTime, event, inspect
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction, object_session
+from sqlalchemy.orm.attributes import flag_modified
+from sqlalchemy.orm.exc import ObjectDeletedError
+
+from ..concurrency import run_blocking
+from ..context import find_store
+from ..errors import ContextError, ImageIdentityError, NoFileError
+from ..key import ImageKey, new_revision
+from ..spool import Spool
+from ..store import Store, key_of
+from .identity import committed_key, mapper_of, primary_key_names, require_type_of_column, set_identity
+from .image import Image, utc_now
+from .locks import claim, mark_as_claimed, require_no_unknown_thumbnails
+from .rekeying import images_to_follow, refuse_latecomers, watch_keys
+from .transactions.frame import BlobRef, Write
+from .transactions.ledger import Ledger
+from .transactions.pending import StoredContent, Upload, attachment_of, find_upload, remember_merged
+
+__all__: list[str] = []
+
+
+class _Flush:
+    """What the running flush of one session has come across so far."""
+
+    def __init__(self) -> None:
+        #: Images whose row is being written, and whose blob is to be written once the row is.
+        self.uploads: dict[InstanceState[Any], Upload] = {}
+        #: What is to be written when all rows are.
+        self.writes: list[Write] = []
+        #: Images whose row the database changes together with that of their owner.
+        self.followers: list[Any] = []
+
+
+def _flush_of(session: Session) -> _Flush:
+    return session.info.setdefault(_FLUSH, _Flush())  # type: ignore[no-any-return]
+
+
+_FLUSH = "sqlalchemy_imageattach.flush"
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+@event.listens_for(Mapper, "mapper_configured")
+def _mapper_configured(mapper: Mapper[Any], cls: type[Any]) -> None:
+    watch_keys(mapper)
+    if issubclass(cls, Image) and "revision" in mapper.column_attrs:
+        event.listen(cls.revision, "set", _revision_set)
+
+
+def _revision_set(image: Any, revision: object, _former: object, _initiator: object) -> None:
+    # Session.merge() sets it in a copy, which may soon be all that is left of the merged image
+    remember_merged(image, revision)
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+@event.listens_for(Image, "before_insert", propagate=True)
+def _before_insert(mapper: Mapper[Any], connection: Connection, image: Any) -> None:
+    session = _session_of(image)
+    upload = find_upload(image)
+    if upload is None:
+        msg = (
+            f"{type(image).__name__} has no file: a row may only be stored together with its blob. Attach one by"
+            " from_file() or from_blob() of its owner's image set; to copy a stored picture, attach its make_blob()"
+        )
+        raise NoFileError(msg)
+    ledger = Ledger.of(session)
+    ledger.watch(connection)
+    replaced = session.identity_map.get(mapper.identity_key_from_instance(image))
+    is_update = replaced is not None and replaced is not image
+    if is_update:
+        _replace(session, connection, replaced, image)
+    _date(connection, image, is_update=is_update)
+    original = attachment_of(image).made_from
+    if original is not None and inspect(original).persistent:
+        claim(ledger, connection, original)
+    attachment_of(image).upload = upload  # kept, also of a merged image, for another attempt after a rollback
+    _take(session, image, upload)
+
+
+@event.listens_for(Image, "before_update", propagate=True)
+def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> None:
+    session = _session_of(image)
+    if not session.is_modified(image, include_collections=False):
+        return
+    former, key = _stored_key(image, connection), key_of(image)
+    if former == key:
+        return
+    upload = find_upload(image)
+    if upload is None or upload.token != key.revision:  # otherwise: an unsaved picture was merged into this row
+        if (former.width, former.height, former.mimetype, former.revision) != (
+            key.width,
+            key.height,
+            key.mimetype,
+            key.revision,
+        ):
+            msg = (
+                f"the row of a stored image cannot be given another size, type or revision than its blob has:"
+                f" expected {former}, got {key}; attach the changed picture as a new one instead"
+            )
+            raise ImageIdentityError(msg)
+        upload = _upload_of_stored(image, BlobRef.of(_stores_of(session, image)[0], former))
+    Ledger.of(session).watch(connection)
+    _supersede(session, connection, image)
+    _take(session, image, upload)
+
+
+@event.listens_for(Image, "before_delete", propagate=True)
+def _before_delete(mapper: Mapper[Any], connection: Connection, image: Any) -> None:
+    session = _session_of(image)
+    Ledger.of(session).watch(connection)
+    _supersede(session, connection, image)
+
+
+@event.listens_for(Image, "after_insert", propagate=True)
+@event.listens_for(Image, "after_update", propagate=True)
+def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> None:
+    # only now are keys that the database generates known
+    session = _session_of(image)
+    flush = _flush_of(session)
+    upload = flush.uploads.pop(inspect(image), None)
+    if upload is not None:
+        flush.writes.append(Write(image, BlobRef.of(upload.store, _lasting_key(image)), upload.content))
+        mark_as_claimed(Ledger.of(session), image)
+
+
+def _lasting_key(image: Any) -> ImageKey:
+    """The key of ``image``, which is the same when its row is read back."""
+    for name, value in set_identity(image).items():
+        require_type_of_column(mapper_of(type(image)), name, value)
+    return key_of(image)
+
+
+def _upload_of_stored(image: Any, blob: BlobRef) -> Upload:
+    """What takes the blob of ``image`` along to its new key."""
+    if blob.is_immutable:
+        content = StoredContent(blob.store, blob.key, image.byte_size, image.checksum)
+        return Upload(content, blob.store)
+    # the same flush may write another picture over it
+    return Upload(run_blocking(_read, blob), blob.store)
+
+
+def _read(blob: BlobRef) -> Spool:
+    with blob.store.get(blob.key) as file:
+        return Spool.read_from(file)
+
+
+def _take(session: Session, image: Any, upload: Upload) -> None:
+    columns = mapper_of(type(image)).column_attrs
+    values: Mapping[str, Any] = {
+        # a new one for each attempt: if the outcome of an earlier COMMIT is unknown, its blob must stay as it is
+        "revision": new_revision(),
+        "byte_size": upload.content.byte_size,
+        "checksum": upload.content.checksum,
+    }
+    for name, value in values.items():
+        if name in columns:
+            setattr(image, name, value)
+    attachment_of(image).merged = None
+    _flush_of(session).uploads[inspect(image)] = upload
+
+
+def _replace(session: Session, connection: Connection, replaced: Any, image: Any) -> None:
+    """SQLAlchemy makes the insertion of ``image`` an update of the row of ``replaced``."""
+    try:
+        _supersede(session, connection, replaced)
+    except ObjectDeletedError:  # its row was rolled back with a savepoint; SQLAlchemy notices too, and does insert
+        return
+    mapper = mapper_of(type(image))
+    for name in (mapper.column_attrs.keys() & inspect(image).dict.keys()) - set(primary_key_names(mapper)):
+        flag_modified(image, name)  # otherwise what an earlier flush, rolled back since, had written is left out
+
+
+def _date(connection: Connection, image: Any, *, is_update: bool) -> None:
+    """Set ``created_at`` where its column does not: it has no default, or SQLAlchemy makes an UPDATE of the INSERT."""
+    mapper = mapper_of(type(image))
+    if image.created_at is not None or "created_at" not in mapper.column_attrs:
+        return
+    column = mapper.column_attrs["created_at"].columns[0]
+    default = column.server_default if column.default is None else column.default
+    if default is None:
+        is_naive = isinstance(column.type, DateTime) and not column.type.timezone
+        image.created_at = utc_now().replace(tzinfo=None) if is_naive else utc_now()
+    elif is_update and isinstance(expression := getattr(default, "arg", None), ClauseElement):
+        image.created_at = expression
+    elif is_update and column.default is not None:
+        image.created_at = connection.scalar(column.default)
+
+
+def _supersede(session: Session, connection: Connection, image: Any) -> None:
+    ledger = Ledger.of(session)
+    store, *others = _stores_of(session, image)
+    blob = BlobRef.of(store, _stored_key(image, connection))
+    claim(ledger, connection, image)
+    ledger.frame.supersede(blob, others)
+    if image.original:
+        ledger.frame.lost_originals[_picture(image)] = connection
+
+
+def _stored_key(image: Any, connection: Connection) -> ImageKey:
+    cls = type(image)
+    # in a class of its own mind, any column may be part of the key
+    is_usual = cls.object_id is Image.object_id and (
+        cls.object_type is Image.object_type or type(cls.object_type) is str
+    )
+    return committed_key(image, None if is_usual else connection)
+
+
+def _stores_of(session: Session, image: Any) -> list[Store]:
+    """The one that has the blob of ``image``, if it is known; otherwise those that may have it."""
+    attachment = attachment_of(image)
+    if attachment.stored_in is not None:
+        return [attachment.stored_in]
+    if attachment.removed_from is None:
+        return [find_store(None, session.info)]
+    with suppress(ContextError):
+        return [attachment.removed_from, find_store(None, session.info)]
+    return [attachment.removed_from]
+
+
+def _picture(image: Any) -> tuple[Any, ...]:
+    return mapper_of(type(image)).base_mapper, *set_identity(image).items()
+
+
+def _session_of(image: Any) -> Session:
+    session = object_session(image)
+    assert session is not None, "mapper events happen in flushes"
+    return session
+
+
+# --- sessions --------------------------------------------------------------------------------------------------------
+
+
+@event.listens_for(Session, "before_flush")
+def _before_flush(session: Session, _context: object, instances: Sequence[Any] | None) -> None:
+    session.info.pop(_FLUSH, None)  # left over from a flush that failed
+    for image in images_to_follow(session, instances):
+        connection = session.connection(bind_arguments={"mapper": mapper_of(type(image))})
+        Ledger.of(session).watch(connection)
+        claim(Ledger.of(session), connection, image)
+        _flush_of(session).followers.append(image)
+
+
+@event.listens_for(Session, "after_flush")
+def _after_flush(session: Session, context: UOWTransaction) -> None:
+    refuse_latecomers(session, context.states)
+    flush: _Flush | None = session.info.pop(_FLUSH, None)
+    if flush is None:
+        return
+    for image in flush.followers:
+        _follow(session, flush, image)
+    if not flush.writes:
+        return
+    ledger = Ledger.of(session)
+    stored = [write.image for write in flush.writes]
+    for image in stored:
+        connection = ledger.find_lost(_picture(image)) if image.original else None
+        if connection is not None:
+            require_no_unknown_thumbnails(session, connection, image, stored)
+    ledger.write(flush.writes)
+
+
+def _follow(session: Session, flush: _Flush, image: Any) -> None:
+    """The database has changed the row of ``image``: its blob goes where the row says now."""
+    former = BlobRef.of(_stores_of(session, image)[0], committed_key(image))
+    new = BlobRef.of(former.store, _lasting_key(image))
+    if former != new:
+        ledger = Ledger.of(session)
+        ledger.frame.supersede(former)
+        flush.writes.append(Write(image, new, _upload_of_stored(image, former).content))
+        mark_as_claimed(ledger, image)
+
+
+@event.listens_for(Session, "after_transaction_create")
+def _after_transaction_create(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None and (ledger := Ledger.find(session)) is not None:
+        ledger.start_anew()
+
+
+@event.listens_for(Session, "after_commit")
+def _after_commit(session: Session) -> None:
+    if (ledger := Ledger.find(session)) is not None:
+        ledger.mark_committed(session)
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if (ledger := Ledger.find(session)) is not None:
+        ledger.settle(transaction)

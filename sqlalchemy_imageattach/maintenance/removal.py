@@ -1,0 +1,139 @@
+"""What a sweep deletes, and when it rather does not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from ..bulk.scratch import batches
+from ..bulk.workers import in_threads
+from ..errors import ImageAttachError
+from ..store import StoredBlob
+from .comparison import Comparison
+from .findings import Problem, ProblemKind
+
+__all__ = ["Removal", "SweepRefusedError", "refuse_nonsense", "refuse_old_rows"]
+
+#: So many failures are kept in detail; all are counted.
+FAILURES_KEPT = 1000
+
+
+class SweepRefusedError(ImageAttachError, RuntimeError):
+    """The sweep has not deleted anything, since what it found makes no sense or cannot be relied on."""
+
+
+def refuse_old_rows(comparison: Comparison) -> None:
+    """The rows are read as they are now.
+
+    :raises SweepRefusedError: the session is in a transaction, which may show them as they were when it began
+    """
+    if any(comparison.reader.is_in_transaction(mapper) for mapper in comparison.mappers):
+        msg = (
+            "refusing to delete: the session is in a transaction, and may not see rows that others have committed since"
+            " it began; commit it or roll it back first, or use a new session"
+        )
+        raise SweepRefusedError(msg)
+
+
+def refuse_nonsense(comparison: Comparison, limit: float, object_types: Collection[str]) -> None:
+    """What was found looks like what a sweep should find.
+
+    :param limit: the largest part of the blobs of a type that may be orphans
+    :param object_types: those that have to be mapped
+    :raises SweepRefusedError: classes are missing, there are rows whose key is not known, or too many orphans
+    """
+    if not comparison.mappers:
+        msg = "refusing to delete: no image classes are mapped; import the modules that declare them"
+        raise SweepRefusedError(msg)
+    if missing := set(object_types) - set(comparison.object_types):
+        msg = (
+            f"refusing to delete: no mapped class has the object type {', '.join(map(repr, sorted(missing)))}, only"
+            f" {', '.join(map(repr, sorted(comparison.object_types)))} are known; import all modules with image classes"
+        )
+        raise SweepRefusedError(msg)
+    if invalid := comparison.findings.counts().get(ProblemKind.INVALID_ROW):
+        msg = (
+            f"refusing to delete: {invalid} rows cannot say which blob is theirs, so it might be one of those that seem"
+            " to be orphans; check() lists them"
+        )
+        raise SweepRefusedError(msg)
+    for object_type, orphans, blobs in comparison.orphans_by_type():
+        if orphans > limit * blobs:
+            msg = (
+                f"refusing to delete: {orphans} of the {blobs} blobs of {object_type!r} have no row, which is more than"
+                f" the limit of {limit:.0%}; is it the right database? If it is, raise the limit"
+            )
+            raise SweepRefusedError(msg)
+
+
+class _Fate(Enum):
+    GONE = auto()
+    IN_USE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    number: int
+    problem: Problem
+    fate: _Fate | None
+    error: Exception | None = None
+
+
+class Removal:
+    """Deletes the orphans and the stale temporary files that a comparison has found."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+        self._store = comparison.store
+        self.deleted = self.deleted_bytes = self.failed = 0
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        """Afterwards they are gone, but for those that the store failed to delete, or that somebody has come to use."""
+        findings, done = self._comparison.findings, 0
+        for entries in batches(findings.entries(ProblemKind.ORPHAN, ProblemKind.TEMPORARY)):
+            outcomes = list(in_threads(self._try, entries, self._comparison.workers))
+            for outcome in outcomes:
+                self._count(outcome)
+            findings.mark_deleted(each.number for each in outcomes if each.fate is _Fate.GONE)
+            findings.remove(each.number for each in outcomes if each.fate is _Fate.IN_USE)
+            done += len(entries)
+            self._comparison.progress("deleting", done)
+
+    def _count(self, done: _Done) -> None:
+        if done.fate is _Fate.GONE:
+            self.deleted += 1
+            self.deleted_bytes += done.problem.byte_size or 0
+        elif done.fate is _Fate.IN_USE:
+            self._comparison.in_grace += 1
+        else:
+            self.failed += 1
+            if self.failed <= FAILURES_KEPT:
+                self.failures.append(f"{done.problem.name!r}: {type(done.error).__name__}: {done.error}")
+
+    def _try(self, entry: tuple[int, Problem]) -> _Done:
+        number, problem = entry
+        try:
+            return _Done(number, problem, self._delete(problem))
+        except Exception as error:  # whatever a store may raise: the others can still go
+            return _Done(number, problem, None, error.with_traceback(None))
+
+    def _delete(self, problem: Problem) -> _Fate:
+        if problem.key is None:
+            assert problem.byte_size is not None
+            assert problem.modified_at is not None
+            blob = StoredBlob(problem.name, problem.byte_size, problem.modified_at, None, is_temporary=True)
+            self._store.discard_temporary(blob)
+        elif problem.key.revision is not None or not self._is_in_use_again(problem):
+            self._store.delete_key(problem.key)
+        else:
+            return _Fate.IN_USE
+        return _Fate.GONE
+
+    def _is_in_use_again(self, problem: Problem) -> bool:
+        # without a revision, a name is not for ever: somebody may have written to it since the store was listed
+        return any(
+            blob.name == problem.name and blob.modified_at > self._comparison.cutoff
+            for blob in self._store.list_blobs(problem.name)
+        )

@@ -1,0 +1,224 @@
+"""Rows and blobs compared, and what nobody names swept away."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from ..bulk.classes import image_mappers, with_relatives
+from ..bulk.rows import RowReader
+from ..bulk.workers import worker_count
+from ..context import find_store
+from ..errors import InvalidTypeError, InvalidValueError
+from ..store import Store
+from .comparison import Comparison, Progress
+from .findings import Findings, Problem, ProblemKind
+from .removal import Removal, SweepRefusedError, refuse_nonsense, refuse_old_rows
+
+__all__ = ["GRACE", "Problem", "ProblemKind", "Progress", "Report", "SweepRefusedError", "check", "sweep"]
+
+#: How old a blob that no row names must be to count as nobody's, unless it is said.  It has to be longer than the
+#: longest transaction, together with the difference between the clocks of the store and of this machine.
+GRACE = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """What :func:`check` or :func:`sweep` found.  Iterating over it gives each :class:`Problem`, ordered by name.
+
+    The problems are on the disk, as there may be many; use it as a context manager, or :meth:`close` it.
+
+    :param rows: image rows read
+    :param blobs: blobs in the store, of object types that are mapped
+    :param blob_bytes: their length
+    :param in_grace: blobs and temporary files that no row names, but that are too young to be called nobody's
+    :param without_checksum: rows that record none, so that the bytes of their blobs could not be compared
+    :param counts: how many problems there are of each kind that there is
+    :param deleted: blobs and temporary files that the sweep has deleted
+    :param deleted_bytes: their length
+    :param failures: why others could not be deleted: the first 1,000
+    :param failed: how many could not
+    :param dry_run: whether nothing was deleted in any case
+    """
+
+    rows: int
+    blobs: int
+    blob_bytes: int
+    in_grace: int
+    without_checksum: int
+    counts: Mapping[ProblemKind, int]
+    dry_run: bool
+    deleted: int = 0
+    deleted_bytes: int = 0
+    failed: int = 0
+    failures: tuple[str, ...] = ()
+    _findings: Findings = field(default_factory=Findings, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left to do: there are no problems but those only worth knowing, or they were swept."""
+        swept = set() if self.dry_run or self.failed else {ProblemKind.ORPHAN, ProblemKind.TEMPORARY}
+        return all(kind.is_harmless or kind in swept for kind in self.counts)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return (problem for _, problem in self._findings.entries())
+
+    def close(self) -> None:
+        """Let go of the problems; the counts stay."""
+        self._findings.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check(
+    session: Any,
+    declarative_base: Any,
+    store: Store,
+    *,
+    checksum: bool = False,
+    grace: timedelta = GRACE,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Compare all image rows with all blobs; nothing is changed.
+
+    It can be done while the application is running.  What is attached, replaced or deleted meanwhile is no problem.
+
+    :param session: a session of the database; it is only read with, and as if by somebody else
+    :param declarative_base: the base class of the mapped classes, or their registry
+    :param store: the store; it must be able to list its blobs
+    :param checksum: whether to read each blob whose row records a checksum, and to compare it
+    :param grace: how old a blob must be to count as an orphan
+    :param workers: how many blobs to read at a time, each in a thread of its own; the default is 4
+    :param progress: called in the calling thread with what is being done and how many are done
+    :raises ListingNotSupportedError: the store cannot list its blobs
+    :raises StoreError: it could not list all of them
+    :raises InvalidTypeError: an argument is of the wrong type
+    :raises InvalidValueError: ``grace`` is negative, or ``workers`` less than 1
+    """
+    with _compare(session, declarative_base, store, grace, workers, progress) as comparison:
+        comparison.read()
+        comparison.find_missing()
+        comparison.find_wrong_sizes()
+        if checksum:
+            comparison.find_wrong_checksums()
+        comparison.find_orphans()
+        return _report(comparison, dry_run=True)
+
+
+def sweep(
+    session: Any,
+    declarative_base: Any,
+    store: Store,
+    *,
+    dry_run: bool = True,
+    grace: timedelta = GRACE,
+    limit: float = 0.5,
+    object_types: Collection[str] = (),
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Afterwards the orphans and the stale temporary files are gone from the store, unless it is a dry run.
+
+    It can be done while the application is running.  See the module's documentation for what is deleted.
+
+    :param session: a session of the database that is in no transaction; not of a replica, which may lack new rows
+    :param declarative_base: the base class of the mapped classes, or their registry.  Import *all* modules with image
+        classes before
+    :param store: the store; it must be able to list its blobs
+    :param dry_run: only find out what would be deleted: the default
+    :param grace: how old a blob must be to count as an orphan
+    :param limit: the largest part of the blobs of any object type that may go, from 0 to 1
+    :param object_types: object types that have to be among those of the mapped classes; to be sure that they all are
+    :param workers: how many blobs to delete at a time, each in a thread of its own; the default is 4
+    :param progress: called in the calling thread with what is being done and how many are done
+    :raises SweepRefusedError: nothing was deleted; the message says why, and what to do
+    :raises ListingNotSupportedError: the store cannot list its blobs
+    :raises StoreError: it could not list all of them; nothing was deleted
+    :raises InvalidTypeError: an argument is of the wrong type
+    :raises InvalidValueError: an argument is out of range
+    """
+    _check_limit(limit)
+    with _compare(session, declarative_base, store, grace, workers, progress) as comparison:
+        if not dry_run:
+            refuse_old_rows(comparison)
+        comparison.read()
+        comparison.find_orphans()
+        if dry_run:
+            return _report(comparison, dry_run=True)
+        refuse_nonsense(comparison, limit, object_types)
+        comparison.clear_orphans()
+        removal = Removal(comparison)
+        removal.run()
+        return _report(
+            comparison,
+            dry_run=False,
+            deleted=removal.deleted,
+            deleted_bytes=removal.deleted_bytes,
+            failed=removal.failed,
+            failures=tuple(removal.failures),
+        )
+
+
+def _compare(
+    session: Any,
+    declarative_base: Any,
+    store: Store,
+    grace: timedelta,
+    workers: int | None,
+    progress: Progress | None,
+) -> Comparison:
+    if store is None:
+        msg = "store: expected a store, got None"
+        raise InvalidTypeError(msg)
+    if progress is not None and not callable(progress):
+        msg = f"progress: expected a function that takes a phase and a number, got {progress!r}"
+        raise InvalidTypeError(msg)
+    # classes of another abstract base may name blobs of the same type
+    reader, mappers, found = RowReader(session), with_relatives(image_mappers(declarative_base)), find_store(store)
+    return Comparison(reader, mappers, found, _cutoff(grace), worker_count(workers, found), progress)
+
+
+def _cutoff(grace: timedelta) -> datetime:
+    if not isinstance(grace, timedelta):
+        msg = f"grace: expected a timedelta, such as timedelta(hours=24), got {type(grace).__name__} ({grace!r})"
+        raise InvalidTypeError(msg)
+    if grace < timedelta(0):
+        msg = f"grace: expected 0 or more, got {grace}; it protects blobs whose transactions are not committed yet"
+        raise InvalidValueError(msg)
+    try:
+        return datetime.now(UTC) - grace
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _check_limit(limit: object) -> None:
+    if not isinstance(limit, int | float) or isinstance(limit, bool):
+        msg = f"limit: expected a number from 0 to 1, got {type(limit).__name__} ({limit!r})"
+        raise InvalidTypeError(msg)
+    if not 0 <= limit <= 1:
+        msg = f"limit: expected a number from 0 to 1, the largest part of the blobs that may go, got {limit}"
+        raise InvalidValueError(msg)
+
+
+def _report(comparison: Comparison, **sweeping: Any) -> Report:
+    findings = comparison.findings
+    return Report(
+        rows=comparison.rows,
+        blobs=comparison.blobs,
+        blob_bytes=comparison.blob_bytes,
+        in_grace=comparison.in_grace,
+        without_checksum=comparison.without_checksum,
+        counts=findings.counts(),
+        _findings=findings,
+        **sweeping,
+    )

@@ -1,0 +1,234 @@
+"""What is to be migrated, and how: from arguments to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+from sqlalchemy.orm import Mapper
+
+from ..bulk.classes import image_mappers, mapper_of_images
+from ..bulk.rows import KeyRange, RowReader, Shard
+from ..bulk.workers import check_count, worker_count
+from ..context import find_store
+from ..entity import Image
+from ..errors import InvalidTypeError, InvalidValueError
+from ..store import Store, are_same_place
+from ..stores.mirror import MirrorStore
+from .copier import BlobMismatchError, Copier, Verify
+from .result import Failure, MigrationResult, Tally
+from .transfer import OnError, Options, Transfer
+
+__all__ = [
+    "BlobMismatchError",
+    "Failure",
+    "KeyRange",
+    "MigrationPlan",
+    "MigrationResult",
+    "OnError",
+    "Verify",
+    "key_ranges",
+    "migrate",
+    "migrate_class",
+]
+
+
+class MigrationPlan:
+    """A migration that is done by iterating over it, or by :meth:`execute`.  Doing it again continues or checks it.
+
+    Iterating gives each image whose blob has just been copied; those that the destination had already are passed over.
+    The images are in no session.  Breaking off leaves what was copied where it is.
+
+    :param function: what does the work: it takes nothing, and returns an iterator of images
+    """
+
+    def __init__(self, function: Callable[[], Iterator[Image]]) -> None:
+        self.function = function
+        self._tally = Tally()
+
+    @property
+    def result(self) -> MigrationResult:
+        """What the last iteration has done so far."""
+        return self._tally.result
+
+    def __iter__(self) -> Iterator[Image]:
+        return self.function()
+
+    def execute(self, callback: Callable[[Image], object] | None = None) -> MigrationResult:
+        """Afterwards each blob is in the destination, or among the failures of the result.
+
+        :param callback: called with each image whose blob has been copied, in the calling thread
+        :raises InvalidTypeError: ``callback`` cannot be called
+        """
+        if callback is not None and not callable(callback):
+            msg = f"callback: expected a function that takes an image, got {type(callback).__name__} ({callback!r})"
+            raise InvalidTypeError(msg)
+        for image in self:
+            if callback is not None:
+                callback(image)
+        return self.result
+
+
+def migrate(
+    session: Any,
+    declarative_base: Any,
+    source: Store,
+    destination: Store,
+    *,
+    workers: int | None = None,
+    dry_run: bool = False,
+    verify: Verify = "copy",
+    on_error: OnError = "collect",
+    give_up_after: int | None = 100,
+    shard: tuple[int, int] | None = None,
+    progress: Callable[[MigrationResult], object] | None = None,
+) -> MigrationPlan:
+    """A plan to copy the blobs of all image classes of ``declarative_base``; nothing is done before it is executed.
+
+    ::
+
+        for image in migrate(session, Base, source, destination):
+            print("copied", image)
+
+    The session is only read with, and as if by somebody else: it flushes, loads and expires nothing.
+
+    :param session: a session of the database, and not of a replica, which may lack new rows; what it has not flushed is
+        not seen, and what the application filters out of its own queries is
+    :param declarative_base: the base class of the mapped classes, or their registry
+    :param source: the store to copy from; it is never written to
+    :param destination: the store to copy to; of a ``MirrorStore`` one of its stores
+    :param workers: how many blobs to copy at a time, each in a thread of its own; the default is 4, but 1 if one of the
+        stores was written for 1.x, whose interface did not ask for thread safety
+    :param dry_run: only find out what would be copied
+    :param verify: ``"copy"`` compares the bytes on their way with the length and the checksum that the row records;
+        ``"read-back"`` moreover reads what was written, and also what was there before; ``"none"`` copies what there is
+    :param on_error: ``"collect"`` goes on and reports failures in the result, the first 1,000 in detail; ``"raise"``
+        stops at the first; a function is called with each :class:`Failure`
+    :param give_up_after: after so many failures to write in a row the destination is taken to be full or broken, and
+        the rest is not tried; ``None`` never gives up
+    :param shard: ``(i, n)``: only the part ``i`` of ``n`` parts, counted from 0, into which all blobs fall by their
+        names, so that ``n`` processes can share the work; each of them reads all rows.  :func:`key_ranges` divides the
+        rows
+    :param progress: called in the calling thread with the result so far, whenever another row is settled
+    :raises InvalidTypeError: an argument is of the wrong type, e.g. a store that is none
+    :raises InvalidValueError: both stores are the same place, the destination is two, or another argument is out of
+        range
+    """
+    parts: list[_Part] = [(mapper, None) for mapper in image_mappers(declarative_base)]
+    copier = _copier(source, destination, verify, dry_run)
+    return _plan(session, parts, copier, _options(copier, workers, on_error, give_up_after, shard, progress))
+
+
+def migrate_class(
+    session: Any,
+    cls: type[Image],
+    source: Store,
+    destination: Store,
+    *,
+    workers: int | None = None,
+    dry_run: bool = False,
+    verify: Verify = "copy",
+    on_error: OnError = "collect",
+    give_up_after: int | None = 100,
+    shard: tuple[int, int] | None = None,
+    key_range: KeyRange | None = None,
+    progress: Callable[[MigrationResult], object] | None = None,
+) -> MigrationPlan:
+    """A plan to copy the blobs of one image class and its subclasses; otherwise like :func:`migrate`.
+
+    :param cls: the image class
+    :param key_range: only rows of this range, one of those that :func:`key_ranges` gives
+    :raises InvalidTypeError: among others, if ``cls`` is no mapped image class
+    """
+    mapper = mapper_of_images(cls)
+    if key_range is not None and not isinstance(key_range, KeyRange):
+        msg = f"key_range: expected a KeyRange, as key_ranges() gives them, got {key_range!r}"
+        raise InvalidTypeError(msg)
+    copier = _copier(source, destination, verify, dry_run)
+    options = _options(copier, workers, on_error, give_up_after, shard, progress)
+    return _plan(session, [(mapper, key_range)], copier, options)
+
+
+def key_ranges(session: Any, cls: type[Image], count: int) -> list[KeyRange]:
+    """At most ``count`` ranges of primary keys with about the same number of rows, which together hold every row.
+
+    They are values and can be pickled: put them into a queue, and let any number of machines call
+    :func:`migrate_class` with one after the other.  Rows that come later fall into one of them too.
+
+    :raises InvalidTypeError: ``cls`` is no mapped image class, ``session`` no session, or ``count`` no integer
+    :raises InvalidValueError: ``count`` is less than 1
+    """
+    check_count("count", count)
+    return RowReader(session).ranges(mapper_of_images(cls), count)
+
+
+# --- what was asked for ----------------------------------------------------------------------------------------------
+
+
+_Part = tuple[Mapper[Any], KeyRange | None]
+
+
+def _plan(session: Any, parts: list[_Part], copier: Copier, options: Options) -> MigrationPlan:
+    reader = RowReader(session)
+
+    def run() -> Iterator[Image]:
+        plan._tally = Tally(dry_run=copier.dry_run)
+        return Transfer(reader, parts, copier, options, plan._tally).run()
+
+    plan = MigrationPlan(run)
+    return plan
+
+
+def _copier(source: Store, destination: Store, verify: Verify, dry_run: bool) -> Copier:
+    if verify not in get_args(Verify):
+        msg = f"verify: expected one of {', '.join(map(repr, get_args(Verify)))}, got {verify!r}"
+        raise InvalidValueError(msg)
+    source, destination = _store("source", source), _store("destination", destination)
+    if are_same_place(source, destination):
+        msg = f"expected two different stores, got {source!r} as the source and the destination: nothing to migrate"
+        raise InvalidValueError(msg)
+    if isinstance(destination, MirrorStore):  # what one of its stores has would count as there
+        msg = (
+            f"destination: expected a single store, got {destination!r}; migrate to its stores (first, second) one by"
+            " one"
+        )
+        raise InvalidValueError(msg)
+    return Copier(source, destination, verify, dry_run)
+
+
+def _options(
+    copier: Copier,
+    workers: int | None,
+    on_error: OnError,
+    give_up_after: int | None,
+    shard: tuple[int, int] | None,
+    progress: Callable[[MigrationResult], object] | None,
+) -> Options:
+    if give_up_after is not None:
+        check_count("give_up_after", give_up_after)
+    if not callable(on_error) and on_error not in ("collect", "raise"):
+        msg = f"on_error: expected 'collect', 'raise' or a function that takes a Failure, got {on_error!r}"
+        raise InvalidValueError(msg)
+    if progress is not None and not callable(progress):
+        msg = f"progress: expected a function that takes a MigrationResult, got {progress!r}"
+        raise InvalidTypeError(msg)
+    threads = worker_count(workers, copier.source, copier.destination)
+    return Options(threads, on_error, give_up_after, _shard(shard), progress)
+
+
+def _shard(shard: tuple[int, int] | None) -> Shard | None:
+    if shard is None:
+        return None
+    try:
+        index, count = shard
+    except (TypeError, ValueError):
+        msg = f"shard: expected two integers (i, n), got {shard!r}"
+        raise InvalidTypeError(msg) from None
+    return Shard(index, count)
+
+
+def _store(name: str, store: Store) -> Store:
+    if store is None:
+        msg = f"{name}: expected a store, got None"
+        raise InvalidTypeError(msg)
+    return find_store(store)

@@ -1,0 +1,200 @@
+"""Brings the blobs of many rows into another store: pages of rows in the calling thread, blobs in threads beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy.orm import Mapper
+
+from ..bulk.failures import without_traceback
+from ..bulk.rows import ImageRow, KeyRange, RowReader, Shard
+from ..bulk.scratch import blobs_of, scratch_database
+from ..bulk.workers import in_threads
+from ..concurrency import run_blocking
+from ..entity import Image
+from ..errors import StoreError
+from ..key import ImageKey
+from ..store import Store
+from .copier import UNLISTED, Copier, Outcome, Settled, Task, Unlisted
+from .result import Failure, MigrationResult, Tally
+
+__all__ = ["OnError", "Options", "Transfer"]
+
+#: What to do about a blob that cannot be migrated: collect it, stop, or call a function.
+OnError = Literal["collect", "raise"] | Callable[[Failure], object]
+
+#: After how many blobs it is looked whether their rows are still there.
+RECHECK = 500
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to go about it; see :func:`~sqlalchemy_imageattach.migration.migrate`."""
+
+    workers: int
+    on_error: OnError
+    give_up_after: int | None
+    shard: Shard | None
+    progress: Callable[[MigrationResult], object] | None
+
+
+class Transfer:
+    """One run over the rows.
+
+    :param reader: reads the rows
+    :param parts: the classes to migrate, each with the range of rows or ``None`` for all
+    :param copier: brings each blob to where it is to be
+    :param tally: counts
+    """
+
+    def __init__(
+        self,
+        reader: RowReader,
+        parts: Sequence[tuple[Mapper[Any], KeyRange | None]],
+        copier: Copier,
+        options: Options,
+        tally: Tally,
+    ) -> None:
+        self._reader = reader
+        self._parts = parts
+        self._copier = copier
+        self._options = options
+        self._tally = tally
+        self._failures_in_a_row = 0
+
+    def run(self) -> Iterator[Image]:
+        """Gives each image whose blob was copied, as soon as it was."""
+        if self._options.progress is not None:
+            self._tally.total = sum(self._reader.count(*part) for part in self._parts)
+        with closing(_Index(self._copier.destination)) as index:
+            for mapper, key_range in self._parts:
+                yield from self._migrate(mapper, self._tasks(mapper, key_range, index))
+
+    def _tasks(self, mapper: Mapper[Any], key_range: KeyRange | None, index: _Index) -> Iterator[Task]:
+        for row in self._reader.rows(mapper, key_range):
+            if self._tally.gave_up:
+                return
+            if row.key is None:
+                self._fail(row, row.error)
+            elif self._options.shard is None or row.key in self._options.shard:
+                yield Task(row, row.key, index.find(row.key))
+
+    def _migrate(self, mapper: Mapper[Any], tasks: Iterator[Task]) -> Iterator[Image]:
+        unconfirmed: list[Settled] = []
+        try:
+            with closing(in_threads(self._copier.settle, tasks, self._options.workers)) as settled:
+                for each in settled:
+                    self._watch_destination(each)
+                    if each.outcome is Outcome.PRESENT:
+                        self._tally.present += 1
+                        self._report()
+                        continue
+                    unconfirmed.append(each)
+                    if each.outcome is Outcome.COPIED:
+                        self._tally.copied += 1
+                        self._tally.copied_bytes += each.byte_size
+                        self._report()
+                        yield each.task.row.image
+                    if len(unconfirmed) >= RECHECK or each.error is not None and self._options.on_error == "raise":
+                        self._confirm(mapper, unconfirmed)
+        finally:
+            self._confirm(mapper, unconfirmed)
+
+    # --- what came of it ---------------------------------------------------------------------------------------------
+
+    def _confirm(self, mapper: Mapper[Any], settled: list[Settled]) -> None:
+        """Sort out the rows that others have replaced or deleted meanwhile; what is left of the failures is reported.
+
+        A writer deletes the row first, and the blob from all stores after the commit.  So a row that is still there
+        now will take the copy with it when it goes; where it is gone, the copy came too late and is ours to delete.
+        """
+        identities = [each.task.row.identity for each in settled]
+        now = self._reader.look_up(mapper, identities) if settled else {}
+        # failures last, since the first of them may be raised
+        unconfirmed, settled[:] = sorted(settled, key=lambda each: each.error is not None), []
+        for each in unconfirmed:
+            row = now.get(each.task.row.identity)
+            # one that cannot say now which blob is its own may need the copy
+            if row is not None and row.key in {None, each.task.key}:
+                if each.error is not None:
+                    self._fail(each.task.row, each.error)
+                continue
+            self._tally.vanished += 1
+            if each.outcome is Outcome.COPIED:
+                self._tally.copied -= 1
+                self._tally.copied_bytes -= each.byte_size
+                self._take_back(each.task)
+            self._report()
+
+    def _take_back(self, task: Task) -> None:
+        destination = self._copier.destination
+        # A mutable key may have a new owner already; and with an object_id of the class's own, the row may merely have
+        # got another primary key, and need the blob still.
+        is_free = destination.own_key(task.key).revision and type(task.row.image).object_id is Image.object_id
+        if self._copier.dry_run or not is_free:
+            return
+        try:
+            run_blocking(destination.delete_key, task.key)
+        except OSError:
+            _log.exception("%r is left in %r for the sweeper", task.key, destination)
+
+    def _fail(self, row: ImageRow, error: Exception | None) -> None:
+        assert error is not None
+        failure = Failure(type(row.image), row.identity, row.key, without_traceback(error))
+        self._tally.add_failure(failure)
+        self._report()
+        if self._options.on_error == "raise":
+            raise error
+        if callable(self._options.on_error):
+            self._options.on_error(failure)
+
+    def _watch_destination(self, settled: Settled) -> None:
+        if settled.outcome is Outcome.COPIED:
+            self._failures_in_a_row = 0
+        elif settled.in_destination:
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row == self._options.give_up_after:
+                self._tally.gave_up = True
+
+    def _report(self) -> None:
+        if self._options.progress is not None:
+            self._options.progress(self._tally.result)
+
+
+class _Index:
+    """What the destination has already, by object type: listed when the first row of that type comes."""
+
+    def __init__(self, destination: Store) -> None:
+        self._destination = destination
+        self._scratch = scratch_database()
+        self._scratch.execute("CREATE TABLE blob (name TEXT PRIMARY KEY, byte_size INTEGER) WITHOUT ROWID")
+        self._is_listed: dict[str, bool] = {}
+
+    def find(self, key: ImageKey) -> int | None | Unlisted:
+        """The size of the blob; ``None`` if there is none, and :data:`UNLISTED` if the store cannot tell by a list."""
+        if key.object_type not in self._is_listed:
+            self._is_listed[key.object_type] = self._list(key.object_type)
+        if not self._is_listed[key.object_type]:
+            return UNLISTED
+        name = self._destination.own_key(key).object_name()
+        row = self._scratch.execute("SELECT byte_size FROM blob WHERE name = ?", (name,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _list(self, object_type: str) -> bool:
+        try:
+            for batch in blobs_of(self._destination, f"{object_type}/"):
+                values = [(blob.key.object_name(), blob.byte_size) for blob in batch if blob.key is not None]
+                self._scratch.executemany("INSERT OR REPLACE INTO blob VALUES (?, ?)", values)
+        except StoreError as error:
+            _log.info("%r gives no list of what it has, so each blob is looked for: %s", self._destination, error)
+            return False
+        return True
+
+    def close(self) -> None:
+        self._scratch.close()

@@ -1,0 +1,117 @@
+"""What stores in buckets share: the checks of their parameters, their defaults, and the quoting of names."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+from urllib.parse import quote
+
+from ..errors import InvalidTypeError, InvalidValueError
+
+__all__ = [
+    "DEFAULT_MAX_AGE",
+    "DEFAULT_MAX_RETRY",
+    "DEFAULT_URL_LIFETIME",
+    "NOT_IN_URLS",
+    "checked_base_url",
+    "checked_bucket",
+    "checked_lifetime",
+    "checked_number",
+    "checked_prefix",
+    "quoted",
+]
+
+#: For how many seconds caches may keep a blob, by default: 365 days.
+DEFAULT_MAX_AGE = 365 * 24 * 60 * 60
+
+#: How many times a request that failed is made again, by default.
+DEFAULT_MAX_RETRY = 3
+
+#: For how many seconds signed URLs can be used, by default.
+DEFAULT_URL_LIFETIME = 60 * 60
+
+NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\"'<>\\`?#]")
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\\]")
+
+# more is refused by the services
+_LONGEST_LIFETIME = 7 * 24 * 60 * 60
+
+_N = TypeVar("_N", int, float)
+
+
+def checked_bucket(bucket: object) -> str:
+    """``bucket``, if that can be the name of one."""
+    if not isinstance(bucket, str):
+        msg = f"bucket: expected the name of a bucket (str), got {type(bucket).__name__} ({bucket!r})"
+        raise InvalidTypeError(msg)
+    if not bucket or "/" in bucket or NOT_IN_URLS.search(bucket):
+        msg = f"bucket: expected the plain name of a bucket, such as 'pictures', got {bucket!r}"
+        raise InvalidValueError(msg)
+    return bucket
+
+
+def checked_prefix(prefix: object) -> str:
+    """``prefix`` without a slash at its end, if objects can have it in front of their names."""
+    if not isinstance(prefix, str):
+        msg = f"prefix: expected the first part of the names of objects (str), got {type(prefix).__name__} ({prefix!r})"
+        raise InvalidTypeError(msg)
+    stripped = prefix.rstrip("/")
+    segments = stripped.split("/") if prefix else []
+    if any(segment in {"", ".", ".."} or _NOT_IN_NAMES.search(segment) for segment in segments):
+        msg = f"prefix: expected one or more plain segments joined by '/', such as 'images', got {prefix!r}"
+        raise InvalidValueError(msg)
+    return stripped
+
+
+def checked_base_url(url: object) -> str | None:
+    """``url`` without a slash at its end, if it can be continued by a path."""
+    if url is None:
+        return None
+    if not isinstance(url, str):
+        msg = f"public_base_url: expected a URL (str) or None, got {type(url).__name__} ({url!r})"
+        raise InvalidTypeError(msg)
+    if not url or NOT_IN_URLS.search(url):
+        msg = (
+            "public_base_url: expected a URL without query, spaces, quotes and control characters, such as"
+            f" 'https://d1234.cloudfront.net', got {url!r}"
+        )
+        raise InvalidValueError(msg)
+    return url.rstrip("/")
+
+
+def checked_number(name: str, value: _N, what: str, least: float, most: float = float("inf")) -> _N:
+    """``value``, if it is a number of the range, and a whole one if ``least`` is.
+
+    :param what: unit and range, for messages
+    """
+    types = (int,) if isinstance(least, int) else (int, float)
+    if not isinstance(value, types) or isinstance(value, bool):
+        msg = f"{name}: expected {what}, got {type(value).__name__} ({value!r})"
+        raise InvalidTypeError(msg)
+    if not least <= value <= most:
+        msg = f"{name}: expected {what}, got {value!r}"
+        raise InvalidValueError(msg)
+    return value
+
+
+def checked_lifetime(lifetime: int | None, default: int, *, is_plain: bool) -> int:
+    """For how many seconds signed URLs can be used.
+
+    :param default: what ``None`` stands for
+    :param is_plain: whether URLs are not signed
+    """
+    if lifetime is None:
+        return default
+    if is_plain:
+        msg = (
+            "url_lifetime is for signed URLs, and these are plain; leave it out, or give no public_base_url (and"
+            " public=False, on S3)"
+        )
+        raise InvalidValueError(msg)
+    what = f"seconds, 1 to {_LONGEST_LIFETIME}"
+    return checked_number("url_lifetime", lifetime, what, 1, _LONGEST_LIFETIME)
+
+
+def quoted(name: str) -> str:
+    """An object's name as a part of a URL, in the one way that signatures are made of."""
+    return quote(name, safe="/~")

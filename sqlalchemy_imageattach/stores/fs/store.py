@@ -1,0 +1,349 @@
+"""The stores that keep blobs as files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ...errors import InvalidTypeError, InvalidValueError, StoreAccessDeniedError, UnknownHostError
+from ...file import copy_chunks
+from ...key import ImageKey, extension_of
+from ...paths import is_inside
+from ...serving.host import request_url
+from ...serving.wsgi import RequestUrlMiddleware, StaticServerMiddleware
+from ...store import Store, StoredBlob
+from .draft import Draft
+from .errors import store_errors
+from .walk import list_files, temporary_of
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+
+__all__ = [
+    "BaseFileSystemStore",
+    "FileSystemStore",
+    "HttpExposedFileSystemStore",
+    "guess_extension",
+]
+
+
+def guess_extension(mimetype: str) -> str:
+    """The file name extension, with its dot, of blobs of the type ``mimetype``.
+
+    >>> guess_extension("image/png")
+    '.png'
+
+    :raises InvalidValueError: ``mimetype`` is not of the form ``type/subtype``
+    """
+    return extension_of(mimetype)
+
+
+class BaseFileSystemStore(Store):
+    """Files in a directory, without an opinion on their URLs: to be inherited, with a ``base_url``.
+
+    :param path: the directory, made when the first blob is stored; it may be a symbolic link
+    :param fsync: whether a blob must be on the disk, and not only in the system's buffers, when it counts as stored.
+        Without, storing is several times faster, and a power failure can take blobs of committed rows with it
+    :param file_mode: the permissions of new files, from which the umask is taken away
+    :param directory_mode: the permissions of new directories, from which the umask is taken away
+    :param follow_symlinks: whether symbolic links *within* the directory may lead out of it, e.g. to another disk.
+        Without, such blobs are refused.  This guards against stray links, not against somebody who can make new ones
+        at any time
+    :raises InvalidTypeError: ``path`` is no path
+    :raises InvalidValueError: ``path`` is empty, or is there but is no directory
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        fsync: bool = True,
+        file_mode: int = 0o666,
+        directory_mode: int = 0o777,
+        follow_symlinks: bool = False,
+    ) -> None:
+        #: The absolute path of the directory.
+        self.path = _directory(path)
+        self.fsync = fsync
+        self.file_mode = file_mode
+        self.directory_mode = directory_mode
+        self.follow_symlinks = follow_symlinks
+
+    @property
+    def base_url(self) -> str:
+        """What the URLs of all blobs start with, ending with a slash."""
+        cls = type(self)
+        msg = f"{cls.__module__}.{cls.__qualname__} has to implement base_url"
+        raise NotImplementedError(msg)
+
+    def path_of(self, key: ImageKey) -> str:
+        """The path of the file of ``key``, whether or not it is there.  **The only way from a key to a path.**
+
+        :raises StoreAccessDeniedError: a symbolic link leads out of the store there
+        """
+        path = os.path.join(self.path, *key.file_path().split("/"))
+        if not (self.follow_symlinks or is_inside(self.path, path)):
+            msg = (
+                f"{key.file_path()} is refused: a symbolic link leads out of the store's directory there; remove it, or"
+                " create the store with follow_symlinks=True"
+            )
+            raise StoreAccessDeniedError(msg)
+        return path
+
+    def put_file(
+        self,
+        file: IO[bytes],
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        reproducible: bool,
+        *,
+        revision: str | None = None,
+    ) -> None:
+        """Afterwards the blob is there, whole; if this raises, neither it nor a temporary file is.
+
+        Without a revision it replaces the former one at once: readers see either of them, never a mixture.
+
+        :raises BlobExistsError: there is a blob with this revision already; it stays as it is
+        :raises StoreError: the disk is full, or fails, or refuses; errors of ``file`` itself pass as they are
+        """
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        path = self.path_of(key)
+        draft = Draft(path, key, self.file_mode, self.directory_mode, self.fsync)
+        try:
+            copy_chunks(file, draft)
+            draft.publish(replace=revision is None)
+        except BaseException:
+            draft.discard()
+            raise
+
+    def get_file(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> IO[bytes]:
+        """The file itself, opened for reading.
+
+        :raises BlobNotFoundError: there is no such blob
+        :raises StoreError: it cannot be read
+        """
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        with store_errors("read", key):
+            return open(self.path_of(key), "rb")
+
+    def get_url(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> str:
+        """The blob's URL below :attr:`base_url`, whether or not it is there."""
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        return self.base_url + quote(key.file_path())
+
+    def delete_file(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> bool:
+        """Afterwards the blob is not there; its directory stays, since somebody may be about to write to it.
+
+        :return: whether there was one
+        :raises StoreError: it cannot be deleted
+        """
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        with store_errors("delete", key):
+            try:
+                os.unlink(self.path_of(key))
+            except FileNotFoundError:
+                return False
+            return True
+
+    def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
+        """All files in the directory, with their paths in it as names; those that are no blobs have no key.
+
+        A symbolic link to a file is none.  A directory that has never been written to need not be there.
+
+        :raises StoreError: a directory cannot be read, or a symbolic link leads to one that is listed already
+        """
+        return list_files(self.path, prefix, follow_symlinks=self.follow_symlinks)
+
+    def discard_temporary(self, blob: StoredBlob) -> bool:
+        """Afterwards the temporary file is not there.
+
+        :raises InvalidValueError: ``blob`` is none of this store's temporary files
+        :raises StoreError: it cannot be deleted
+        """
+        key = temporary_of(blob.name) if blob.is_temporary else None
+        if key is None:
+            msg = f"expected a temporary file, as list_blobs() gives them, got {blob!r}"
+            raise InvalidValueError(msg)
+        with store_errors("delete", key):
+            try:
+                os.unlink(os.path.join(os.path.dirname(self.path_of(key)), os.path.basename(blob.name)))
+            except FileNotFoundError:
+                return False
+            return True
+
+    def is_same_place(self, other: Store) -> bool:
+        """Whether both have the same directory, by whatever path."""
+        if not isinstance(other, BaseFileSystemStore):
+            return super().is_same_place(other)
+        return os.path.realpath(self.path) == os.path.realpath(other.path)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+
+class FileSystemStore(BaseFileSystemStore):
+    """Files in a directory that a web server exposes under a fixed URL.
+
+    :param path: the directory, made when the first blob is stored
+    :param base_url: the URL under which the web server serves the directory
+    :param options: the same as of :class:`BaseFileSystemStore`
+    :raises InvalidTypeError: ``path`` is no path, or ``base_url`` no string
+    :raises InvalidValueError: ``path`` is no directory, or ``base_url`` has characters that no URL can have
+    """
+
+    def __init__(self, path: str | os.PathLike[str], base_url: str, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._base_url = _url("base_url", base_url)
+
+    @property
+    def base_url(self) -> str:
+        """What the URLs of all blobs start with, ending with a slash."""
+        return self._base_url
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r}, {self.base_url!r})"
+
+
+class HttpExposedFileSystemStore(BaseFileSystemStore):
+    """Files in a directory that a WSGI middleware, :meth:`wsgi_middleware`, serves beside the application.
+
+    ::
+
+        store = HttpExposedFileSystemStore("userimages", "images/")
+        app.wsgi_app = store.wsgi_middleware(app.wsgi_app)
+
+    URLs have the host of the request that is being handled, and of no other.  It is the client's word: where pages
+    are cached or URLs are mailed, and wherever no request is handled, as in a job queue, give ``host_url_getter``.
+
+    :param path: the directory, made when the first blob is stored
+    :param prefix: the path of the URLs, below that of the application
+    :param host_url_getter: a function that takes nothing and returns the URL of the application, such as
+        ``"https://example.com/"``; it takes precedence over the request
+    :param options: the same as of :class:`BaseFileSystemStore`
+    :raises InvalidTypeError: ``path`` is no path, ``prefix`` no string, or ``host_url_getter`` cannot be called
+    :raises InvalidValueError: ``path`` is no directory, or ``prefix`` is empty or has ``..`` within
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        prefix: str = "__images__",
+        host_url_getter: Callable[[], str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(path, **options)
+        self.prefix = _prefix(prefix)
+        if host_url_getter is not None and not callable(host_url_getter):
+            msg = (
+                "host_url_getter: expected a function that returns a URL, got"
+                f" {type(host_url_getter).__name__} ({host_url_getter!r})"
+            )
+            raise InvalidTypeError(msg)
+        self.host_url_getter = host_url_getter
+
+    @property
+    def base_url(self) -> str:
+        """What the URLs of all blobs start with at this moment, ending with a slash.
+
+        :raises UnknownHostError: there is neither a ``host_url_getter`` nor a request to take the host from
+        """
+        return f"{self._host_url()}{quote(self.prefix)}/"
+
+    def wsgi_middleware(self, app: WSGIApplication) -> StaticServerMiddleware:
+        """A WSGI application that serves the blobs and hands all other requests on to ``app``.
+
+        :param app: the application to wrap
+        :raises InvalidTypeError: ``app`` cannot be called
+        """
+        # late: serving stands upon the stores, and most programs never serve by themselves
+        return StaticServerMiddleware(
+            RequestUrlMiddleware(app), self.prefix, self.path, follow_symlinks=self.follow_symlinks
+        )
+
+    def _host_url(self) -> str:
+        if self.host_url_getter is not None:
+            return _url("host_url_getter", self.host_url_getter())
+        url = request_url.get()
+        if url is None:
+            msg = (
+                "the host of image URLs is not known: no request is being handled, or its Host header is none; either"
+                " give HttpExposedFileSystemStore a host_url_getter, or wrap the application by its wsgi_middleware()"
+                " and ask within a request"
+            )
+            raise UnknownHostError(msg)
+        return url
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r}, {self.prefix!r})"
+
+
+def _directory(path: object) -> str:
+    if not isinstance(path, str | os.PathLike):
+        msg = f"path: expected the path of a directory, got {type(path).__name__} ({path!r})"
+        raise InvalidTypeError(msg)
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        msg = f"path: expected the path of a directory as str, got {text!r}"
+        raise InvalidTypeError(msg)
+    if not text or "\0" in text:
+        msg = f"path: expected the path of a directory, got {text!r}"
+        raise InvalidValueError(msg)
+    absolute = os.path.abspath(text)  # a later chdir() must not move the store
+    if os.path.exists(absolute) and not os.path.isdir(absolute):
+        msg = f"path: expected a directory, but {absolute!r} is a file"
+        raise InvalidValueError(msg)
+    return absolute
+
+
+def _url(name: str, url: object) -> str:
+    if not isinstance(url, str):
+        msg = f"{name}: expected a URL (str), got {type(url).__name__} ({url!r})"
+        raise InvalidTypeError(msg)
+    if any(char <= " " or char in "\"'<>\\`\x7f" for char in url):
+        msg = f"{name}: expected a URL without spaces, quotes and control characters, got {url!r}; percent-encode them"
+        raise InvalidValueError(msg)
+    return url if url.endswith("/") else f"{url}/"
+
+
+def _prefix(prefix: object) -> str:
+    if not isinstance(prefix, str):
+        msg = f"prefix: expected the path of the URLs (str), got {type(prefix).__name__} ({prefix!r})"
+        raise InvalidTypeError(msg)
+    stripped = prefix.strip("/")
+    if any(segment in {"", ".", ".."} for segment in stripped.split("/")):
+        msg = f"prefix: expected a path of one or more plain segments, such as 'images', got {prefix!r}"
+        raise InvalidValueError(msg)
+    return stripped

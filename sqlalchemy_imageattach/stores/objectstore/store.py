@@ -1,0 +1,236 @@
+"""The store that keeps blobs by a store of obstore."""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ...errors import BlobNotFoundError, InvalidValueError, StoreError
+from ...file import COPY_CHUNK
+from ...key import ImageKey
+from ...store import Store, StoredBlob
+from ..bucket import (
+    DEFAULT_MAX_AGE,
+    DEFAULT_URL_LIFETIME,
+    checked_base_url,
+    checked_lifetime,
+    checked_number,
+    checked_prefix,
+    quoted,
+)
+from .backends import checked_backend
+from .transfer import ObjectReader, Place, object_errors, upload
+
+if TYPE_CHECKING:
+    from obstore import Attributes
+    from obstore.store import ObjectStore as AnyObjectStore
+
+__all__ = ["ObjectStore"]
+
+# how many objects the services tell at a time
+_PAGE = 1000
+
+
+class ObjectStore(Store):
+    """Keeps blobs by a store of obstore.
+
+    :param backend: the bucket or container, as :func:`google_bucket` and :func:`azure_container` make it: a
+        ``GCSStore``, ``AzureStore``, ``S3Store``, ``HTTPStore``, ``LocalStore`` or ``MemoryStore`` of obstore
+    :param prefix: what the names of all objects start with, so that a bucket can have several stores
+    :param public_base_url: what plain URLs start with, in place of signed ones: the URL of what ``backend`` has
+    :param url_lifetime: for how many seconds signed URLs can be used, 3600 by default and 604800 at most
+    :param max_age: for how many seconds caches may keep a blob.  Blobs with a revision are declared ``immutable`` too
+    :raises MissingExtraError: obstore is not installed
+    :raises InvalidTypeError: ``backend`` is none of obstore's, or a parameter has another type than it must have
+    :raises InvalidValueError: a parameter has a value that cannot be used; or there is no ``public_base_url``, and
+        nothing can be signed for ``backend``
+    """
+
+    def __init__(
+        self,
+        backend: AnyObjectStore,
+        *,
+        prefix: str = "",
+        public_base_url: str | None = None,
+        url_lifetime: int | None = None,
+        max_age: int = DEFAULT_MAX_AGE,
+    ) -> None:
+        self.backend = checked_backend(backend)
+        self.prefix = checked_prefix(prefix)
+        self.public_base_url = checked_base_url(public_base_url)
+        is_plain = self.public_base_url is not None
+        self.url_lifetime = checked_lifetime(url_lifetime, DEFAULT_URL_LIFETIME, is_plain=is_plain)
+        self.max_age = checked_number("max_age", max_age, "seconds, 0 or more", 0)
+        self._require_urls()
+
+    def put_file(
+        self,
+        file: IO[bytes],
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        reproducible: bool,
+        *,
+        revision: str | None = None,
+    ) -> None:
+        """Afterwards the blob is there, whole; if this raises, nothing new is, as far as the service can be reached.
+
+        Without a revision it replaces the former one at once.
+
+        :raises StoreError: the service refuses or cannot be reached; errors of ``file`` itself pass as they are
+        """
+        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
+        upload(self._place(key), file, self._attributes(key), fresh=revision is not None)
+
+    def get_file(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> IO[bytes]:
+        """A file that reads the blob from the connection.  Close it, as by ``with``.
+
+        :raises BlobNotFoundError: there is no such blob
+        :raises StoreAccessDeniedError: it may not be read
+        :raises StoreError: the service cannot be reached; the file raises it too if the connection breaks
+        """
+        import obstore
+
+        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
+        with object_errors("read", place):
+            result = obstore.get(place.store, place.name)
+        return io.BufferedReader(ObjectReader(result, place), COPY_CHUNK)
+
+    def get_url(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> str:
+        """The blob's URL, whether or not it is there.
+
+        :raises StoreError: it is to be signed, and cannot be
+        """
+        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
+        if self.public_base_url is not None:
+            return f"{self.public_base_url}/{quoted(place.name)}"
+        import obstore
+
+        with object_errors("sign a URL of", place):
+            url = obstore.sign(place.store, "GET", place.name, timedelta(seconds=self.url_lifetime))
+        if "%" in urlsplit(url).path and isinstance(self.backend, obstore.store.AzureStore):
+            # Azure wants the plain name signed, and obstore signs the quoted one
+            msg = f"cannot sign a URL of {place}: Azure takes no name that is quoted in URLs; give public_base_url"
+            raise StoreError(errno.EINVAL, msg)
+        return url
+
+    def delete_file(
+        self,
+        object_type: str,
+        object_id: int,
+        width: int,
+        height: int,
+        mimetype: str,
+        *,
+        revision: str | None = None,
+    ) -> bool | None:
+        """Afterwards the blob is not there.
+
+        :return: ``False`` if the service says that it was not there before; not all do, so otherwise ``None``
+        :raises StoreError: it cannot be deleted
+        """
+        import obstore
+
+        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
+        try:
+            with object_errors("delete", place):
+                obstore.delete(place.store, place.name)
+        except BlobNotFoundError:
+            return False
+        return None
+
+    def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
+        """All objects below the store's prefix, a thousand of them in memory at a time.
+
+        :param prefix: only what has a name that starts so, e.g. ``"user-picture/"``
+        :raises StoreError: the service refuses, cannot be reached, or failed in the middle: the list is not complete
+        """
+        import obstore
+
+        place = self._place()
+        root = f"{self.prefix}/" if self.prefix else ""
+        # obstore lists by whole segments of names only
+        directory = f"{root}{prefix}".rpartition("/")[0]
+        with object_errors("list", place):
+            pages = iter(obstore.list(place.store, directory or None, chunk_size=_PAGE))
+        while True:
+            # only the request: what the caller does with a page is not the service's
+            with object_errors("list", place):
+                page = next(pages, None)
+            if page is None:
+                return
+            for entry in page:
+                name = entry["path"].removeprefix(root)
+                if name.startswith(prefix):
+                    key = ImageKey.parse_object_name(entry["path"], self.prefix)
+                    yield StoredBlob(name, entry["size"], entry["last_modified"], key)
+
+    def has_key(self, key: ImageKey) -> bool:
+        """Whether there is a blob, by a request that does not read it.
+
+        :raises StoreError: the service refuses to tell, or cannot be reached
+        """
+        import obstore
+
+        place = self._place(self.own_key(key))
+        try:
+            with object_errors("read", place):
+                obstore.head(place.store, place.name)
+        except BlobNotFoundError:
+            return False
+        return True
+
+    def is_same_place(self, other: Store) -> bool:
+        """Whether both have the same store of obstore, and the same prefix."""
+        if not isinstance(other, ObjectStore):
+            return super().is_same_place(other)
+        return self.backend == other.backend and self.prefix == other.prefix
+
+    def _place(self, key: ImageKey | None = None) -> Place:
+        """Where a blob is.  **The only way from a key to an object's name** to ask obstore for."""
+        return Place(self.backend, "" if key is None else key.object_name(self.prefix))
+
+    def _attributes(self, key: ImageKey) -> Attributes | None:
+        from obstore.store import LocalStore
+
+        if isinstance(self.backend, LocalStore):
+            return None  # it has nowhere to keep them
+        caching = f"{'private' if self.public_base_url is None else 'public'}, max-age={self.max_age}"
+        return {
+            "Content-Type": key.mimetype,
+            "Cache-Control": caching if key.revision is None else f"{caching}, immutable",
+        }
+
+    def _require_urls(self) -> None:
+        from obstore.store import AzureStore, GCSStore, S3Store
+
+        if self.public_base_url is None and not isinstance(self.backend, AzureStore | GCSStore | S3Store):
+            msg = f"nothing can be signed for {self.backend}; give public_base_url, which plain URLs start with"
+            raise InvalidValueError(msg)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.backend}, prefix={self.prefix!r})"

@@ -1,0 +1,155 @@
+"""Blobs on their way to S3 and back, in constant memory.
+
+Up: a blob of less than :data:`PART_SIZE` bytes in one request, a longer one by multipart, one part after the other.
+So at most one part of each blob that is being stored is in memory, and the longest blob has 10,000 parts (78 GiB).
+What changes on its way is refused.  Down: as it is read.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from typing import IO, Any
+
+from ...file import COPY_CHUNK, read_chunks
+from .errors import Place, s3_errors, was_refused
+
+__all__ = ["PART_SIZE", "S3Reader", "content_type_of", "upload"]
+
+#: The bytes of a part.  All but the last one have as many, which some services want.
+PART_SIZE = 8 * 2**20
+
+_log = logging.getLogger("sqlalchemy_imageattach.stores.s3")
+
+
+def upload(client: Any, place: Place, file: IO[bytes], headers: Mapping[str, Any], *, fresh: bool) -> None:
+    """Afterwards the object has the rest of ``file`` and ``headers``; if this raises, it is as it was before.
+
+    The latter as far as the service can still be reached: an upload that broke is aborted, and an object that may have
+    been stored, although the answer got lost, is deleted if it is ``fresh``.
+
+    :param headers: parameters of boto3, such as ``ContentType``
+    :param fresh: whether there cannot have been such an object before
+    :raises StoreError: the service could not do it; errors of ``file`` pass as they are
+    """
+    parts = _parts(file)
+    first = next(parts)
+    if len(first) == PART_SIZE:
+        _upload_parts(client, place, chain([first], parts), headers, fresh=fresh)
+        return
+    with _withdrawn(client, place, fresh=fresh), s3_errors("store", place):
+        client.put_object(Bucket=place.bucket, Key=place.name, **_body(client, first), **headers)
+
+
+def _upload_parts(
+    client: Any, place: Place, parts: Iterator[bytearray], headers: Mapping[str, Any], *, fresh: bool
+) -> None:
+    target = {"Bucket": place.bucket, "Key": place.name}
+    with s3_errors("store", place):
+        target["UploadId"] = client.create_multipart_upload(**target, **headers)["UploadId"]
+    try:
+        done = [_upload_part(client, place, target, number, part) for number, part in enumerate(parts, 1)]
+        with _withdrawn(client, place, fresh=fresh), s3_errors("store", place):
+            client.complete_multipart_upload(**target, MultipartUpload={"Parts": done})
+    except BaseException:
+        _try_to("abort the upload of", place, lambda: client.abort_multipart_upload(**target))
+        raise
+
+
+def _upload_part(client: Any, place: Place, target: Mapping[str, Any], number: int, part: bytearray) -> dict[str, Any]:
+    with s3_errors("store", place):
+        answer = client.upload_part(**target, PartNumber=number, **_body(client, part))
+    # with checksums, S3 wants to hear them again when the parts are put together
+    checksums = {name: value for name, value in answer.items() if name.startswith("Checksum") and value}
+    checksums.pop("ChecksumType", None)
+    return {"PartNumber": number, "ETag": answer["ETag"], **checksums}
+
+
+def _body(client: Any, blob: bytearray) -> dict[str, Any]:
+    # its signature covers the body too, but not every service looks; MD5 is what all have always checked
+    if client.meta.config.request_checksum_calculation != "when_required":
+        return {"Body": blob}
+    digest = hashlib.md5(blob, usedforsecurity=False).digest()
+    return {"Body": blob, "ContentMD5": base64.b64encode(digest).decode()}
+
+
+def _parts(file: IO[bytes]) -> Iterator[bytearray]:
+    """What ``file`` holds in parts of exactly :data:`PART_SIZE` bytes, and a last one of less; at least one."""
+    buffer = bytearray()
+    full = 0
+    for chunk in read_chunks(file):
+        room = PART_SIZE - len(buffer)
+        buffer += chunk[:room]
+        if len(buffer) == PART_SIZE:
+            yield buffer
+            full += 1
+            buffer = bytearray(chunk[room:])
+    # nothing follows a last part that is full: an empty part is none
+    if buffer or not full:
+        yield buffer
+
+
+@contextmanager
+def _withdrawn(client: Any, place: Place, *, fresh: bool) -> Iterator[None]:
+    """Within is the request that makes the object; if nobody knows whether it did, it is deleted."""
+    try:
+        yield
+    except BaseException as error:
+        if fresh and not was_refused(error):
+            _try_to("delete", place, lambda: client.delete_object(Bucket=place.bucket, Key=place.name))
+        raise
+
+
+def _try_to(doing: str, place: Place, tidy_up: Callable[[], object]) -> None:
+    try:
+        tidy_up()
+    except Exception as error:
+        # the first error is the one to raise, and the sweeper finds what is left
+        _log.warning("cannot %s %s, which could not be stored: %s", doing, place, error)
+
+
+class S3Reader(io.RawIOBase):
+    """The body of an answer as a file.
+
+    Closing it before its end closes the connection; at its end the connection can be used again.
+
+    :param body: what boto3 gives
+    :param place: what it is the content of, for messages
+    :param content_type: what S3 says that it is
+    :raises StoreError: by its methods: the connection broke, or the server stopped sending
+    """
+
+    def __init__(self, body: Any, place: Place, content_type: str | None = None) -> None:
+        self._body = body
+        self._place = place
+        self.content_type = content_type
+
+    @classmethod
+    def buffered(cls, body: Any, place: Place, content_type: str | None = None) -> io.BufferedReader:
+        """The same with all methods that files have."""
+        return io.BufferedReader(cls(body, place, content_type), COPY_CHUNK)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with s3_errors("read", self._place):
+            part = self._body.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._body.close()
+        super().close()
+
+
+def content_type_of(file: object) -> str | None:
+    """The type of what is read, if that is read from S3."""
+    raw = getattr(file, "raw", None)
+    return raw.content_type if isinstance(raw, S3Reader) else None

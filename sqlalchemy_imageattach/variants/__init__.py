@@ -1,0 +1,3 @@
+"""Declared sizes of a picture on their way to pages."""
+
+from __future__ import annotations
