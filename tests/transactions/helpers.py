@@ -61,7 +61,7 @@ class FourMethodStore(Store):
         try:
             return io.BytesIO(self.blobs[ImageKey(object_type, object_id, width, height, mimetype)])
         except KeyError:
-            raise OSError("no such image") from None  # noqa: EM101 - as people wrote them
+            raise OSError("no such image") from None
 
     def get_url(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> str:
         return f"old:///{object_type}/{object_id}.{width}x{height}"
