@@ -20,6 +20,7 @@ from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import Store, key_of
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.testing import FaultyStore
+from tests import pictures
 
 from .models import IMAGE_CLASSES
 
@@ -29,9 +30,7 @@ SMALL, OTHER = (40, 30), (30, 40)
 @cache
 def picture(colour: str = "red", size: tuple[int, int] = SMALL) -> bytes:
     """A PNG of one colour: as many different blobs of one size as there are colours."""
-    file = io.BytesIO()
-    PillowImage.new("RGB", size, colour).save(file, "PNG")
-    return file.getvalue()
+    return pictures.picture(*size, colour)
 
 
 def new_store() -> FaultyStore:
