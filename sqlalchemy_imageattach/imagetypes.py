@@ -1,6 +1,6 @@
 """The types of images: one row for each, and nothing else knows any.
 
-To add a type is to add a row here, a scanner of its headers (:mod:`sqlalchemy_imageattach.imaging.formats`) and the
+To add a type is to add a row here, a scanner of its headers (``imaging/formats/``) and the
 name of what decodes it; the storage key, the server's ``Content-Type``, sniffing, the policy's default and the formats
 of thumbnails follow from the row::
 
@@ -22,7 +22,7 @@ __all__ = ["TYPES", "ImageType", "Writing", "by_extension", "by_mimetype", "by_n
 class Writing:
     """How pictures of a type are made.
 
-    :param names: what :attr:`Rendition.format` calls it, beside its mimetype
+    :param names: what :attr:`~sqlalchemy_imageattach.imaging.Rendition.format` calls it, beside its mimetype
     :param longest_side: pixels that a file can have a side, and be read with
     :param alpha: whether it holds transparency
     :param moves: whether it holds several frames
@@ -46,7 +46,7 @@ class ImageType:
     :param aliases: other extensions that files of the type have
     :param prefixes: what its files begin with, where that alone tells it
     :param brands: what tells it within the family of AVIF and HEIF
-    :param decoders: the names of the engines that may read it, which :attr:`ImagePolicy.engines` puts in order
+    :param decoders: the names of the engines that may read it; a policy's ``engines`` puts them in order
     :param usual: whether strangers may upload it unless a policy says otherwise
     :param vector: whether it has no pixels of its own
     :param active: whether a browser might run it when it is opened as a page
@@ -175,7 +175,7 @@ by_extension: Final[Mapping[str, ImageType]] = MappingProxyType(
     {extension: row for row in TYPES for extension in (row.extension, *row.aliases)}
 )
 
-#: The rows of the types that are made, by the names that :attr:`Rendition.format` takes beside the mimetypes.
+#: The rows of the types that are made, by the names that a rendition's ``format`` takes beside the mimetypes.
 by_name: Final[Mapping[str, ImageType]] = MappingProxyType(
     {name: row for row in TYPES if row.writing is not None for name in row.writing.names}
 )

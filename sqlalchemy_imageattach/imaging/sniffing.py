@@ -15,7 +15,7 @@ SNIFF_BYTES: Final = 4096
 _PREFIXES: Final = tuple((prefix, row.mimetype) for row in TYPES for prefix in row.prefixes)
 _BRANDS: Final = {brand: row.mimetype for row in TYPES for brand in row.brands}
 _BMP_HEADERS: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
-# atomic and possessive: what cannot be matched in one way is not tried in all others, so time grows with length only
+# atomic and possessive: what cannot be matched in one way is not tried in all others, so time grows with the length
 _BEFORE_SVG: Final = re.compile(
     r"(?>\s++|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s++svg\b[^\[>]*+(?:\[.*?\]\s*+)?>)*+<(?:\w++:)?svg[\s/>]", re.DOTALL
 )
