@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import BinaryIO
 
 from ..errors import InvalidTypeError, UnreadableImageError
 from .engines import choice
 from .formats import SCANNERS
 from .info import ImageInfo
-from .policy import ImagePolicy
+from .policy import ImagePolicy, names_of
 from .reader import Guarded, Reader, rewound
 from .sniffing import SNIFF_BYTES, sniff
 
@@ -26,7 +27,9 @@ def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
     :param source: a binary file that can seek, looked at from its start to its end
     :param policy: what is accepted
     :raises UnreadableImageError: the source is empty, cut off, damaged, or of no type known here
-    :raises PolicyViolationError: it has too many bytes or pixels, or is of a type that the policy does not allow
+    :raises PolicyViolationError: it has too many bytes, pixels or frames, is too small or too thin, or of a type that
+        the policy does not allow
+    :raises TooCostlyError: decoding it would take too long: it is a JPEG of too many scans
     :raises EngineUnavailableError: ``verify="decode"``, and no engine installed reads the type
     :raises InvalidTypeError: the source is no binary file that can seek
     :raises InvalidValueError: the source is closed
@@ -36,16 +39,17 @@ def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
     >>> probe(io.BytesIO(b"Dear Sir or Madam"))
     Traceback (most recent call last):
       ...
-    sqlalchemy_imageattach.errors.UnreadableImageError: expected an image, got bytes of no known image type; ...
+    sqlalchemy_imageattach.errors.UnreadableImageError: expected AVIF, BMP, GIF, JPEG, PNG, TIFF or WebP, got bytes ...
     """
     check_policy(policy)
     with rewound(source):
-        reader = Reader(source)
+        reader = Reader(source, policy.check_pixels)
         policy.check_bytes(reader.size)
-        mimetype = type_of(reader)
+        mimetype = type_of(reader, policy.allowed_types)
         policy.check_type(mimetype)
         info = look(reader, mimetype)
-        policy.check_pixels(info.width, info.height, info.frames)
+        policy.check_sides(info.width, info.height)
+        policy.check_cost(info)
         if policy.verify == "decode":
             choice.verify(Guarded(source), info, policy)
     return info
@@ -72,18 +76,19 @@ def check_policy(policy: object) -> None:
         raise InvalidTypeError(msg)
 
 
-def type_of(reader: Reader) -> str:
+def type_of(reader: Reader, allowed: Collection[str] = SCANNERS) -> str:
     """The type that the bytes say.
 
+    :param allowed: what the error says that it could have been
     :raises UnreadableImageError: the source is empty or of no type known here
     """
     if reader.size == 0:
-        msg = "expected an image, got an empty file; has the file been read to its end before?"
-        raise UnreadableImageError(msg)
+        msg = "expected an image, got an empty file"
+        raise UnreadableImageError(msg, code="empty", advice="Has the file been read to its end before?")
     mimetype = sniff(reader.head(SNIFF_BYTES))
     if mimetype is None:
-        msg = f"expected an image, got bytes of no known image type; known are {', '.join(sorted(SCANNERS))}"
-        raise UnreadableImageError(msg)
+        msg = f"expected {names_of(allowed)}, got bytes of no known image type; give a picture of one of these types"
+        raise UnreadableImageError(msg, code="unknown_type", allowed=sorted(allowed))
     return mimetype
 
 
@@ -96,4 +101,6 @@ def look(reader: Reader, mimetype: str) -> ImageInfo:
     width, height = header.width, header.height
     if header.orientation >= 5:
         width, height = height, width
-    return ImageInfo(mimetype, width, height, header.orientation, header.frames, reader.size)
+    return ImageInfo(
+        mimetype, width, height, header.orientation, header.frames, reader.size, header.pages, header.largest
+    )

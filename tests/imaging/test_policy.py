@@ -9,7 +9,7 @@ from sqlalchemy_imageattach.imaging import ImagePolicy
 def test_the_defaults_are_those_documented() -> None:
     policy = ImagePolicy()
     assert policy.max_bytes == 64 * 2**20
-    assert policy.max_pixels == 100_000_000
+    assert policy.max_pixels == 120_000_000
     assert policy.verify == "structure"
     for mimetype in ("jpeg", "png", "gif", "webp", "avif", "bmp", "tiff"):
         assert policy.allows(f"image/{mimetype}")

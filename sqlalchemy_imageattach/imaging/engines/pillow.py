@@ -64,15 +64,16 @@ def decoding(source: Guarded, mimetype: str) -> Iterator[None]:
     except ImageAttachError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        advice = "give a smaller picture, or raise PIL.Image.MAX_IMAGE_PIXELS"
-        msg = f"Pillow itself refuses the {mimetype}: {error}; {advice}"
-        raise PolicyViolationError(msg) from error
+        advice = "Pillow itself refuses it; PIL.Image.MAX_IMAGE_PIXELS is the limit."
+        msg = f"the {mimetype} has too many pixels to be decoded; give a smaller picture"
+        raise PolicyViolationError(msg, code="too_many_pixels", advice=advice) from error
     except Exception as error:
         # decoders raise everything from OSError to SyntaxError, and MemoryError for sizes that make no sense
         if source.failure is not None:
             raise source.failure from None
-        msg = f"the {mimetype} cannot be decoded ({type(error).__name__}: {error}); give an intact file"
-        raise UnreadableImageError(msg) from error
+        # what they say of it, paths and C functions among it, is not for strangers
+        msg = f"the {mimetype} cannot be decoded ({type(error).__name__}); give an intact file"
+        raise UnreadableImageError(msg, code="undecodable", mimetype=mimetype) from error
     if source.failure is not None:
         raise source.failure
 

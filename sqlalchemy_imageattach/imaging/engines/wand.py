@@ -156,7 +156,7 @@ def _decoded(
                 image.coalesce()
             numbers = range(image.iterator_length()) if info.mimetype == "image/gif" else [_largest(image, info)]
             # ImageMagick 6 does not tell the profile of a HEIF, nor how often a GIF repeats
-            profile = isobmff.profile(Reader(source)) if info.mimetype in _TURNED else image.profiles.get("icc")
+            profile = isobmff.colours(Reader(source)).profile if info.mimetype in _TURNED else image.profiles.get("icc")
         for number in numbers:
             # not by Image.sequence, which aborts the process over some broken pictures
             image.iterator_set(number)

@@ -145,8 +145,6 @@ def test_what_leads_out_of_the_document_or_is_broken_is_refused(content: str) ->
 DOCTYPES = [
     '<!DOCTYPE svg [<!ENTITY xxe SYSTEM "file:///etc/passwd">]>',
     '<!DOCTYPE svg [<!ENTITY % remote SYSTEM "http://example.org/evil.dtd"> %remote;]>',
-    '<!DOCTYPE svg SYSTEM "http://example.org/evil.dtd">',
-    '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">',
     '<!DOCTYPE svg [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;">]>',
 ]
 
@@ -155,6 +153,19 @@ DOCTYPES = [
 def test_a_document_type_is_refused_before_any_entity_is(doctype: str) -> None:
     with pytest.raises(UnreadableImageError, match="DOCTYPE"):
         probe(svg("<text>&xxe;&c;</text>", doctype + HEAD), POLICY)
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        '<!DOCTYPE svg SYSTEM "http://example.org/any.dtd">',
+        '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">',
+    ],
+)
+def test_a_document_type_that_declares_nothing_is_accepted(doctype: str) -> None:
+    assert probe(svg("", doctype + HEAD), POLICY).mimetype == "image/svg+xml"
+    with pytest.raises(UnreadableImageError, match="entity"):
+        probe(svg("<text>&xxe;</text>", doctype + HEAD), POLICY)
 
 
 def test_a_root_that_is_no_svg_is_refused() -> None:
