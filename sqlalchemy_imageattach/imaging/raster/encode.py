@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from PIL import AvifImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from ..rendition import Rendition
+from ..rendition import QUALITIES, Rendition
 from .colours import flattened
 
 __all__ = ["encoded"]
@@ -20,8 +20,6 @@ _PLUGINS: Final = {
     "image/png": PngImagePlugin.PngImageFile.format,
     "image/webp": WebPImagePlugin.WebPImageFile.format,
 }
-#: Each gives the same distortion as JPEG 85 does (38 dB on photographs), so that formats differ in bytes alone.
-_QUALITIES: Final = {"image/avif": 68, "image/jpeg": 85, "image/webp": 85}
 #: Measured on photographs, in time against bytes: beyond these, each per cent saved costs half as much time again.
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     # speed 6 is 3 times slower for 5% less
@@ -51,8 +49,8 @@ def encoded(
     :param loop: how often the frames repeat, 0 for ever, ``None`` not at all
     """
     options = dict(_OPTIONS[mimetype])
-    if mimetype in _QUALITIES:
-        options["quality"] = rendition.quality or _QUALITIES[mimetype]
+    if mimetype in QUALITIES:
+        options["quality"] = rendition.quality or QUALITIES[mimetype]
     first, *rest = [flattened(frame) for frame in frames] if mimetype == "image/jpeg" else frames
     if rest:
         options |= {"save_all": True, "append_images": rest, "duration": [_within(time) for time in durations]}
