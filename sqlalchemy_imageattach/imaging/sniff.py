@@ -28,7 +28,7 @@ _BRANDS: Final = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "image/heic"),
 }
 _BMP_HEADERS: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
-# atomic and possessive: what cannot be matched in one way is not tried in all others, so time grows with the length only
+# atomic and possessive: what cannot be matched in one way is not tried in all others, so time grows with the length
 _BEFORE_SVG: Final = re.compile(
     r"(?>\s++|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s++svg\b[^\[>]*+(?:\[.*?\]\s*+)?>)*+<(?:\w++:)?svg[\s/>]", re.DOTALL
 )

@@ -18,9 +18,9 @@ from sqlalchemy_imageattach.errors import (
 )
 from sqlalchemy_imageattach.imaging import ImageInfo, ImagePolicy, Rendition, probe, render
 from sqlalchemy_imageattach.imaging.probe import identify
+from tests.pictures import RASTER_FORMATS, encode, exif, quadrants, stored, texture
 
 from .conftest import all_types
-from .pictures import RASTER_FORMATS, encode, exif, quadrants, stored, texture
 
 EVERYTHING = all_types("pillow")
 

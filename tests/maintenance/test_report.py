@@ -28,8 +28,7 @@ from sqlalchemy_imageattach.maintenance import ProblemKind, SweepRefusedError, c
 from sqlalchemy_imageattach.store import ListingNotSupportedError, Store, StoredBlob, key_of
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
-
-from .migrating import (
+from tests.migrating import (
     Base,
     FourMethodStore,
     Hooked,

@@ -28,8 +28,7 @@ from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.mirror import MirrorStore
-
-from .migrating import (
+from tests.migrating import (
     Base,
     Hooked,
     Mirror,
