@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..concurrency import run_blocking
-from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError
+from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError, VariantConflictError
 from ..file import binary_file
 from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
-from .identity import distinguishes_types, mapper_of
+from .identity import distinguishes_types, distinguishes_variants, has_own_column, mapper_of
 from .image import Image
 from .transactions.pending import Upload, attachment_of
 
@@ -24,10 +24,12 @@ __all__ = [
     "content_of_blob",
     "content_of_file",
     "new_image",
-    "place_of",
     "put_in",
     "remove_all",
-    "variant",
+    "row_slot",
+    "set_variant",
+    "size_and_type",
+    "variant_of",
 ]
 
 ImageT = TypeVar("ImageT", bound=Image)
@@ -72,24 +74,34 @@ def attach(
     image.size = info.width, info.height
     image.mimetype = info.mimetype
     image.original = original
+    if original and has_own_column(mapper_of(type(image)), "frames"):
+        image.frames = info.frames
     if not original:  # then it belongs to the original there is, and must not outlive it
         attachment_of(image).made_from = image_set.original
     put_in(image_set, [(image, Upload(content, found))])
     return image
 
 
-def put_in(image_set: BaseImageSet[ImageT], uploads: Sequence[tuple[ImageT, Upload]]) -> None:
+def put_in(
+    image_set: BaseImageSet[ImageT],
+    uploads: Sequence[tuple[ImageT, Upload]],
+    instead_of: Sequence[tuple[ImageT, Store]] = (),
+) -> None:
     """Make images, each with the content to be written for it, members of the set, in place of those they replace.
 
     If this raises, as a validator of the application may, the set is as it was.
 
+    :param instead_of: images that they replace although they could stay, with the stores that have their blobs
     :raises InvalidValueError: the set is a view, of which SQLAlchemy stores nothing
     """
     attachment = image_set._attachment
     if attachment.viewonly:
         msg = f"{attachment} is viewonly=True, so the picture would not be stored: attach it to a set that is not"
         raise InvalidValueError(msg)
-    former = [(each, upload.store) for image, upload in uploads for each in _replaced_by(image_set, image)]
+    replaced = [*instead_of]
+    for image, upload in uploads:
+        replaced += [(each, upload.store) for each in _replaced_by(image_set, image, upload.store)]
+    former = {id(each): (each, store) for each, store in replaced}.values()
     added: list[ImageT] = []
     try:
         for image, upload in uploads:  # all of them first, since the application may validate them, and refuse
@@ -126,42 +138,73 @@ def new_image(
     """An object of the set's image class, made by its constructor."""
     cls = image_set.image_class
     try:
-        return cls(*(extra_args or ()), **(extra_kwargs or {}))
+        image = cls(*(extra_args or ()), **(extra_kwargs or {}))
     except TypeError as error:
         msg = (
             f"{cls.__name__} could not be made: {error}; give what its constructor needs by extra_args and extra_kwargs"
             " (in a dataclass, columns filled in by the relationship need init=False)"
         )
         raise InvalidTypeError(msg) from error
+    if has_own_column(mapper_of(cls), "variant"):
+        image.variant = ""  # not by its column's default: it is part of the key before that is asked
+    return image
 
 
-def variant(image: Any) -> tuple[int, int, str]:
-    """What tells the images of one set apart; also of a :class:`~sqlalchemy_imageattach.imaging.Target`."""
+def size_and_type(image: Any) -> tuple[int, int, str]:
+    """The width, the height and the mimetype; also of a :class:`~sqlalchemy_imageattach.imaging.Target`."""
     return image.width, image.height, image.mimetype
 
 
-def place_of(image_set: BaseImageSet[ImageT], image: Any) -> tuple[Any, ...]:
-    """What no two images of ``image_set`` have in common, since their rows would have the same key."""
-    place = variant(image)
-    return place if distinguishes_types(mapper_of(image_set.image_class)) else place[:2]
+def variant_of(image: Any) -> str | None:
+    """What tells ``image`` from others of its size and type; ``None`` if its row does not say."""
+    if has_own_column(mapper_of(type(image)), "variant"):
+        return image.variant or ""
+    return image.__dict__.get(_UNKEPT)  # type: ignore[no-any-return]
 
 
-def _replaced_by(image_set: BaseImageSet[ImageT], image: ImageT) -> list[ImageT]:
+def set_variant(image: Any, variant: str) -> None:
+    """Say what tells ``image`` from others of its size and type; where no column keeps it, for as long as it lives."""
+    if has_own_column(mapper_of(type(image)), "variant"):
+        image.variant = variant
+    else:
+        image.__dict__[_UNKEPT] = variant
+
+
+_UNKEPT = "_imageattach_variant"
+
+
+def row_slot(image_set: BaseImageSet[ImageT], image: Any, store: Store) -> tuple[Any, ...]:
+    """What no two images of ``image_set`` have in common, since their rows or their blobs would have the same key.
+
+    :param image: one of them, or anything else that has a size, a type and a variant
+    :param store: the one that has the blobs
+    """
+    mapper = mapper_of(image_set.image_class)
+    slot = size_and_type(image)
+    if not distinguishes_types(mapper):
+        return slot[:2]
+    # a store of the kind that 1.x had has one place for them all
+    if not distinguishes_variants(mapper) or not store.accepts_revision:
+        return slot
+    return *slot, variant_of(image) if isinstance(image, Image) else image.variant
+
+
+def _replaced_by(image_set: BaseImageSet[ImageT], image: ImageT, store: Store) -> list[ImageT]:
     """The images of the set that go when ``image`` comes.
 
-    :raises InvalidValueError: it is a thumbnail, and the original has its place
+    :raises VariantConflictError: it is a thumbnail, and the original has its place
     """
     if image.original:
         return list(image_set)
-    place = place_of(image_set, image)
-    former = [other for other in image_set if place_of(image_set, other) == place]
+    slot = row_slot(image_set, image, store)
+    former = [other for other in image_set if row_slot(image_set, other, store) == slot]
     if any(other.original for other in former):
-        both = "both the size and the type" if len(place) == 3 else "the size"
+        both = "both the size and the type" if len(slot) > 2 else "the size"
         msg = (
             f"a {image_set.image_class.__name__} that is a thumbnail cannot have {both} of its original, got"
-            f" {' '.join(map(str, variant(image)))}: use the original instead, or another size"
+            f" {' '.join(map(str, size_and_type(image)))}: use the original instead, or another size"
         )
-        raise InvalidValueError(msg)
+        raise VariantConflictError(msg)
     return former
 
 

@@ -21,6 +21,8 @@ __all__ = [
     "committed_key",
     "default_object_id",
     "distinguishes_types",
+    "distinguishes_variants",
+    "has_own_column",
     "mapper_of",
     "primary_key_names",
     "require_type_of_column",
@@ -31,8 +33,8 @@ __all__ = [
 #: The types of keys that identifiers are made of.
 _PLAIN = (int, str, bytes, uuid.UUID)
 
-#: The primary key columns that tell the sizes and types of one picture apart, rather than pictures.
-_VARIANT = frozenset({"width", "height", "mimetype"})
+#: The primary key columns that tell the images of one picture apart, rather than pictures.
+_OF_IMAGES = frozenset({"width", "height", "mimetype", "variant"})
 
 
 def mapper_of(cls: type[Any]) -> Mapper[Any]:
@@ -46,14 +48,32 @@ def primary_key_names(mapper: Mapper[Any]) -> list[str]:
 
 
 def set_identity_names(mapper: Mapper[Any]) -> list[str]:
-    """The attributes that all sizes of one picture have in common: the primary key but for the size and the type."""
-    return [name for name in primary_key_names(mapper) if name not in _VARIANT]
+    """The attributes that all images of one picture have in common: the primary key without what tells them apart."""
+    return [name for name in primary_key_names(mapper) if name not in _OF_IMAGES]
 
 
 def distinguishes_types(mapper: Mapper[Any]) -> bool:
     """Whether one size of a picture can be there in several types: not so in tables of 1.x."""
     names = primary_key_names(mapper)
     return "mimetype" in names or "width" not in names
+
+
+def has_own_column(mapper: Mapper[Any], name: str) -> bool:
+    """Whether ``name`` is mapped, and is the mixin's: a class that says ``name = None`` may have one for itself."""
+    return name in mapper.column_attrs and not any(
+        base.__dict__.get(name, base) is None for base in mapper.class_.__mro__
+    )
+
+
+def distinguishes_variants(mapper: Mapper[Any]) -> bool:
+    """Whether one size and type of a picture can be there several times, e.g. cut in two ways."""
+    if not (has_own_column(mapper, "variant") and has_own_column(mapper, "revision")):
+        return False  # without a revision they would be one blob
+    if "width" not in primary_key_names(mapper):
+        return True
+    widths, variants = (set(mapper.column_attrs[name].columns) for name in ("width", "variant"))
+    # with joined tables, in the key of each that has the width there
+    return all(variants & set(table.primary_key) for table in mapper.tables if widths & set(table.primary_key))
 
 
 def set_identity(image: Any) -> Mapping[str, Any]:

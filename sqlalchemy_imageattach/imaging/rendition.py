@@ -46,6 +46,7 @@ __all__ = [
     "RenditionDetails",
     "RenditionOptions",
     "Target",
+    "rendition_of",
     "renditions_of",
 ]
 
@@ -86,7 +87,7 @@ QUALITIES: Final[Mapping[str, int]] = {"image/avif": 68, "image/jpeg": 85, "imag
 
 #: The :meth:`variant <Rendition.variant>` of a picture that has the size and the type of its original, and yet is not
 #: the original: it carries no metadata.
-SAME_AS_ORIGINAL: Final = "remade"
+SAME_AS_ORIGINAL: Final[str] = "remade"
 
 _FORMATS: Final = {
     "avif": "image/avif",
@@ -116,7 +117,7 @@ _LONGEST_SIDE: Final = {
 }
 #: Far beyond any picture, and yet small enough to reckon with.
 _LARGEST_RATIO, _LARGEST_TARGET = 65_535, 2**31 - 1
-#: Parts of a picture that differ by less than a millionth of a pixel are the same: floating point tells them apart only.
+#: Parts of a picture that differ by less than a millionth of a pixel are the same: floating point made two of them.
 _STEPS: Final = 1_000_000
 
 
@@ -300,7 +301,7 @@ class Rendition:
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def is_size_of_1x(self, size: tuple[int, int], width: int, height: int) -> bool:
-        """Whether version 1.x may have made a picture of this ``size`` for what is asked for: it did not round, but cut.
+        """Whether version 1.x may have made a picture of this ``size`` for it: it cut fractions off, and did not round.
 
             >>> Rendition(width=150).is_size_of_1x((150, 112), 640, 480)  # exactly 112.5
             True
@@ -382,10 +383,14 @@ def renditions_of(values: Iterable[Rendition | RenditionOptions]) -> list[Rendit
     if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
         msg = f"expected several renditions, such as [{{'width': 150}}], got {type(values).__name__} ({values!r})"
         raise InvalidTypeError(msg)
-    return [_rendition_of(value) for value in values]
+    return [rendition_of(value) for value in values]
 
 
-def _rendition_of(value: Any) -> Rendition:
+def rendition_of(value: Any) -> Rendition:
+    """``value``, which is a rendition or a mapping of its options, as a rendition.
+
+    :raises InvalidTypeError: it is neither, or a mapping has another name than those of the options
+    """
     if isinstance(value, Rendition):
         return value
     if not isinstance(value, Mapping):

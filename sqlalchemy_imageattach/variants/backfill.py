@@ -9,9 +9,9 @@
 Each owner is a transaction of its own, so it can be broken off and started again at any time, while the application is
 running; what is there already costs a look at its row.
 
-A thumbnail is there if there is an image of its size and type, as reckoned from the row of the original.  Rows of 1.x
-may have width and height of a photograph exchanged: if there is none by such a row, the file is looked at, and what has
-been made of the upright picture is found.
+A thumbnail is there if there is one of its size, type and variant, as reckoned from the row of the original.  Rows of
+1.x may have width and height of a photograph exchanged: if there is none by such a row, the file is looked at, and what
+has been made of the upright picture is found.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from ..bulk.keyset import between, key_columns
 from ..bulk.rows import PAGE, bind_of, sync_session
 from ..context import find_store
 from ..entity import BaseImageSet, ImageAttachment, MultipleImageSet
-from ..entity.thumbnails import generate_missing
 from ..errors import ConcurrentReplacementError, InvalidTypeError, InvalidValueError
 from ..imaging import Rendition
 from ..store import Store
@@ -87,6 +86,7 @@ def backfill(
     store: Store,
     *,
     regenerate: bool = False,
+    reuse_original: bool = False,
     progress: Callable[[BackfillResult], object] | None = None,
 ) -> BackfillResult:
     """Afterwards each picture has a thumbnail of each rendition, but for those of the owners that failed.
@@ -95,9 +95,11 @@ def backfill(
 
     :param session: a session that is in no transaction: for each owner one of its own is used on the same database
     :param declarative_base: the base class of the mapped classes, or their registry
-    :param renditions: the thumbnails wanted; where one would be as large as the original, that will do
+    :param renditions: the thumbnails wanted
     :param store: the store that has the originals, and is to have the thumbnails
     :param regenerate: whether to make those anew that are there already, e.g. since the quality has changed
+    :param reuse_original: whether an original will do that has the size and the type of a thumbnail; tables of 1.x have
+        no room for both
     :param progress: called with the result so far after each owner
     :raises InvalidTypeError: an argument is of the wrong type
     :raises InvalidValueError: there are no renditions, or the session is in a transaction
@@ -112,7 +114,7 @@ def backfill(
     result = BackfillResult()
     for mapper in _owner_mappers(declarative_base):
         for identity in _identities(own, mapper):
-            result = _backfill_one(result, own, mapper, identity, renditions, store, regenerate)
+            result = _backfill_one(result, own, mapper, identity, renditions, store, regenerate, reuse_original)
             if progress is not None:
                 progress(result)
     return result
@@ -154,10 +156,11 @@ def _backfill_one(
     renditions: Sequence[Rendition],
     store: Store,
     regenerate: bool,
+    reuse_original: bool,
 ) -> BackfillResult:
     def attempt() -> tuple[int, int]:
         with Session(bind_of(session, mapper)) as private:
-            pictures, generated = _generate(private, mapper, identity, renditions, store, regenerate)
+            pictures, generated = _generate(private, mapper, identity, renditions, store, regenerate, reuse_original)
             private.commit()
             return pictures, generated
 
@@ -183,6 +186,7 @@ def _generate(
     renditions: Sequence[Rendition],
     store: Store,
     regenerate: bool,
+    reuse_original: bool,
 ) -> tuple[int, int]:
     own = [attachment for attachment in _attachments(mapper) if attachment.parent is mapper]
     options = [selectinload(attachment.class_attribute) for attachment in own]
@@ -194,11 +198,12 @@ def _generate(
             if original is None:
                 continue
             pictures += 1
+            there = {id(image) for image in image_set}
             if regenerate:
-                made = image_set.generate_thumbnails(renditions, store)
+                made = image_set.generate_thumbnails(renditions, store, regenerate=True, reuse_original=reuse_original)
             else:
-                made = generate_missing(image_set, renditions, store)
-            generated += len({id(image) for image in made} - {id(original)})
+                made = image_set.thumbnails(renditions, store, reuse_original=reuse_original)
+            generated += len({id(image) for image in made} - there)
     return pictures, generated
 
 

@@ -281,7 +281,7 @@ def test_what_has_the_size_and_the_type_of_its_original_is_told_from_it() -> Non
     assert variant(width=900, filter="point") == SAME_AS_ORIGINAL
 
 
-SQUARE = {"width": 300, "height": 300, "fit": "fill"}
+SQUARE: dict[str, Any] = {"width": 300, "height": 300, "fit": "fill"}
 
 
 @pytest.mark.parametrize(
