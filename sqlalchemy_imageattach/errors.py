@@ -27,6 +27,12 @@ __all__ = [
     "NoOriginalError",
     "PolicyViolationError",
     "RejectedImageError",
+    "RemoteAddressError",
+    "RemoteAnswerError",
+    "RemoteError",
+    "RemoteStatusError",
+    "RemoteTimeoutError",
+    "RemoteTooLongError",
     "StoreAccessDeniedError",
     "StoreError",
     "TooCostlyError",
@@ -93,6 +99,90 @@ class TooCostlyError(RejectedImageError):
 
 class EngineUnavailableError(ImageAttachError, RuntimeError):
     """No installed imaging engine can do what was asked; the message names the extra to install."""
+
+
+# --- what others name by a URL ---------------------------------------------------------------------------------------
+
+
+class RemoteError(ImageAttachError, OSError):
+    """What a URL names could not be had.  Nothing has been attached and nothing of it is kept.
+
+    Its text can be shown to a visitor: it tells nothing of names and addresses inside.  What happened is its
+    ``__cause__``, for the log.
+
+    :ivar code: what went wrong, in a word that stays the same
+    :ivar params: numbers that belong to it, such as the ``limit``
+    """
+
+    code = "remote"
+
+    def __init__(self, message: str = "the picture could not be fetched", /, **params: object) -> None:
+        super().__init__(message)
+        self.params = params
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _error_again, (type(self), self.args, self.__dict__)
+
+
+def _error_again(cls: type[RemoteError], args: tuple[object, ...], state: dict[str, object]) -> RemoteError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class RemoteAddressError(RemoteError):
+    """The URL names nothing that may be asked, or nobody answers there; which of these, it does not tell."""
+
+    code = "address"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no picture can be fetched from there: expected the http: or https: URL of a public server, without a"
+            " user name and a password"
+        )
+
+
+class RemoteTimeoutError(RemoteError, TimeoutError):
+    """The download took longer than its :class:`~sqlalchemy_imageattach.remote.FetchPolicy` allows."""
+
+    code = "timeout"
+
+    def __init__(self) -> None:
+        super().__init__("the picture could not be fetched in time: try again later, or upload the file itself")
+
+
+class RemoteTooLongError(RemoteError):
+    """There are more bytes than the :class:`~sqlalchemy_imageattach.remote.FetchPolicy` allows."""
+
+    code = "too-long"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"expected a file of at most {limit} bytes at that URL, got a longer one", limit=limit)
+
+
+class RemoteStatusError(RemoteError):
+    """The server answered, but not with what the URL names.
+
+    :ivar status: the status of HTTP
+    :ivar retry_after: its ``Retry-After`` header, as it came
+    """
+
+    code = "status"
+
+    def __init__(self, status: int, retry_after: str | None = None) -> None:
+        super().__init__(f"the server of that URL has no picture there (it answered {status})", status=status)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class RemoteAnswerError(RemoteError):
+    """The answer is broken, ends in the middle, is compressed though nobody asked for it, or redirects too often."""
+
+    code = "answer"
+
+    def __init__(self, reason: str, /, **params: object) -> None:
+        super().__init__(f"the server of that URL did not answer as it should ({reason})", reason=reason, **params)
 
 
 # --- stores ----------------------------------------------------------------------------------------------------------
