@@ -27,6 +27,7 @@ from sqlalchemy.orm import (
     with_polymorphic,
 )
 
+from ..arguments import wrong_type, wrong_value
 from ..errors import InvalidTypeError, InvalidValueError
 from ..key import ImageKey
 from ..store import key_of
@@ -110,13 +111,11 @@ class Shard:
     count: int
 
     def __post_init__(self) -> None:
-        for value in (self.index, self.count):
-            if not isinstance(value, int) or isinstance(value, bool):
-                msg = f"shard: expected two integers (i, n), got {(self.index, self.count)!r}"
-                raise InvalidTypeError(msg)
+        pair = (self.index, self.count)
+        if not all(isinstance(value, int) and not isinstance(value, bool) for value in pair):
+            raise wrong_type("shard", pair, "two integers (i, n)", got=repr(pair))
         if not 0 <= self.index < self.count:
-            msg = f"shard: expected (i, n) with 0 <= i < n, got {(self.index, self.count)}"
-            raise InvalidValueError(msg)
+            raise wrong_value("shard", pair, "(i, n) with 0 <= i < n")
 
     def __contains__(self, key: ImageKey) -> bool:
         # hash() would differ from one process to the next
@@ -266,8 +265,7 @@ def sync_session(session: Any) -> Session:
         )
         raise InvalidTypeError(msg)
     if not isinstance(session, Session):
-        msg = f"expected a Session of SQLAlchemy, got {type(session).__name__} ({session!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("", session, "a Session of SQLAlchemy")
     if isinstance(session, ShardedSession):
         msg = (
             f"expected a Session of one database, got {type(session).__name__}; use a Session of each of them, with the"

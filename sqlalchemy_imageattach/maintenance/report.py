@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
+from ..arguments import check_range, check_type, wrong_type, wrong_value
 from ..bulk.classes import image_mappers, with_relatives
 from ..bulk.rows import RowReader
 from ..bulk.workers import worker_count
 from ..context import find_store
-from ..errors import InvalidTypeError, InvalidValueError
 from ..store import Store
 from .comparison import Comparison, Progress
 from .findings import Findings, Problem, ProblemKind
@@ -178,23 +178,20 @@ def _compare(
     progress: Progress | None,
 ) -> Comparison:
     if store is None:
-        msg = "store: expected a store, got None"
-        raise InvalidTypeError(msg)
+        raise wrong_type("store", store, "a store", got="None")
     if progress is not None and not callable(progress):
-        msg = f"progress: expected a function that takes a phase and a number, got {progress!r}"
-        raise InvalidTypeError(msg)
+        expected = "a function that takes a phase and a number"
+        raise wrong_type("progress", progress, expected, got=repr(progress))
     # classes of another abstract base may name blobs of the same type
     reader, mappers, found = RowReader(session), with_relatives(image_mappers(declarative_base)), find_store(store)
     return Comparison(reader, mappers, found, _cutoff(grace), worker_count(workers, found), progress)
 
 
 def _cutoff(grace: timedelta) -> datetime:
-    if not isinstance(grace, timedelta):
-        msg = f"grace: expected a timedelta, such as timedelta(hours=24), got {type(grace).__name__} ({grace!r})"
-        raise InvalidTypeError(msg)
+    check_type("grace", grace, timedelta, "a timedelta, such as timedelta(hours=24)")
     if grace < timedelta(0):
-        msg = f"grace: expected 0 or more, got {grace}; it protects blobs whose transactions are not committed yet"
-        raise InvalidValueError(msg)
+        advice = "it protects blobs whose transactions are not committed yet"
+        raise wrong_value("grace", grace, "0 or more", advice, got=str(grace))
     try:
         return datetime.now(UTC) - grace
     except OverflowError:
@@ -202,12 +199,8 @@ def _cutoff(grace: timedelta) -> datetime:
 
 
 def _check_limit(limit: object) -> None:
-    if not isinstance(limit, int | float) or isinstance(limit, bool):
-        msg = f"limit: expected a number from 0 to 1, got {type(limit).__name__} ({limit!r})"
-        raise InvalidTypeError(msg)
-    if not 0 <= limit <= 1:
-        msg = f"limit: expected a number from 0 to 1, the largest part of the blobs that may go, got {limit}"
-        raise InvalidValueError(msg)
+    number = check_type("limit", limit, (int, float), "a number from 0 to 1")
+    check_range("limit", number, "a number from 0 to 1, the largest part of the blobs that may go", 0, 1)
 
 
 def _report(comparison: Comparison, **sweeping: Any) -> Report:

@@ -7,12 +7,13 @@ from typing import Any, get_args
 
 from sqlalchemy.orm import Mapper
 
+from ..arguments import check_callable, check_choice, wrong_type, wrong_value
 from ..bulk.classes import image_mappers, mapper_of_images
 from ..bulk.rows import KeyRange, RowReader, Shard
 from ..bulk.workers import check_count, worker_count
 from ..context import find_store
 from ..entity import Image
-from ..errors import InvalidTypeError, InvalidValueError
+from ..errors import InvalidValueError
 from ..store import Store, are_same_place
 from ..stores.mirror import MirrorStore
 from .copier import BlobMismatchError, Copier, Verify
@@ -60,9 +61,8 @@ class MigrationPlan:
         :param callback: called with each image whose blob has been copied, in the calling thread
         :raises InvalidTypeError: ``callback`` cannot be called
         """
-        if callback is not None and not callable(callback):
-            msg = f"callback: expected a function that takes an image, got {type(callback).__name__} ({callback!r})"
-            raise InvalidTypeError(msg)
+        if callback is not None:
+            check_callable("callback", callback, "a function that takes an image")
         for image in self:
             if callback is not None:
                 callback(image)
@@ -142,8 +142,7 @@ def migrate_class(
     """
     mapper = mapper_of_images(cls)
     if key_range is not None and not isinstance(key_range, KeyRange):
-        msg = f"key_range: expected a KeyRange, as key_ranges() gives them, got {key_range!r}"
-        raise InvalidTypeError(msg)
+        raise wrong_type("key_range", key_range, "a KeyRange, as key_ranges() gives them", got=repr(key_range))
     copier = _copier(source, destination, verify, dry_run)
     options = _options(copier, workers, on_error, give_up_after, shard, progress)
     return _plan(session, [(mapper, key_range)], copier, options)
@@ -180,9 +179,7 @@ def _plan(session: Any, parts: list[_Part], copier: Copier, options: Options) ->
 
 
 def _copier(source: Store, destination: Store, verify: Verify, dry_run: bool) -> Copier:
-    if verify not in get_args(Verify):
-        msg = f"verify: expected one of {', '.join(map(repr, get_args(Verify)))}, got {verify!r}"
-        raise InvalidValueError(msg)
+    check_choice("verify", verify, get_args(Verify))
     source, destination = _store("source", source), _store("destination", destination)
     if are_same_place(source, destination):
         msg = f"expected two different stores, got {source!r} as the source and the destination: nothing to migrate"
@@ -207,11 +204,9 @@ def _options(
     if give_up_after is not None:
         check_count("give_up_after", give_up_after)
     if not callable(on_error) and on_error not in ("collect", "raise"):
-        msg = f"on_error: expected 'collect', 'raise' or a function that takes a Failure, got {on_error!r}"
-        raise InvalidValueError(msg)
+        raise wrong_value("on_error", on_error, "'collect', 'raise' or a function that takes a Failure")
     if progress is not None and not callable(progress):
-        msg = f"progress: expected a function that takes a MigrationResult, got {progress!r}"
-        raise InvalidTypeError(msg)
+        raise wrong_type("progress", progress, "a function that takes a MigrationResult", got=repr(progress))
     threads = worker_count(workers, copier.source, copier.destination)
     return Options(threads, on_error, give_up_after, _shard(shard), progress)
 
@@ -222,13 +217,11 @@ def _shard(shard: tuple[int, int] | None) -> Shard | None:
     try:
         index, count = shard
     except (TypeError, ValueError):
-        msg = f"shard: expected two integers (i, n), got {shard!r}"
-        raise InvalidTypeError(msg) from None
+        raise wrong_type("shard", shard, "two integers (i, n)", got=repr(shard)) from None
     return Shard(index, count)
 
 
 def _store(name: str, store: Store) -> Store:
     if store is None:
-        msg = f"{name}: expected a store, got None"
-        raise InvalidTypeError(msg)
+        raise wrong_type(name, store, "a store", got="None")
     return find_store(store)

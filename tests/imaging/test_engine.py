@@ -10,8 +10,7 @@ import pytest
 from sqlalchemy_imageattach.errors import EngineUnavailableError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, render
 from sqlalchemy_imageattach.imaging.engines.choice import choose
-
-from .pictures import RASTER_FORMATS
+from tests.pictures import RASTER_FORMATS
 
 
 def python(code: str, **environment: str) -> str:

@@ -18,10 +18,10 @@ from PIL import Image
 
 from sqlalchemy_imageattach.errors import EngineUnavailableError, RejectedImageError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render
+from tests.pictures import encode, exif, quadrants, texture
 
 from ..images.make import DISPLAY_P3, matrix_profile
 from .conftest import all_types
-from .pictures import encode, exif, quadrants, texture
 
 SEED = int(os.environ.get("IMAGEATTACH_FUZZ_SEED", "20261121"))
 ROUNDS = int(os.environ.get("IMAGEATTACH_FUZZ_ROUNDS", "300"))

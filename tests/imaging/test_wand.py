@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render
+from tests.pictures import BLUE, GREEN, RED, WHITE, corners, encode, near, quadrants
 
-from .pictures import BLUE, GREEN, RED, WHITE, corners, encode, near, quadrants
 from .test_engine import python
 
 QUADRANTS = [RED, GREEN, BLUE, WHITE]

@@ -8,8 +8,7 @@ import pytest
 
 from sqlalchemy_imageattach.errors import PolicyViolationError, UnreadableImageError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render
-
-from ..pictures import BLUE, GREEN, RED, WHITE, corners, near
+from tests.pictures import BLUE, GREEN, RED, WHITE, corners, near
 
 POLICY = ImagePolicy().allowing("application/pdf")
 FILLS = b"1 0 0 rg 0 50 100 50 re f 0 1 0 rg 100 50 100 50 re f 0 0 1 rg 0 0 100 50 re f"

@@ -6,8 +6,7 @@ import pytest
 
 from sqlalchemy_imageattach.errors import UnreadableImageError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render
-
-from ..pictures import BLUE, GREEN, RED, WHITE, corners, near
+from tests.pictures import BLUE, GREEN, RED, WHITE, corners, near
 
 POLICY = ImagePolicy().allowing("image/svg+xml")
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="80" height="40">'
@@ -166,7 +165,7 @@ def test_a_root_that_is_no_svg_is_refused() -> None:
 def test_an_embedded_picture_is_fine(wand: str) -> None:
     import base64
 
-    from ..pictures import encode, quadrants
+    from tests.pictures import encode, quadrants
 
     data = base64.b64encode(encode(quadrants(80, 40), "PNG").getvalue()).decode()
     file = svg(f'<image width="80" height="40" xlink:href="data:image/png;base64,{data}"/>')

@@ -36,8 +36,7 @@ from sqlalchemy_imageattach.maintenance import check, sweep
 from sqlalchemy_imageattach.migration import key_ranges, migrate
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.variants.backfill import backfill
-
-from .migrating import Base, User, UserPicture, attach, database, fill, picture, row_of
+from tests.migrating import Base, User, UserPicture, attach, database, fill, picture, row_of
 
 NOW = timedelta(0)
 

@@ -31,6 +31,40 @@ _BEST: dict[str, dict[str, Any]] = {
 }
 
 
+#: A drawing of 120×80.
+SVG = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="120" height="80"><rect width="120" height="80" fill="red"/></svg>'
+)
+
+
+def picture(width: int = 60, height: int = 40, color: Any = "red", format: str = "PNG", **options: Any) -> bytes:
+    """The bytes of a picture of one colour."""
+    file = io.BytesIO()
+    Image.new(options.pop("mode", "RGB"), (width, height), color).save(file, format, **options)
+    return file.getvalue()
+
+
+def animation(width: int = 60, height: int = 40, colors: tuple[str, ...] = ("red", "green", "blue")) -> bytes:
+    """The bytes of a GIF with a frame of each colour."""
+    first, *others = (Image.new("RGB", (width, height), color) for color in colors)
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=others, duration=100, loop=0)
+    return file.getvalue()
+
+
+def size_of(blob: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(blob)) as opened:
+        return opened.size
+
+
+def color_of(blob: bytes) -> tuple[int, ...]:
+    """The colour in the middle."""
+    with Image.open(io.BytesIO(blob)) as opened:
+        color = opened.convert("RGB").getpixel((opened.width // 2, opened.height // 2))
+    assert isinstance(color, tuple)
+    return color
+
+
 def encode(image: Image.Image, form: str, **options: Any) -> io.BytesIO:
     """A file that holds the image, in the best quality that its format has."""
     buffer = io.BytesIO()

@@ -47,8 +47,7 @@ from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.s3 import S3Store
-
-from .migrating import (
+from tests.migrating import (
     Base,
     FourMethodStore,
     Hooked,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ..errors import InvalidTypeError, UnreadableImageError
-from .engines.choice import choose
+from .engines import choice
 from .formats import SCANNERS
 from .info import ImageInfo
 from .policy import ImagePolicy
 from .reader import Guarded, Reader, rewound
-from .sniff import SNIFF_BYTES, sniff
+from .sniffing import SNIFF_BYTES, sniff
 
 __all__ = ["identify", "look", "probe"]
 
@@ -47,8 +47,7 @@ def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
         info = look(reader, mimetype)
         policy.check_pixels(info.width, info.height, info.frames)
         if policy.verify == "decode":
-            source.seek(0)
-            choose(policy, mimetype).verify(Guarded(source), info)
+            choice.verify(Guarded(source), info, policy)
     return info
 
 

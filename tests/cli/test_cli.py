@@ -22,10 +22,9 @@ from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.by_url import ENTRY_POINTS, store_from_url
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from tests.migrating import Base, User, attach, content_of, database, fill, picture
 
-from .migrating import Base, User, attach, content_of, database, fill, picture
-
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MODELS = f"{Base.__module__}:Base"
 
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sqlalchemy_imageattach.imaging import sniff
-
-from .pictures import RASTER_FORMATS, encode, quadrants
+from tests.pictures import RASTER_FORMATS, encode, quadrants
 
 
 @pytest.mark.parametrize(("mimetype", "form"), RASTER_FORMATS.items())

@@ -18,9 +18,7 @@ from sqlalchemy_imageattach.errors import (
     UnreadableImageError,
 )
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render, sniff
-
-from ..images.make import DISPLAY_P3, matrix_profile
-from .pictures import (
+from tests.pictures import (
     BLUE,
     GREEN,
     RASTER_FORMATS,
@@ -37,6 +35,8 @@ from .pictures import (
     stored,
     texture,
 )
+
+from ..images.make import DISPLAY_P3, matrix_profile
 
 QUADRANTS = [RED, GREEN, BLUE, WHITE]
 
@@ -333,7 +333,7 @@ def test_sixteen_bits_of_colour_and_of_grey_with_alpha(policy: ImagePolicy) -> N
     import struct
     import zlib
 
-    from .pictures import png
+    from tests.pictures import png
 
     for colour, channels, values in (
         (2, 3, (65_535, 32_896, 0)),
