@@ -12,6 +12,8 @@ a :exc:`TypeError`.  A message says what was expected, what came, and what to do
 
 from __future__ import annotations
 
+from functools import partial
+
 __all__ = [
     "BlobExistsError",
     "BlobNotFoundError",
@@ -111,78 +113,56 @@ class RemoteError(ImageAttachError, OSError):
     ``__cause__``, for the log.
 
     :ivar code: what went wrong, in a word that stays the same
-    :ivar params: numbers that belong to it, such as the ``limit``
+    :ivar params: what belongs to it, by name, such as ``status``.
     """
 
     code = "remote"
+    _message = "the picture could not be fetched"
 
-    def __init__(self, message: str = "the picture could not be fetched", /, **params: object) -> None:
-        super().__init__(message)
+    def __init__(self, message: str | None = None, /, **params: object) -> None:
+        super().__init__(self._message.format_map(params) if message is None else message)
         self.params = params
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _error_again, (type(self), self.args, self.__dict__)
-
-
-def _error_again(cls: type[RemoteError], args: tuple[object, ...], state: dict[str, object]) -> RemoteError:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+        return partial(type(self), **self.params), self.args, self.__dict__
 
 
 class RemoteAddressError(RemoteError):
     """The URL names nothing that may be asked, or nobody answers there; which of these, it does not tell."""
 
     code = "address"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "no picture can be fetched from there: expected the http: or https: URL of a public server, without a"
-            " user name and a password"
-        )
+    _message = (
+        "no picture can be fetched from there: expected the http: or https: URL of a public server, without a user name"
+        " and a password"
+    )
 
 
 class RemoteTimeoutError(RemoteError, TimeoutError):
     """The download took longer than its :class:`~sqlalchemy_imageattach.remote.FetchPolicy` allows."""
 
     code = "timeout"
-
-    def __init__(self) -> None:
-        super().__init__("the picture could not be fetched in time: try again later, or upload the file itself")
+    _message = "the picture could not be fetched in time: try again later, or upload the file itself"
 
 
 class RemoteTooLongError(RemoteError):
-    """There are more bytes than the :class:`~sqlalchemy_imageattach.remote.FetchPolicy` allows."""
+    """There are more bytes than the ``limit`` of the :class:`~sqlalchemy_imageattach.remote.FetchPolicy`."""
 
     code = "too-long"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"expected a file of at most {limit} bytes at that URL, got a longer one", limit=limit)
+    _message = "expected a file of at most {limit} bytes at that URL, got a longer one"
 
 
 class RemoteStatusError(RemoteError):
-    """The server answered, but not with what the URL names.
-
-    :ivar status: the status of HTTP
-    :ivar retry_after: its ``Retry-After`` header, as it came
-    """
+    """The server answered, but not with what the URL names: by another ``status``, and perhaps ``retry_after``."""
 
     code = "status"
-
-    def __init__(self, status: int, retry_after: str | None = None) -> None:
-        super().__init__(f"the server of that URL has no picture there (it answered {status})", status=status)
-        self.status = status
-        self.retry_after = retry_after
+    _message = "the server of that URL has no picture there (it answered {status})"
 
 
 class RemoteAnswerError(RemoteError):
     """The answer is broken, ends in the middle, is compressed though nobody asked for it, or redirects too often."""
 
     code = "answer"
-
-    def __init__(self, reason: str, /, **params: object) -> None:
-        super().__init__(f"the server of that URL did not answer as it should ({reason})", reason=reason, **params)
+    _message = "the server of that URL did not answer as it should ({reason})"
 
 
 # --- stores ----------------------------------------------------------------------------------------------------------

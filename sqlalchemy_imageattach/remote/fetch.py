@@ -220,4 +220,4 @@ def _errors() -> Iterator[None]:
     except httpcore.TimeoutException as error:
         raise RemoteTimeoutError from error
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
-        raise RemoteAnswerError("broken-answer") from error
+        raise RemoteAnswerError(reason="broken-answer") from error

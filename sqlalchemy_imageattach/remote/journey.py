@@ -72,11 +72,11 @@ class Journey:
         if status in _REDIRECTS and "location" in headers:
             self._redirects += 1
             if self._redirects > self._policy.max_redirects:
-                raise RemoteAnswerError("too-many-redirects", limit=self._policy.max_redirects)
+                raise RemoteAnswerError(reason="too-many-redirects", limit=self._policy.max_redirects)
             self.url = _checked(_joined(self.url, headers["location"]), self._policy)
             return True
         if status != 200:
-            raise RemoteStatusError(status, headers.get("retry-after"))
+            raise RemoteStatusError(status=status, retry_after=headers.get("retry-after"))
         return False
 
 
@@ -92,10 +92,10 @@ class Body:
         self._length = 0
         length = headers.get("content-length", "")
         if length.isdecimal() and len(length) < 20 and int(length) > self._limit:
-            raise RemoteTooLongError(self._limit)
+            raise RemoteTooLongError(limit=self._limit)
         encoding = headers.get("content-encoding", "").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-            raise RemoteAnswerError("unknown-encoding")
+            raise RemoteAnswerError(reason="unknown-encoding")
         # 32: of gzip or zlib, as the header says
         self._inflate = None if encoding in {"", "identity"} else zlib.decompressobj(zlib.MAX_WBITS | 32)
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_IN_MEMORY)  # noqa: SIM115  # close() closes it
@@ -109,7 +109,7 @@ class Body:
                 self._write(self._inflate.decompress(chunk, _PIECE))
                 chunk = self._inflate.unconsumed_tail
         except zlib.error as error:
-            raise RemoteAnswerError("broken-encoding") from error
+            raise RemoteAnswerError(reason="broken-encoding") from error
 
     def end(self) -> Spool:
         """What came.
@@ -119,7 +119,7 @@ class Body:
         if self._inflate is not None:
             self._write(self._inflate.flush())
             if not self._inflate.eof:
-                raise RemoteAnswerError("broken-encoding")
+                raise RemoteAnswerError(reason="broken-encoding")
         self._file.seek(0)
         return Spool.read_from(self._file)
 
@@ -129,7 +129,7 @@ class Body:
     def _write(self, data: bytes) -> None:
         self._length += len(data)
         if self._length > self._limit:
-            raise RemoteTooLongError(self._limit)
+            raise RemoteTooLongError(limit=self._limit)
         self._file.write(data)
 
 
