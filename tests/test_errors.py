@@ -24,11 +24,20 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.NoOriginalError: OSError,
     errors.PolicyViolationError: ValueError,
     errors.RejectedImageError: ValueError,
+    errors.RemoteAddressError: OSError,
+    errors.RemoteAnswerError: OSError,
+    errors.RemoteError: OSError,
+    errors.RemoteStatusError: OSError,
+    errors.RemoteTimeoutError: TimeoutError,
+    errors.RemoteTooLongError: OSError,
     errors.StoreAccessDeniedError: PermissionError,
     errors.StoreError: OSError,
+    errors.TooCostlyError: ValueError,
     errors.UnknownHostError: RuntimeError,
     errors.UnreadableImageError: ValueError,
     errors.UnsavedImageError: ValueError,
+    errors.VariantConflictError: ValueError,
+    errors.UnsupportedLayoutError: ValueError,
 }
 ALL: list[type[ImageAttachError]] = [ImageAttachError, *BUILTINS]
 

@@ -23,7 +23,7 @@ from sqlalchemy.orm.attributes import instance_state as object_state
 from ..concurrency import run_blocking
 from ..errors import InvalidTypeError, VariantConflictError
 from ..imaging import SAME_AS_ORIGINAL, Rendered, Rendition, render
-from ..imaging.probe import identify
+from ..imaging.probing import identify
 from ..spool import Spool, is_seekable
 from ..store import Store
 from .attaching import new_image, put_in, row_slot, set_variant, size_and_type, variant_of

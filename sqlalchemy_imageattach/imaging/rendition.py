@@ -31,17 +31,18 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Any, Final, Literal, TypedDict, get_args
+from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
 
 from ..errors import InvalidTypeError, InvalidValueError
+from ..imagetypes import TYPES, by_mimetype, by_name
 
 __all__ = [
     "FILTERS",
     "KERNELS",
-    "QUALITIES",
     "SAME_AS_ORIGINAL",
     "VECTOR_TYPES",
     "Fit",
+    "Order",
     "Rendition",
     "RenditionDetails",
     "RenditionOptions",
@@ -51,7 +52,7 @@ __all__ = [
 ]
 
 #: The types without pixels of their own: thumbnails of them are PNG.
-VECTOR_TYPES: Final = frozenset({"application/pdf", "image/svg+xml"})
+VECTOR_TYPES: Final = frozenset(row.mimetype for row in TYPES if row.vector)
 
 Fit = Literal["contain", "cover", "fill"]
 
@@ -81,40 +82,12 @@ KERNELS: Final[Mapping[str, Kernel]] = {
     "hamming": "hamming",
 }
 
-#: The default qualities: each gives the same distortion as JPEG 85 does (38 dB on photographs), so that formats differ
-#: in bytes alone.  The other types lose nothing.
-QUALITIES: Final[Mapping[str, int]] = {"image/avif": 68, "image/jpeg": 85, "image/webp": 85}
-
 #: The :meth:`variant <Rendition.variant>` of a picture that has the size and the type of its original, and yet is not
 #: the original: it carries no metadata.
 SAME_AS_ORIGINAL: Final[str] = "remade"
 
-_FORMATS: Final = {
-    "avif": "image/avif",
-    "gif": "image/gif",
-    "jpeg": "image/jpeg",
-    "jpg": "image/jpeg",
-    "png": "image/png",
-    "webp": "image/webp",
-}
-#: What holds the picture of a source by default.  Every other type becomes PNG, which loses nothing.
-_DEFAULT_TYPES: Final = {
-    "image/avif": "image/avif",
-    "image/heic": "image/webp",
-    "image/heif": "image/webp",
-    "image/jpeg": "image/jpeg",
-    "image/webp": "image/webp",
-}
-_ANIMATED_TYPES: Final = frozenset({"image/avif", "image/gif", "image/png", "image/webp"})
-#: The longest side, in pixels, that files of each type can have, and be read with: libjpeg stops a little before its
-#: format does, and libavif, which writes longer ones, at half of what the format holds.
-_LONGEST_SIDE: Final = {
-    "image/avif": 32_768,
-    "image/gif": 65_535,
-    "image/jpeg": 65_500,
-    "image/png": 2**31 - 1,
-    "image/webp": 16_383,
-}
+_WRITTEN: Final = {row.mimetype: row.writing for row in TYPES if row.writing is not None}
+_MOVING: Final = frozenset(name for name, writing in _WRITTEN.items() if writing.moves)
 #: Far beyond any picture, and yet small enough to reckon with.
 _LARGEST_RATIO, _LARGEST_TARGET = 65_535, 2**31 - 1
 #: Parts of a picture that differ by less than a millionth of a pixel are the same: floating point made two of them.
@@ -224,8 +197,8 @@ class Rendition:
                 raise InvalidValueError(msg)
         _check_choice("filter", self.filter, sorted(FILTERS))
         if self.format is not None:
-            _check_choice("format", self.format, (*_FORMATS, *sorted(set(_FORMATS.values()))))
-            if self.animated and self.mimetype("image/gif") not in _ANIMATED_TYPES:
+            _check_choice("format", self.format, (*sorted(by_name), *sorted(_WRITTEN)))
+            if self.animated and not _WRITTEN[self.mimetype("image/gif")].moves:
                 msg = (
                     f"animated=True: {self.format!r} files hold one frame only; expected gif, webp, png or avif,"
                     " or leave animated out"
@@ -239,10 +212,10 @@ class Rendition:
         'image/png'
         """
         if self.format is not None:
-            return _FORMATS.get(self.format, self.format)
+            return by_name[self.format].mimetype if self.format in by_name else self.format
         if self.animated and source == "image/gif":
             return source
-        return _DEFAULT_TYPES.get(source, "image/png")
+        return by_mimetype[source].thumbnail if source in by_mimetype else "image/png"
 
     def target(self, width: int, height: int, mimetype: str) -> Target:
         """What this rendition comes to for one source.  :func:`~sqlalchemy_imageattach.imaging.render` makes just that.
@@ -259,9 +232,9 @@ class Rendition:
             raise InvalidTypeError(msg)
         made = self.mimetype(mimetype)
         size = self._size(width, height)
-        if max(size) > _LONGEST_SIDE[made]:
+        if max(size) > (longest := _WRITTEN[made].longest_side):
             msg = (
-                f"expected at most {_LONGEST_SIDE[made]:,} pixels a side, which is what {made} holds, got"
+                f"expected at most {longest:,} pixels a side, which is what {made} holds, got"
                 f" {size[0]:,}×{size[1]:,}; ask for a smaller picture or for another format"
             )
             raise InvalidValueError(msg)
@@ -288,11 +261,11 @@ class Rendition:
         details: dict[str, object] = {}
         if target.box != (0.0, 0.0, float(width), float(height)):
             details["box"] = [round(side * _STEPS) for side in target.box]
-        if self.quality is not None and QUALITIES.get(target.mimetype, self.quality) != self.quality:
+        if self.quality is not None and _WRITTEN[target.mimetype].quality not in {None, self.quality}:
             details["quality"] = self.quality
         if KERNELS[self.filter] != "lanczos" and (mimetype in VECTOR_TYPES or not target.is_cut_out):
             details["filter"] = KERNELS[self.filter]
-        if self.animated and moves and {mimetype, target.mimetype} <= _ANIMATED_TYPES:
+        if self.animated and moves and {mimetype, target.mimetype} <= _MOVING:
             details["animated"] = True
         if not details:
             is_same = (target.width, target.height, target.mimetype) == (width, height, mimetype)
@@ -360,6 +333,17 @@ class Rendition:
         left, right = _span(float(size[0] / scale), width, self.focal_point[0])
         top, bottom = _span(float(size[1] / scale), height, self.focal_point[1])
         return left, top, right, bottom
+
+
+class Order(NamedTuple):
+    """One picture to make of one source.
+
+    :param rendition: how
+    :param target: how large, of what type and from which part of the source
+    """
+
+    rendition: Rendition
+    target: Target
 
 
 def _half_up(value: Fraction) -> int:

@@ -24,7 +24,7 @@ from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from tests.migrating import Base, User, attach, content_of, database, fill, picture
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MODELS = f"{Base.__module__}:Base"
 
 
@@ -404,11 +404,15 @@ def test_it_finds_the_models_of_the_directory_that_it_is_run_in(tmp_path) -> Non
         connection.execute(
             text(
                 "CREATE TABLE photo"
-                " (id, width, height, mimetype, original, created_at, revision, byte_size, checksum, variant)"
+                " (id, width, height, mimetype, variant, original, created_at, revision, byte_size, checksum, frames, focal_x,"
+                " focal_y, dominant_color, thumbhash)"
             )
         )
         connection.execute(
-            text("INSERT INTO photo VALUES (1, 2, 3, 'image/png', 1, '2026-01-01 00:00:00', 'r', 4, NULL, '')")
+            text(
+                "INSERT INTO photo (id, width, height, mimetype, variant, original, created_at, revision, byte_size)"
+                " VALUES (1, 2, 3, 'image/png', '', 1, '2026-01-01 00:00:00', 'r', 4)"
+            )
         )
     engine.dispose()
     environment = {

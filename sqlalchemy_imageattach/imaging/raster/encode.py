@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from PIL import AvifImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from ..rendition import QUALITIES, Rendition
+from ...imagetypes import by_mimetype
+from ..rendition import Rendition
 from .colours import flattened
 
 __all__ = ["encoded"]
@@ -49,9 +50,11 @@ def encoded(
     :param loop: how often the frames repeat, 0 for ever, ``None`` not at all
     """
     options = dict(_OPTIONS[mimetype])
-    if mimetype in QUALITIES:
-        options["quality"] = rendition.quality or QUALITIES[mimetype]
-    first, *rest = [flattened(frame) for frame in frames] if mimetype == "image/jpeg" else frames
+    writing = by_mimetype[mimetype].writing
+    assert writing is not None
+    if writing.quality is not None:
+        options["quality"] = rendition.quality or writing.quality
+    first, *rest = frames if writing.alpha else [flattened(frame) for frame in frames]
     if rest:
         options |= {"save_all": True, "append_images": rest, "duration": [_within(time) for time in durations]}
         if mimetype != "image/avif" and (loop is not None or mimetype != "image/gif"):
