@@ -6,9 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from ..bulk.digest import digest_of
 from ..bulk.scratch import batches
 from ..bulk.workers import in_threads
 from ..errors import ImageAttachError
+from ..key import ImageKey
 from ..store import StoredBlob
 from .comparison import Comparison
 from .findings import Problem, ProblemKind
@@ -92,11 +94,11 @@ class Removal:
     def run(self) -> None:
         """Afterwards they are gone, but for those that the store failed to delete, or that somebody has come to use."""
         findings, done = self._comparison.findings, 0
-        for entries in batches(findings.entries(ProblemKind.ORPHAN, ProblemKind.TEMPORARY)):
+        for entries in batches(findings.entries(*ProblemKind.of_sweeps())):
             outcomes = list(in_threads(self._try, entries, self._comparison.workers))
             for outcome in outcomes:
                 self._count(outcome)
-            findings.mark_deleted(each.number for each in outcomes if each.fate is _Fate.GONE)
+            findings.mark((each.number for each in outcomes if each.fate is _Fate.GONE), "deleted")
             findings.remove(each.number for each in outcomes if each.fate is _Fate.IN_USE)
             done += len(entries)
             self._comparison.progress("deleting", done)
@@ -125,11 +127,17 @@ class Removal:
             assert problem.modified_at is not None
             blob = StoredBlob(problem.name, problem.byte_size, problem.modified_at, None, is_temporary=True)
             self._store.discard_temporary(blob)
+        elif problem.row_key is not None and not self._is_copy(problem.key, problem.row_key):
+            return _Fate.IN_USE
         elif problem.key.revision is not None or not self._is_in_use_again(problem):
             self._store.delete_key(problem.key)
         else:
             return _Fate.IN_USE
         return _Fate.GONE
+
+    def _is_copy(self, key: ImageKey, of: ImageKey) -> bool:
+        """Whether the row loses nothing: what is in its own place is the same, byte for byte."""
+        return digest_of(self._store, of) == digest_of(self._store, key)
 
     def _is_in_use_again(self, problem: Problem) -> bool:
         # without a revision, a name is not for ever: somebody may have written to it since the store was listed

@@ -39,9 +39,10 @@ class Report:
     :param counts: how many problems there are of each kind that there is
     :param deleted: blobs and temporary files that the sweep has deleted
     :param deleted_bytes: their length
-    :param failures: why others could not be deleted: the first 1,000
+    :param repaired: misplaced blobs that :func:`repair` has brought to where their rows say
+    :param failures: why others could not be deleted or repaired: the first 1,000
     :param failed: how many could not
-    :param dry_run: whether nothing was deleted in any case
+    :param dry_run: whether nothing was changed in any case
     """
 
     rows: int
@@ -53,15 +54,17 @@ class Report:
     dry_run: bool
     deleted: int = 0
     deleted_bytes: int = 0
+    repaired: int = 0
     failed: int = 0
     failures: tuple[str, ...] = ()
     _findings: Findings = field(default_factory=Findings, repr=False)
+    _settled: frozenset[ProblemKind] = field(default=frozenset(), repr=False)
 
     @property
     def ok(self) -> bool:
         """Whether nothing is left to do: there are no problems but those only worth knowing, or they were swept."""
-        swept = set() if self.dry_run or self.failed else {ProblemKind.ORPHAN, ProblemKind.TEMPORARY}
-        return all(kind.is_harmless or kind in swept for kind in self.counts)
+        settled = set() if self.dry_run or self.failed else self._settled
+        return all(kind.is_harmless or kind in settled for kind in self.counts)
 
     def __iter__(self) -> Iterator[Problem]:
         return (problem for _, problem in self._findings.entries())
@@ -111,7 +114,7 @@ def check(
         comparison.find_wrong_sizes()
         if checksum:
             comparison.find_wrong_checksums()
-        comparison.find_orphans()
+        comparison.find_strays()
         return _report(comparison, dry_run=True)
 
 
@@ -152,16 +155,19 @@ def sweep(
         if not dry_run:
             refuse_old_rows(comparison)
         comparison.read()
-        comparison.find_orphans()
+        if not dry_run:
+            refuse_nonsense(comparison, limit, object_types)
+            comparison.read_rows_again()
+        comparison.find_misplaced()
+        comparison.find_strays()
         if dry_run:
             return _report(comparison, dry_run=True)
-        refuse_nonsense(comparison, limit, object_types)
-        comparison.clear_orphans()
         removal = Removal(comparison)
         removal.run()
         return _report(
             comparison,
             dry_run=False,
+            _settled=frozenset(ProblemKind.of_sweeps()),
             deleted=removal.deleted,
             deleted_bytes=removal.deleted_bytes,
             failed=removal.failed,
