@@ -113,6 +113,13 @@ serving/                    HTTP for files; knows no store, no database
     __init__.py
     wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
     host.py                 the URL of the running request
+remote/                     pictures by URL
+    __init__.py             face: fetch, afetch, FetchPolicy
+    fetch.py                guarded downloads, for threads and for event loops
+    journey.py              one download without I/O: redirects, decompression
+    connection.py           connections to checked addresses, each with the time that is left
+    policy.py               what a download may ask, and cost
+    guard.py                which addresses may be asked
 imaging/                    knows no SQLAlchemy, no store
     __init__.py             face
     rendering.py            pictures from a picture
