@@ -37,7 +37,7 @@ class Engine(Protocol):
         """Whether it decodes this type, and all of its frames if ``animated``."""
         ...
 
-    def verify(self, source: Guarded, info: ImageInfo) -> None:
+    def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Return if every frame can be decoded to the end, in the size that its header promises.
 
         :raises UnsupportedLayoutError: the file is of a kind that this engine does not read; another one may
@@ -45,7 +45,7 @@ class Engine(Protocol):
         """
         ...
 
-    def render(self, source: Guarded, info: ImageInfo, orders: Sequence[Order]) -> list[bytes]:
+    def render(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> list[bytes]:
         """One file for each order, in their order, after decoding the source once.
 
         :raises UnsupportedLayoutError: the file is of a kind that this engine does not read; another one may
@@ -62,7 +62,7 @@ def render(source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: Im
     """
     animated = info.frames > 1 and any(order.rendition.animated for order in orders)
     engines = _engines(policy, info.mimetype, animated=animated)
-    return _first(engines, source, lambda engine: engine.render(source, info, orders))
+    return _first(engines, source, lambda engine: engine.render(source, info, orders, policy))
 
 
 def verify(source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
@@ -71,7 +71,7 @@ def verify(source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
     :raises EngineUnavailableError: none installed reads the type
     :raises UnreadableImageError: the picture is damaged, or of a layout that none of them reads
     """
-    _first(_engines(policy, info.mimetype, animated=False), source, lambda engine: engine.verify(source, info))
+    _first(_engines(policy, info.mimetype, animated=False), source, lambda engine: engine.verify(source, info, policy))
 
 
 def choose(policy: ImagePolicy, mimetype: str, *, animated: bool = False) -> Engine:

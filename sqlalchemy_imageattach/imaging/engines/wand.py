@@ -26,12 +26,13 @@ from PIL import Image
 from ...errors import EngineUnavailableError, UnreadableImageError
 from ..formats import isobmff
 from ..info import ImageInfo
+from ..policy import ImagePolicy
 from ..raster.colours import flattened
+from ..raster.decoding import decoding
 from ..raster.frames import Frame
 from ..raster.resample import HEADROOM, plan
 from ..reader import Guarded, Reader
 from ..rendition import VECTOR_TYPES, Order
-from .pillow import decoding
 
 __all__ = ["WandDecoder"]
 
@@ -104,7 +105,7 @@ class WandDecoder:
         """Whether this ImageMagick has a coder for it.  Of what moves it reads GIF only."""
         return (not animated or mimetype == "image/gif") and _coder(mimetype) is not None
 
-    def verify(self, source: Guarded, info: ImageInfo) -> None:
+    def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Decode the first frame, or all of those of a GIF.
 
         :raises UnreadableImageError: the picture is damaged
@@ -112,7 +113,7 @@ class WandDecoder:
         for _ in _frames(source, info, 1.0):
             pass
 
-    def frames(self, source: Guarded, info: ImageInfo, orders: Sequence[Order]) -> Iterator[Frame]:
+    def frames(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> Iterator[Frame]:
         """The first frame, or all of those of a GIF.
 
         :raises UnreadableImageError: the picture is damaged
