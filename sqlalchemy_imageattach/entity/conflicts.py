@@ -63,7 +63,7 @@ def is_conflict(error: BaseException) -> bool:
 
 
 def is_lost_race(original: BaseException | None) -> bool:
-    """Whether the driver's error ``original`` is a deadlock, a serialization failure or a lock that was not to be had."""
+    """Whether the error of the driver is a deadlock, a serialization failure or a lock that was refused."""
     return any(_says_so(each) for each in _chain(original))
 
 
