@@ -113,6 +113,13 @@ serving/                    HTTP for files; knows no store, no database
     __init__.py
     wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
     host.py                 the URL of the running request
+remote/                     pictures by URL
+    __init__.py             face: fetch, afetch, FetchPolicy
+    fetch.py                guarded downloads, for threads and for event loops
+    journey.py              one download without I/O: redirects, decompression
+    connection.py           connections to checked addresses, each with the time that is left
+    policy.py               what a download may ask, and cost
+    guard.py                which addresses may be asked
 imaging/                    knows no SQLAlchemy, no store
     __init__.py             face
     rendering.py            pictures from a picture
@@ -121,14 +128,21 @@ imaging/                    knows no SQLAlchemy, no store
         __init__.py
         choice.py           which engine, and what to install
         decoder.py          an engine out of what only decodes
+        resvg.py            SVG
+        svgdocument.py      an SVG as it is drawn
+        pdfium.py           PDF
+        heif.py             HEIC
         wand.py             ImageMagick
-        *.py                one file per engine
+        pillow.py           the types of the web
+        vector.py           pixels for what has none
     raster/
         __init__.py
         frames.py           one frame after the other
+        decoding.py         whose fault it is when a decoder raises
         encode.py           pixels to a file
         resample.py         sizes
         colours.py          modes and profiles
+    looking.py              what the bytes and the structure say
     formats/
         __init__.py         which scanner
         *.py                one scanner per format
