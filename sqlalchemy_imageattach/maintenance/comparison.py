@@ -8,9 +8,9 @@ rows in question are read again.  A row that was there before and after has had 
 listed, it is missing.  A blob that no row names may be one whose transaction is not committed yet: the grace period
 protects it.
 
-A blob that no row names is not yet one that no row means.  The name of a blob can differ from what its row says, as with
-a key that the database has changed, or with the file name extensions of 1.x.  So strays are sorted by what speaks for a
-row: the revision, which no two pictures share; for what has none the type, the id and the size.
+A blob that no row names may still be one that a row means.  The name of a blob can differ from what its row says, as
+with a key that the database has changed, or with the file name extensions of 1.x.  So strays are sorted by what speaks
+for a row: the revision, which no two pictures share; for what has none the type, the id and the size.
 """
 
 from __future__ import annotations

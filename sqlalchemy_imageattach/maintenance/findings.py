@@ -131,7 +131,7 @@ class Findings:
             # pickled by this process, into a file without a name
             key, *others = pickle.loads(rest)
             problem = Problem(ProblemKind(kind), name, key, classes[index], *others)
-            yield number, replace(problem, **{done: True}) if done else problem
+            yield number, replace(problem, deleted=done == "deleted", repaired=done == "repaired")
 
     def mark(self, numbers: Iterable[int], done: Literal["deleted", "repaired"]) -> None:
         """Note what has been done about these."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from ..bulk.digest import digest_of
+from ..bulk.failures import BulkResult, Failure
 from ..bulk.scratch import batches
 from ..bulk.workers import in_threads
 from ..errors import ImageAttachError
@@ -16,9 +17,6 @@ from .comparison import Comparison
 from .findings import Problem, ProblemKind
 
 __all__ = ["Removal", "SweepRefusedError", "refuse_nonsense", "refuse_old_rows"]
-
-#: So many failures are kept in detail; all are counted.
-FAILURES_KEPT = 1000
 
 
 class SweepRefusedError(ImageAttachError, RuntimeError):
@@ -32,8 +30,8 @@ def refuse_old_rows(comparison: Comparison) -> None:
     """
     if any(comparison.reader.is_in_transaction(mapper) for mapper in comparison.mappers):
         msg = (
-            "refusing to delete: the session is in a transaction, and may not see rows that others have committed since"
-            " it began; commit it or roll it back first, or use a new session"
+            "refusing to change anything: the session is in a transaction, and may not see rows that others have"
+            " committed since it began; commit it or roll it back first, or use a new session"
         )
         raise SweepRefusedError(msg)
 
@@ -88,8 +86,8 @@ class Removal:
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
         self._store = comparison.store
-        self.deleted = self.deleted_bytes = self.failed = 0
-        self.failures: list[str] = []
+        self.deleted = self.deleted_bytes = 0
+        self.result = BulkResult()
 
     def run(self) -> None:
         """Afterwards they are gone, but for those that the store failed to delete, or that somebody has come to use."""
@@ -109,10 +107,9 @@ class Removal:
             self.deleted_bytes += done.problem.byte_size or 0
         elif done.fate is _Fate.IN_USE:
             self._comparison.in_grace += 1
-        else:
-            self.failed += 1
-            if self.failed <= FAILURES_KEPT:
-                self.failures.append(f"{done.problem.name!r}: {type(done.error).__name__}: {done.error}")
+        elif done.error is not None:
+            failure = Failure(done.error, key=done.problem.key, name=done.problem.name)
+            self.result = self.result.with_failure(failure)
 
     def _try(self, entry: tuple[int, Problem]) -> _Done:
         number, problem = entry

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-from ..bulk.failures import Failures
+from ..bulk.digest import Source
+from ..bulk.failures import BulkResult, Failure
 from ..bulk.rows import ImageRow
 from ..bulk.scratch import batches
 from ..bulk.workers import in_threads
 from ..concurrency import run_blocking
-from ..errors import ConcurrentReplacementError, StoreError
+from ..errors import ConcurrentReplacementError
 from ..imaging.sniffing import SNIFF_BYTES, sniff
 from ..key import ImageKey
-from ..migration.copier import BlobMismatchError, Copier, Settled, Task, Verdict
-from ..store import Store
+from ..migration.copier import BlobMismatchError, Copier, Outcome, Settled, Task
 from .comparison import Comparison
 from .findings import Problem, ProblemKind
 
@@ -33,7 +33,7 @@ class Repair:
         self._comparison = comparison
         self._store = comparison.store
         self.repaired = 0
-        self.failures = Failures()
+        self.result = BulkResult()
 
     def run(self) -> None:
         """Afterwards they are there, but for those that the rows do not mean after all, or the store failed with."""
@@ -78,12 +78,13 @@ class Repair:
         if error is None and (row is None or not self._says(row, problem)):
             error = self._take_back(settled)
         if error is not None:
-            self.failures.add(error, _class_of(problem), problem.identity, problem.row_key, problem.name)
+            failure = Failure(error, _class_of(problem), problem.identity, problem.row_key, problem.name)
+            self.result = self.result.with_failure(failure)
         return error is None
 
     def _take_back(self, settled: Settled) -> Exception:
         """The row has gone meanwhile, or has another blob now: the copy came too late, and is ours to delete."""
-        if settled.verdict is Verdict.COPIED and settled.task.key.revision is not None:
+        if settled.outcome is Outcome.COPIED and settled.task.key.revision is not None:
             try:
                 run_blocking(self._store.delete_key, settled.task.key)
             except OSError as error:
@@ -91,30 +92,22 @@ class Repair:
         return ConcurrentReplacementError("the row was replaced or deleted while its blob was copied")
 
 
-@dataclass(frozen=True)
-class _Elsewhere(Store):
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
     """Gives a blob by the key that its row says, out of the place where it is."""
 
-    store: Store
+    store: Source
     key: ImageKey
     row: ImageRow
 
-    def get(self, key: ImageKey) -> IO[bytes]:
-        if self.row.checksum is None:
-            self._check_type()
+    def get(self, key: ImageKey, /) -> IO[bytes]:
+        if self.row.checksum is None:  # that it is of the right type is then all that can be known of it
+            with self.store.get(self.key) as file:
+                found = sniff(file.read(SNIFF_BYTES))
+            if found != key.mimetype:
+                msg = f"expected a file of {key.mimetype}, as the row says, got one of {found or 'no image type'}"
+                raise BlobMismatchError(msg)
         return self.store.get(self.key)
-
-    def _check_type(self) -> None:
-        # without a checksum, that it is of the right type is all that can be known of it
-        with self.store.get(self.key) as file:
-            found = sniff(file.read(SNIFF_BYTES))
-        if found != self.row.image.mimetype:
-            raise BlobMismatchError(f"expected a file of {self.row.image.mimetype}, got one of {found or 'no image type'}")
-
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise StoreError("it is only read by key")
-
-    put_file = get_file = get_url = delete_file = _refuse
 
 
 def _row_of(problem: Problem) -> tuple[Any, Any]:
