@@ -8,8 +8,9 @@ from typing import BinaryIO
 
 from ..errors import InvalidTypeError
 from .engines import choice
+from .looking import look, type_of
 from .policy import ImagePolicy
-from .probing import check_policy, look, type_of
+from .probing import check_policy
 from .reader import Guarded, Reader, rewound
 from .rendition import Order, Rendition
 

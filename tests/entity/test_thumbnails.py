@@ -47,9 +47,9 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     frames = PillowDecoder.frames
 
-    def counted(self: Any, source: Any, info: Any, orders: Any) -> Any:
+    def counted(self: Any, source: Any, info: Any, orders: Any, policy: Any) -> Any:
         made.append(len(orders))
-        return frames(self, source, info, orders)
+        return frames(self, source, info, orders, policy)
 
     monkeypatch.setattr(PillowDecoder, "frames", counted)
     return made

@@ -37,7 +37,7 @@ class Engine(Protocol):
         """Whether it decodes this type, and all of its frames if ``animated``."""
         ...
 
-    def verify(self, source: Guarded, info: ImageInfo) -> None:
+    def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Return if every frame can be decoded to the end, in the size that its header promises.
 
         :raises UnsupportedLayoutError: the file is of a kind that this engine does not read; another one may
@@ -45,7 +45,7 @@ class Engine(Protocol):
         """
         ...
 
-    def render(self, source: Guarded, info: ImageInfo, orders: Sequence[Order]) -> list[bytes]:
+    def render(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> list[bytes]:
         """One file for each order, in their order, after decoding the source once.
 
         :raises UnsupportedLayoutError: the file is of a kind that this engine does not read; another one may
@@ -62,7 +62,7 @@ def render(source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: Im
     """
     animated = info.frames > 1 and any(order.rendition.animated for order in orders)
     engines = _engines(policy, info.mimetype, animated=animated)
-    return _first(engines, source, lambda engine: engine.render(source, info, orders))
+    return _first(engines, source, lambda engine: engine.render(source, info, orders, policy))
 
 
 def verify(source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
@@ -71,7 +71,7 @@ def verify(source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
     :raises EngineUnavailableError: none installed reads the type
     :raises UnreadableImageError: the picture is damaged, or of a layout that none of them reads
     """
-    _first(_engines(policy, info.mimetype, animated=False), source, lambda engine: engine.verify(source, info))
+    _first(_engines(policy, info.mimetype, animated=False), source, lambda engine: engine.verify(source, info, policy))
 
 
 def choose(policy: ImagePolicy, mimetype: str, *, animated: bool = False) -> Engine:
@@ -96,10 +96,11 @@ def _first(engines: Iterator[Engine], source: Guarded, work: Callable[[Engine], 
 
 
 def _engines(policy: ImagePolicy, mimetype: str, *, animated: bool) -> Iterator[Engine]:
+    decoders = by_mimetype[mimetype].decoders if mimetype in by_mimetype else ()
     reasons = []
     found = False
     for name in policy.engines:
-        if mimetype in by_mimetype and name not in by_mimetype[mimetype].decoders:
+        if name not in decoders:
             reasons.append(f"{name} does not read {mimetype}")
             continue
         try:
@@ -113,20 +114,17 @@ def _engines(policy: ImagePolicy, mimetype: str, *, animated: bool) -> Iterator[
         else:
             reasons.append(f"{name} does not read {'animated ' if animated else ''}{mimetype}")
     if not found:
-        needed = _NEEDED.get(mimetype)
-        msg = f"no imaging engine for {mimetype}: {'; '.join(reasons)}" + (f"; it takes {needed}" if needed else "")
+        msg = f"no imaging engine for {mimetype}: {'; '.join(reasons)}"
         raise EngineUnavailableError(msg)
 
 
 #: Where each decoder is.
-_DECODERS: Final = {"pillow": ("pillow", "PillowDecoder"), "wand": ("wand", "WandDecoder")}
-
-#: What has to be installed for the types that Pillow does not read.
-_NEEDED: Final = {
-    "application/pdf": "Wand, ImageMagick, and Ghostscript (gs)",
-    "image/heic": "Wand, and an ImageMagick with libheif",
-    "image/heif": "Wand, and an ImageMagick with libheif",
-    "image/svg+xml": "Wand, and an ImageMagick with its SVG coder (on Debian libmagickcore-6.q16-6-extra)",
+_DECODERS: Final = {
+    "pillow": ("pillow", "PillowDecoder"),
+    "resvg": ("resvg", "ResvgDecoder"),
+    "heif": ("heif", "HeifDecoder"),
+    "pdfium": ("pdfium", "PdfiumDecoder"),
+    "wand": ("wand", "WandDecoder"),
 }
 
 
