@@ -18,9 +18,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy.orm import Mapper, Session, registry
+from sqlalchemy.orm import Mapper, Session
 
 from ..arguments import wrong_type, wrong_value
+from ..bulk.classes import registry_of
 from ..context import find_store
 from ..entity import Image
 from ..errors import InvalidValueError, TryAgainError, UnknownJobError
@@ -154,7 +155,7 @@ class JobRunner:
         if store is not None:
             find_store(store)
         self.sessions = sessions
-        self._registry = _registry_of(declarative_base)
+        self._registry = registry_of(declarative_base)
         self._store = store
         self._handlers = dict(handlers or {})
         self._stores = dict(stores or {})
@@ -256,12 +257,3 @@ class JobRunner:
             return not self._is_current(work)
         except Exception:  # of the two errors the first one tells more
             return False
-
-
-def _registry_of(declarative_base: Any) -> registry:
-    if isinstance(declarative_base, registry):
-        return declarative_base
-    for name in ("registry", "_sa_registry"):  # the second is SQLModel's
-        if isinstance(found := getattr(declarative_base, name, None), registry):
-            return found
-    raise wrong_type("declarative_base", declarative_base, "a declarative base class, or a registry")

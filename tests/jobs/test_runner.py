@@ -24,7 +24,7 @@ from sqlalchemy_imageattach.jobs import Job, JobRunner, Outcome, Work, enqueue_a
 from sqlalchemy_imageattach.maintenance import check
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 
-from .shop import KIND, Base, Product, Shop, picture
+from .shop import KIND, Base, Product, ProductPhoto, Shop, picture
 
 
 class Waiting:
@@ -262,7 +262,8 @@ def test_a_registry_will_do_and_what_is_none_is_refused(shop: Shop) -> None:
     class Other(DeclarativeBase):
         pass
 
-    assert JobRunner(shop.sessions, Base.registry).find_mapper("tests.jobs.shop:ProductPhoto")
+    found = JobRunner(shop.sessions, Base.registry).find_mapper("tests.jobs.shop:ProductPhoto")
+    assert found.class_ is ProductPhoto
     with pytest.raises(UnknownJobError):
         JobRunner(shop.sessions, Other).find_mapper("tests.jobs.shop:ProductPhoto")
     for wrong in (None, object, "Base"):
