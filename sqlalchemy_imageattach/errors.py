@@ -28,6 +28,7 @@ __all__ = [
     "NoFileError",
     "NoOriginalError",
     "PolicyViolationError",
+    "QueueClosedError",
     "RejectedImageError",
     "RemoteAddressError",
     "RemoteAnswerError",
@@ -38,7 +39,9 @@ __all__ = [
     "StoreAccessDeniedError",
     "StoreError",
     "TooCostlyError",
+    "TryAgainError",
     "UnknownHostError",
+    "UnknownJobError",
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
@@ -221,3 +224,18 @@ class VariantConflictError(InvalidValueError):
 
     Tables of 1.x do not tell two crops of one size apart, nor an original from what is made of it in its own size.
     """
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+class TryAgainError(ImageAttachError, RuntimeError):
+    """A job failed by what may pass, which is its cause; queues try it again by their own means."""
+
+
+class UnknownJobError(ImageAttachError, LookupError):
+    """A job names a kind, an image class or a store that is not known where it was to be done."""
+
+
+class QueueClosedError(ImageAttachError, RuntimeError):
+    """A job came to a queue that takes none any more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from ..concurrency import run_blocking
 from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError, VariantConflictError
@@ -12,12 +12,9 @@ from ..file import binary_file
 from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
-from .identity import distinguishes_types, distinguishes_variants, has_own_column, mapper_of
-from .image import Image
-from .transactions.pending import Upload, attachment_of
-
-if TYPE_CHECKING:
-    from .imageset import BaseImageSet
+from .collection import ImageT, PictureSet
+from .identity import has_own_column, mapper_of, row_slot, size_and_type
+from .transactions.pending import PendingBlob, blob_state
 
 __all__ = [
     "attach",
@@ -26,13 +23,7 @@ __all__ = [
     "new_image",
     "put_in",
     "remove_all",
-    "row_slot",
-    "set_variant",
-    "size_and_type",
-    "variant_of",
 ]
-
-ImageT = TypeVar("ImageT", bound=Image)
 
 
 def content_of_blob(blob: object) -> Callable[[], Spool]:
@@ -49,7 +40,7 @@ def content_of_file(policy: ImagePolicy, file: object) -> Callable[[], Spool]:
 
 
 def attach(
-    image_set: BaseImageSet[ImageT],
+    image_set: PictureSet[ImageT],
     read: Callable[[], Spool],
     store: Store | None,
     extra_args: Sequence[Any] | None,
@@ -77,14 +68,14 @@ def attach(
     if original and has_own_column(mapper_of(type(image)), "frames"):
         image.frames = info.frames
     if not original:  # then it belongs to the original there is, and must not outlive it
-        attachment_of(image).made_from = image_set.original
-    put_in(image_set, [(image, Upload(content, found))])
+        blob_state(image).made_from = image_set.original
+    put_in(image_set, [(image, PendingBlob(content, found))])
     return image
 
 
 def put_in(
-    image_set: BaseImageSet[ImageT],
-    uploads: Sequence[tuple[ImageT, Upload]],
+    image_set: PictureSet[ImageT],
+    pending: Sequence[tuple[ImageT, PendingBlob]],
     instead_of: Sequence[tuple[ImageT, Store]] = (),
 ) -> None:
     """Make images, each with the content to be written for it, members of the set, in place of those they replace.
@@ -99,15 +90,15 @@ def put_in(
         msg = f"{attachment} is viewonly=True, so the picture would not be stored: attach it to a set that is not"
         raise InvalidValueError(msg)
     replaced = [*instead_of]
-    for image, upload in uploads:
-        replaced += [(each, upload.store) for each in _replaced_by(image_set, image, upload.store)]
+    for image, blob in pending:
+        replaced += [(each, blob.store) for each in _replaced_by(image_set, image, blob.store)]
     former = {id(each): (each, store) for each, store in replaced}.values()
     added: list[ImageT] = []
     try:
-        for image, upload in uploads:  # all of them first, since the application may validate them, and refuse
-            attachment_of(image).upload = upload
+        for image, blob in pending:  # all of them first, since the application may validate them, and refuse
+            blob_state(image).pending = blob
             if "revision" in type(image).__mapper__.column_attrs:  # type: ignore[attr-defined]
-                image.revision = upload.token
+                image.revision = blob.token
             image_set.append(image)
             added.append(image)
     except BaseException:
@@ -118,20 +109,20 @@ def put_in(
         _remove(image_set, each, store)
 
 
-def remove_all(image_set: BaseImageSet[ImageT], store: Store | None) -> None:
+def remove_all(image_set: PictureSet[ImageT], store: Store | None) -> None:
     """Empty the set; ``store``, where given, is the one that has the blobs."""
     given = None if store is None else image_set._find_store(store)
     for image in list(image_set):
         _remove(image_set, image, given)
 
 
-def _remove(image_set: BaseImageSet[ImageT], image: ImageT, store: Store | None) -> None:
-    attachment_of(image).removed_from = store
+def _remove(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -> None:
+    blob_state(image).removed_from = store
     image_set.remove(image)
 
 
 def new_image(
-    image_set: BaseImageSet[ImageT],
+    image_set: PictureSet[ImageT],
     extra_args: Sequence[Any] | None = None,
     extra_kwargs: Mapping[str, Any] | None = None,
 ) -> ImageT:
@@ -150,58 +141,20 @@ def new_image(
     return image
 
 
-def size_and_type(image: Any) -> tuple[int, int, str]:
-    """The width, the height and the mimetype; also of a :class:`~sqlalchemy_imageattach.imaging.Target`."""
-    return image.width, image.height, image.mimetype
-
-
-def variant_of(image: Any) -> str | None:
-    """What tells ``image`` from others of its size and type; ``None`` if its row does not say."""
-    if has_own_column(mapper_of(type(image)), "variant"):
-        return image.variant or ""
-    return image.__dict__.get(_UNKEPT)  # type: ignore[no-any-return]
-
-
-def set_variant(image: Any, variant: str) -> None:
-    """Say what tells ``image`` from others of its size and type; where no column keeps it, for as long as it lives."""
-    if has_own_column(mapper_of(type(image)), "variant"):
-        image.variant = variant
-    else:
-        image.__dict__[_UNKEPT] = variant
-
-
-_UNKEPT = "_imageattach_variant"
-
-
-def row_slot(image_set: BaseImageSet[ImageT], image: Any, store: Store) -> tuple[Any, ...]:
-    """What no two images of ``image_set`` have in common, since their rows or their blobs would have the same key.
-
-    :param image: one of them, or anything else that has a size, a type and a variant
-    :param store: the one that has the blobs
-    """
-    mapper = mapper_of(image_set.image_class)
-    slot = size_and_type(image)
-    if not distinguishes_types(mapper):
-        return slot[:2]
-    # a store of the kind that 1.x had has one place for them all
-    if not distinguishes_variants(mapper) or not store.accepts_revision:
-        return slot
-    return *slot, variant_of(image) if isinstance(image, Image) else image.variant
-
-
-def _replaced_by(image_set: BaseImageSet[ImageT], image: ImageT, store: Store) -> list[ImageT]:
+def _replaced_by(image_set: PictureSet[ImageT], image: ImageT, store: Store) -> list[ImageT]:
     """The images of the set that go when ``image`` comes.
 
-    :raises VariantConflictError: it is a thumbnail, and the original has its place
+    :raises VariantConflictError: it is a thumbnail, and the original has its size and type
     """
     if image.original:
         return list(image_set)
-    slot = row_slot(image_set, image, store)
-    former = [other for other in image_set if row_slot(image_set, other, store) == slot]
+    cls = image_set.image_class
+    slot = row_slot(cls, image, store)
+    former = [other for other in image_set if row_slot(cls, other, store) == slot]
     if any(other.original for other in former):
         both = "both the size and the type" if len(slot) > 2 else "the size"
         msg = (
-            f"a {image_set.image_class.__name__} that is a thumbnail cannot have {both} of its original, got"
+            f"a {cls.__name__} that is a thumbnail cannot have {both} of its original, got"
             f" {' '.join(map(str, size_and_type(image)))}: use the original instead, or another size"
         )
         raise VariantConflictError(msg)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import InstanceState, Mapper
 
 from ..errors import InvalidTypeError
 from ..key import ImageKey
-from ..store import key_of
+from ..store import Store, key_of
 
 __all__ = [
     "committed_key",
@@ -26,8 +26,12 @@ __all__ = [
     "mapper_of",
     "primary_key_names",
     "require_type_of_column",
+    "row_slot",
     "set_identity",
     "set_identity_names",
+    "set_variant",
+    "size_and_type",
+    "variant_of",
 ]
 
 #: The types of keys that identifiers are made of.
@@ -74,6 +78,45 @@ def distinguishes_variants(mapper: Mapper[Any]) -> bool:
     widths, variants = (set(mapper.column_attrs[name].columns) for name in ("width", "variant"))
     # with joined tables, in the key of each that has the width there
     return all(variants & set(table.primary_key) for table in mapper.tables if widths & set(table.primary_key))
+
+
+def variant_of(image: Any) -> str | None:
+    """What tells ``image`` from others of its size and type; ``None`` if its row does not say."""
+    if has_own_column(mapper_of(type(image)), "variant"):
+        return image.variant or ""
+    return image.__dict__.get(_UNKEPT)  # type: ignore[no-any-return]
+
+
+def set_variant(image: Any, variant: str) -> None:
+    """Say what tells ``image`` from others of its size and type; where no column keeps it, for as long as it lives."""
+    if has_own_column(mapper_of(type(image)), "variant"):
+        image.variant = variant
+    else:
+        image.__dict__[_UNKEPT] = variant
+
+
+_UNKEPT = "_imageattach_variant"
+
+
+def size_and_type(image: Any) -> tuple[int, int, str]:
+    """The width, the height and the mimetype; also of a :class:`~sqlalchemy_imageattach.imaging.Target`."""
+    return image.width, image.height, image.mimetype
+
+
+def row_slot(cls: type[Any], image: Any, store: Store) -> tuple[Any, ...]:
+    """What no two images of one picture have in common, since their rows or their blobs would have the same key.
+
+    :param cls: the class of the images
+    :param image: one of them, or anything else that has a size, a type and a variant
+    :param store: the one that has the blobs
+    """
+    mapper, slot = mapper_of(cls), size_and_type(image)
+    if not distinguishes_types(mapper):
+        return slot[:2]
+    # a store of the kind that 1.x had has one place for them all
+    if not distinguishes_variants(mapper) or not store.accepts_revision:
+        return slot
+    return *slot, variant_of(image) if isinstance(image, cls) else image.variant
 
 
 def set_identity(image: Any) -> Mapping[str, Any]:

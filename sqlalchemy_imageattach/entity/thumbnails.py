@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, BinaryIO, Generic, NamedTuple, Self, TypeVar, cast
+from typing import IO, BinaryIO, Generic, NamedTuple, Self, cast
 
 from sqlalchemy import or_, select
 from sqlalchemy.exc import NoResultFound
@@ -26,26 +26,26 @@ from ..imaging import SAME_AS_ORIGINAL, Rendered, Rendition, render
 from ..imaging.probing import identify
 from ..spool import Spool, is_seekable
 from ..store import Store
-from .attaching import new_image, put_in, row_slot, set_variant, size_and_type, variant_of
+from .attaching import new_image, put_in
+from .collection import ImageT, PictureSet
 from .identity import (
     distinguishes_types,
     distinguishes_variants,
     has_own_column,
     mapper_of,
     primary_key_names,
+    row_slot,
     set_identity,
+    set_variant,
+    size_and_type,
+    variant_of,
 )
 from .image import Image
 from .locks import claim
 from .transactions.ledger import Ledger
-from .transactions.pending import Upload, attachment_of
-
-if TYPE_CHECKING:
-    from .imageset import BaseImageSet
+from .transactions.pending import PendingBlob, blob_state
 
 __all__ = ["find", "find_or_generate", "find_rendition", "generate"]
-
-ImageT = TypeVar("ImageT", bound=Image)
 
 
 class Upright(NamedTuple):
@@ -98,7 +98,7 @@ class Wanted:
 
 
 def find(
-    image_set: BaseImageSet[ImageT], width: int | None, height: int | None, format: str | None, variant: str | None
+    image_set: PictureSet[ImageT], width: int | None, height: int | None, format: str | None, variant: str | None
 ) -> ImageT:
     """The image of that size; a thumbnail rather than the original, and a whole one rather than a part."""
     if width is None and height is None:
@@ -132,7 +132,7 @@ def find(
     )
 
 
-def find_rendition(image_set: BaseImageSet[ImageT], rendition: Rendition) -> ImageT | None:
+def find_rendition(image_set: PictureSet[ImageT], rendition: Rendition) -> ImageT | None:
     """The image that ``rendition`` describes, as far as the rows alone can tell."""
     original = image_set.require_original()
     frames = _frames_of(original)
@@ -140,7 +140,7 @@ def find_rendition(image_set: BaseImageSet[ImageT], rendition: Rendition) -> Ima
 
 
 def generate(
-    image_set: BaseImageSet[ImageT],
+    image_set: PictureSet[ImageT],
     renditions: Sequence[Rendition],
     store: Store | None,
     *,
@@ -157,7 +157,7 @@ def generate(
 
 
 def find_or_generate(
-    image_set: BaseImageSet[ImageT], renditions: Sequence[Rendition], store: Store | None, *, reuse_original: bool
+    image_set: PictureSet[ImageT], renditions: Sequence[Rendition], store: Store | None, *, reuse_original: bool
 ) -> list[ImageT]:
     """The same, flushed; other transactions that want what is made here wait, and then find it."""
     with _Source(image_set, store) as source:
@@ -175,7 +175,7 @@ def find_or_generate(
 class _Source(Generic[ImageT]):
     """The original of a set; its file is fetched when it is first needed, and once."""
 
-    def __init__(self, image_set: BaseImageSet[ImageT], store: Store | None) -> None:
+    def __init__(self, image_set: PictureSet[ImageT], store: Store | None) -> None:
         self.original = image_set.require_original()
         self._image_set = image_set
         self._given = store
@@ -235,7 +235,7 @@ class _Source(Generic[ImageT]):
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            known = attachment_of(self.original).stored_in
+            known = blob_state(self.original).stored_in
             # a store with a len() is false while it is empty
             file = self.original.open_file(self.store if known is None else known)
             self._file = run_blocking(_seekable, file)
@@ -260,14 +260,14 @@ def _frames_of(original: Image) -> int | None:
     return original.frames if has_own_column(mapper_of(type(original)), "frames") else None
 
 
-def _met(image_set: BaseImageSet[ImageT], wanted: Wanted) -> ImageT | None:
+def _met(image_set: PictureSet[ImageT], wanted: Wanted) -> ImageT | None:
     found = [image for image in image_set if wanted.is_met_by(image)]
     # one of just this size rather than one that 1.x has made of about this size
     return min(found, key=lambda image: image.size != (wanted.width, wanted.height), default=None)
 
 
 def _generate(
-    image_set: BaseImageSet[ImageT],
+    image_set: PictureSet[ImageT],
     renditions: Sequence[Rendition],
     source: _Source[ImageT],
     *,
@@ -293,26 +293,26 @@ def _generate(
         identity: _new_thumbnail(image_set, source.original, result, wanted.variant)
         for (identity, wanted), result in zip(missing.items(), results, strict=True)
     }
-    uploads = [Upload(Spool.of(result.blob), source.store) for result in results]
-    put_in(image_set, list(zip(made.values(), uploads, strict=True)), [(each, source.store) for each in former])
+    blobs = [PendingBlob(Spool.of(result.blob), source.store) for result in results]
+    put_in(image_set, list(zip(made.values(), blobs, strict=True)), [(each, source.store) for each in former])
     return [
         made[source.wanted(rendition).identity] if image is None else image
         for rendition, image in zip(renditions, images, strict=True)
     ]
 
 
-def _require_slots(image_set: BaseImageSet[ImageT], missing: Iterable[Wanted], store: Store, *, anew: bool) -> None:
+def _require_slots(image_set: PictureSet[ImageT], missing: Iterable[Wanted], store: Store, *, anew: bool) -> None:
     """There is room for what is to be made, in the table and in the store."""
     slots: dict[tuple[object, ...], object] = {
-        row_slot(image_set, image, store): image for image in image_set if image.original or not anew
+        row_slot(image_set.image_class, image, store): image for image in image_set if image.original or not anew
     }
     for wanted in missing:
-        other = slots.setdefault(row_slot(image_set, wanted, store), wanted)
+        other = slots.setdefault(row_slot(image_set.image_class, wanted, store), wanted)
         if other is not wanted:
             raise _conflict(image_set, wanted, other, store)
 
 
-def _conflict(image_set: BaseImageSet[ImageT], wanted: Wanted, other: object, store: Store) -> VariantConflictError:
+def _conflict(image_set: PictureSet[ImageT], wanted: Wanted, other: object, store: Store) -> VariantConflictError:
     name, mapper = image_set.image_class.__name__, mapper_of(image_set.image_class)
     if not distinguishes_types(mapper):
         room = f"{name} has one type for each size, since mimetype is not in its primary key"
@@ -336,7 +336,7 @@ def _lock(session: Session, original: Image) -> None:
     claim(ledger, connection, original)
 
 
-def _add_what_was_made_meanwhile(session: Session, image_set: BaseImageSet[ImageT], missing: Sequence[Wanted]) -> None:
+def _add_what_was_made_meanwhile(session: Session, image_set: PictureSet[ImageT], missing: Sequence[Wanted]) -> None:
     """Other transactions may have made some of them since the set was loaded: then these become part of it."""
     cls, owner = image_set.image_class, image_set.owner
     adapter = image_set._adapter
@@ -354,7 +354,7 @@ def _add_what_was_made_meanwhile(session: Session, image_set: BaseImageSet[Image
             adapter.append_without_event(image)
 
 
-def _new_thumbnail(image_set: BaseImageSet[ImageT], original: ImageT, result: Rendered, variant: str) -> ImageT:
+def _new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rendered, variant: str) -> ImageT:
     image = new_image(image_set)
     # where the size is no part of the key, no two rows have any of it in common
     if "width" in primary_key_names(mapper_of(type(original))):
@@ -365,5 +365,5 @@ def _new_thumbnail(image_set: BaseImageSet[ImageT], original: ImageT, result: Re
     image.mimetype = result.mimetype
     image.original = False
     set_variant(image, variant)
-    attachment_of(image).made_from = original
+    blob_state(image).made_from = original
     return image

@@ -404,8 +404,8 @@ def test_it_finds_the_models_of_the_directory_that_it_is_run_in(tmp_path) -> Non
         connection.execute(
             text(
                 "CREATE TABLE photo"
-                " (id, width, height, mimetype, variant, original, created_at, revision, byte_size, checksum, frames, focal_x,"
-                " focal_y, dominant_color, thumbhash)"
+                " (id, width, height, mimetype, variant, original, created_at, revision, byte_size, checksum, frames,"
+                " focal_x, focal_y, dominant_color, thumbhash)"
             )
         )
         connection.execute(
