@@ -136,6 +136,12 @@ imaging/                    knows no SQLAlchemy, no store
     __init__.py             face
     rendering.py            pictures from a picture
     probing.py              probe and identify
+    isolation/              engines in child processes, with the kernel's limits
+        __init__.py         render and verify: which engine, and where
+        worker.py           the child
+        walls.py            what the kernel keeps it from
+        pool.py             the parent
+        messages.py         what they say to each other
     engines/
         __init__.py
         choice.py           which engine, and what to install
