@@ -64,6 +64,8 @@ entity/                     images attached to mapped objects
     relationship.py         image_attachment(), ImageAttachment
     multiple.py             several pictures of one owner
     imageset.py             one picture: the public methods
+    markup.py               picture(): srcset, sizes, type
+    declared.py             variants that a class declares, and the focal point
     thumbnails.py           find or make
     attaching.py            in and out of a set
     collection.py           what every set is; what the two above need
@@ -167,6 +169,8 @@ imaging/                    knows no SQLAlchemy, no store
         header.py           Header, what a scanner finds
         exif.py             the orientation
     policy.py               what is accepted
+    placeholder.py          colour and blurred preview of a picture
+    variant.py              what a class declares: Variant
     rendition.py            what is asked for
     reader.py               bytes, counted
     sniffing.py             the type by the first bytes
