@@ -34,7 +34,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from .errors import ContextError, InvalidTypeError
+from .arguments import wrong_type
+from .errors import ContextError
 from .store import Store
 from .storewrapper import StoreWrapper
 
@@ -219,11 +220,7 @@ def __getattr__(name: str) -> object:
 
 def _check_store(store: object) -> Store:
     if not isinstance(store, Store):
-        msg = (
-            f"expected a store (an instance of a subclass of {Store.__module__}.Store), got"
-            f" {type(store).__name__} ({store!r})"
-        )
-        raise InvalidTypeError(msg)
+        raise wrong_type("", store, f"a store (an instance of a subclass of {Store.__module__}.Store)")
     return store
 
 

@@ -22,7 +22,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
-from .errors import InvalidTypeError, InvalidValueError
+from .arguments import wrong_type, wrong_value
+from .errors import InvalidValueError
 from .spool import (
     COPY_CHUNK,
     SPOOL_IN_MEMORY,
@@ -93,36 +94,32 @@ def _file_of_upload(source: object) -> object | None:
 
 def _refuse_lookalikes(source: object) -> None:
     if isinstance(source, str | os.PathLike):
-        msg = f"expected a binary file, got a path ({os.fspath(source)!r}); open it in binary mode: open(path, 'rb')"
-        raise InvalidTypeError(msg)
+        came = f"a path ({os.fspath(source)!r})"
+        raise wrong_type("", source, "a binary file", "open it in binary mode: open(path, 'rb')", got=came)
     if isinstance(source, bytes | bytearray | memoryview):
-        msg = f"expected a binary file, got {len(source)} bytes ({type(source).__name__}); use from_blob() for these"
-        raise InvalidTypeError(msg)
+        came = f"{len(source)} bytes ({type(source).__name__})"
+        raise wrong_type("", source, "a binary file", "use from_blob() for these", got=came)
     if isinstance(source, type):
-        msg = f"expected a binary file, got the class {source.__name__}"
-        raise InvalidTypeError(msg)
+        raise wrong_type("", source, "a binary file", got=f"the class {source.__name__}")
 
 
 def _check_readable(file: object) -> None:
     name = describe_file(file)
     read = getattr(file, "read", None)
     if not callable(read):
-        msg = f"expected a binary file (something to read() bytes from), got {name}"
-        raise InvalidTypeError(msg)
+        raise wrong_type("", file, "a binary file (something to read() bytes from)", got=name)
     if inspect.iscoroutinefunction(read):
-        msg = (
-            f"expected a file with a plain read(), got {name}, whose read() is async; use from_blob(await file.read())"
-        )
-        raise InvalidTypeError(msg)
+        came, advice = f"{name}, whose read() is async", "use from_blob(await file.read())"
+        raise wrong_type("", file, "a file with a plain read()", advice, got=came)
     if getattr(file, "closed", False) is True:
-        msg = f"expected an open file, got {name}, which is closed; attach the picture before closing its file"
-        raise InvalidValueError(msg)
+        advice = "attach the picture before closing its file"
+        raise wrong_value("", file, "an open file", advice, got=f"{name}, which is closed")
     if _is_text(file):
-        msg = f"expected a file opened in binary mode, got {name}, opened in text mode; open it with open(path, 'rb')"
-        raise InvalidTypeError(msg)
+        came, advice = f"{name}, opened in text mode", "open it with open(path, 'rb')"
+        raise wrong_type("", file, "a file opened in binary mode", advice, got=came)
     if callable(readable := getattr(file, "readable", None)) and not readable():
-        msg = f"expected a file opened for reading, got {name}, opened for writing only; open it with open(path, 'rb')"
-        raise InvalidValueError(msg)
+        came, advice = f"{name}, opened for writing only", "open it with open(path, 'rb')"
+        raise wrong_value("", file, "a file opened for reading", advice, got=came)
 
 
 def _is_text(file: Any) -> bool:

@@ -32,6 +32,7 @@ from functools import lru_cache
 from typing import Self
 
 from .errors import InvalidTypeError, InvalidValueError
+from .imagetypes import TYPES
 from .oldnames import UNKNOWN, old_extensions, type_of_old_extension
 
 __all__ = ["UNKNOWN_TYPE", "ImageKey", "extension_of", "new_revision"]
@@ -40,23 +41,7 @@ __all__ = ["UNKNOWN_TYPE", "ImageKey", "extension_of", "new_revision"]
 UNKNOWN_TYPE = "application/octet-stream"
 
 #: The extensions of keys.  Ours, never the host's: a key must not depend on the machine that computes it.
-EXTENSIONS = {
-    "application/pdf": ".pdf",
-    "image/apng": ".apng",
-    "image/avif": ".avif",
-    "image/bmp": ".bmp",
-    "image/gif": ".gif",
-    "image/heic": ".heic",
-    "image/heif": ".heif",
-    "image/jpeg": ".jpe",
-    "image/jxl": ".jxl",
-    "image/png": ".png",
-    "image/svg+xml": ".svg",
-    "image/tiff": ".tiff",
-    "image/vnd.adobe.photoshop": ".psd",
-    "image/vnd.microsoft.icon": ".ico",
-    "image/webp": ".webp",
-}
+EXTENSIONS = {row.mimetype: row.extension for row in TYPES}
 
 # what stands before the slash has neither a dot nor a plus, so that an extension can be read backwards
 _MIMETYPE = re.compile(r"([a-z0-9][a-z0-9!#$&^_-]{0,126})/([a-z0-9][a-z0-9!#$&^_.+-]{0,126})")

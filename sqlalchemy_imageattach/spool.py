@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, BinaryIO, NoReturn, Protocol, Self, cast
 
-from .errors import InvalidTypeError, InvalidValueError, PolicyViolationError
+from .arguments import check_range, check_type
+from .errors import InvalidTypeError, PolicyViolationError
 
 __all__ = [
     "COPY_CHUNK",
@@ -341,12 +342,7 @@ def _position_kept(source: Any) -> Iterator[None]:
     source.seek(position)
 
 
-def _check_limit(limit: object) -> None:
-    if limit is None:
-        return
-    if not isinstance(limit, int) or isinstance(limit, bool):
-        msg = f"limit: expected a number of bytes or None, got {type(limit).__name__} ({limit!r})"
-        raise InvalidTypeError(msg)
-    if limit < 0:
-        msg = f"limit: expected a number of bytes, 0 or more, got {limit}"
-        raise InvalidValueError(msg)
+def _check_limit(limit: int | None) -> None:
+    if limit is not None:
+        check_type("limit", limit, int, "a number of bytes or None")
+        check_range("limit", limit, "a number of bytes, 0 or more", 0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .errors import InvalidTypeError, InvalidValueError
+from .arguments import check_range, check_type, wrong_type
 
 __all__ = ["append_docstring", "append_docstring_attributes", "get_minimum_indent"]
 
@@ -32,9 +32,7 @@ def append_docstring(docstring: str | None, *lines: str) -> str:
     """
     _check_docstring(docstring)
     for line in lines:
-        if not isinstance(line, str):
-            msg = f"lines: expected str, got {type(line).__name__} ({line!r})"
-            raise InvalidTypeError(msg)
+        check_type("lines", line, str)
     head = (docstring or "").rstrip()
     if not lines:
         return docstring or ""
@@ -66,8 +64,7 @@ def append_docstring_attributes(docstring: str | None, locals: Mapping[str, obje
     """
     _check_docstring(docstring)
     if not isinstance(locals, Mapping):
-        msg = f"locals: expected a mapping of names to attributes, got {type(locals).__name__} ({locals!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("locals", locals, "a mapping of names to attributes")
     result = docstring or ""
     for name in sorted(locals):
         own = _own_docstring(locals[name])
@@ -92,15 +89,9 @@ def get_minimum_indent(docstring: str, ignore_before: int = 1) -> str:
     :raises InvalidTypeError: ``docstring`` is no string, or ``ignore_before`` no integer
     :raises InvalidValueError: ``ignore_before`` is negative
     """
-    if not isinstance(docstring, str):
-        msg = f"docstring: expected str, got {type(docstring).__name__} ({docstring!r})"
-        raise InvalidTypeError(msg)
-    if not isinstance(ignore_before, int) or isinstance(ignore_before, bool):
-        msg = f"ignore_before: expected int, got {type(ignore_before).__name__} ({ignore_before!r})"
-        raise InvalidTypeError(msg)
-    if ignore_before < 0:
-        msg = f"ignore_before: expected a number of lines, 0 or more, got {ignore_before}"
-        raise InvalidValueError(msg)
+    check_type("docstring", docstring, str)
+    check_type("ignore_before", ignore_before, int)
+    check_range("ignore_before", ignore_before, "a number of lines, 0 or more", 0)
     lines = [line for line in docstring.splitlines()[ignore_before:] if line.strip()]
     return _common_prefix([line[: len(line) - len(line.lstrip(" \t"))] for line in lines])
 
@@ -128,6 +119,5 @@ def _dedent(docstring: str) -> str:
 
 
 def _check_docstring(docstring: object) -> None:
-    if docstring is not None and not isinstance(docstring, str):
-        msg = f"docstring: expected str or None, got {type(docstring).__name__} ({docstring!r})"
-        raise InvalidTypeError(msg)
+    if docstring is not None:
+        check_type("docstring", docstring, str, "str or None")

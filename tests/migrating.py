@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from PIL import Image as Pillow
 from sqlalchemy import Engine, ForeignKey, String, create_engine, insert
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -25,6 +24,7 @@ from sqlalchemy_imageattach.errors import BlobNotFoundError
 from sqlalchemy_imageattach.key import ImageKey, new_revision
 from sqlalchemy_imageattach.store import Store, StoredBlob
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from tests import pictures
 
 
 class Base(DeclarativeBase):
@@ -68,9 +68,7 @@ def database(url: Any = "sqlite://", base: type[DeclarativeBase] = Base) -> Engi
 
 def picture(size: int = 40, color: Any = "red") -> bytes:
     """The bytes of a square PNG."""
-    file = io.BytesIO()
-    Pillow.new("RGB", (size, size), color).save(file, "PNG")
-    return file.getvalue()
+    return pictures.picture(size, size, color)
 
 
 def attach(session: Session, store: Store, blob: bytes, name: str = "") -> User:
@@ -201,7 +199,7 @@ class Hooked(MemoryStore):
         self._call("get")
         return super().get_file(*args, **kwargs)
 
-    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         self._call("delete")
         return super().delete_file(*args, **kwargs)
 

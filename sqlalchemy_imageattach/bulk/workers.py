@@ -7,8 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import TypeVar
 
+from ..arguments import check_range, check_type
 from ..concurrency import run_blocking
-from ..errors import InvalidTypeError, InvalidValueError
 from ..store import Store
 
 __all__ = ["check_count", "in_threads", "worker_count"]
@@ -61,12 +61,7 @@ def check_count(name: str, value: object) -> None:
     :raises InvalidTypeError: it is no integer
     :raises InvalidValueError: it is less than 1
     """
-    if not isinstance(value, int) or isinstance(value, bool):
-        msg = f"{name}: expected an integer, got {type(value).__name__} ({value!r})"
-        raise InvalidTypeError(msg)
-    if value < 1:
-        msg = f"{name}: expected 1 or more, got {value}"
-        raise InvalidValueError(msg)
+    check_range(name, check_type(name, value, int, "an integer"), "1 or more", 1)
 
 
 def _take_done(pending: set[Future[_R]]) -> Generator[_R, None, None]:

@@ -12,18 +12,21 @@ from __future__ import annotations
 
 from .info import ImageInfo
 from .policy import ImagePolicy
-from .probe import probe
-from .render import Rendered, render
-from .rendition import VECTOR_TYPES, Fit, Rendition, Target
-from .sniff import sniff
+from .probing import probe
+from .rendering import Rendered, render
+from .rendition import SAME_AS_ORIGINAL, VECTOR_TYPES, Fit, Rendition, RenditionDetails, RenditionOptions, Target
+from .sniffing import sniff
 
 __all__ = [
+    "SAME_AS_ORIGINAL",
     "VECTOR_TYPES",
     "Fit",
     "ImageInfo",
     "ImagePolicy",
     "Rendered",
     "Rendition",
+    "RenditionDetails",
+    "RenditionOptions",
     "Target",
     "probe",
     "render",

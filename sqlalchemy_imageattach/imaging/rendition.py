@@ -25,17 +25,34 @@ The three ways to fit a box have the names that the field uses, which are not al
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
 
 from ..errors import InvalidTypeError, InvalidValueError
+from ..imagetypes import TYPES, by_mimetype, by_name
 
-__all__ = ["FILTERS", "VECTOR_TYPES", "Fit", "Rendition", "Target"]
+__all__ = [
+    "FILTERS",
+    "KERNELS",
+    "SAME_AS_ORIGINAL",
+    "VECTOR_TYPES",
+    "Fit",
+    "Order",
+    "Rendition",
+    "RenditionDetails",
+    "RenditionOptions",
+    "Target",
+    "rendition_of",
+    "renditions_of",
+]
 
 #: The types without pixels of their own: thumbnails of them are PNG.
-VECTOR_TYPES: Final = frozenset({"application/pdf", "image/svg+xml"})
+VECTOR_TYPES: Final = frozenset(row.mimetype for row in TYPES if row.vector)
 
 Fit = Literal["contain", "cover", "fill"]
 
@@ -48,34 +65,53 @@ FILTERS: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 
-_FORMATS: Final = {
-    "avif": "image/avif",
-    "gif": "image/gif",
-    "jpeg": "image/jpeg",
-    "jpg": "image/jpeg",
-    "png": "image/png",
-    "webp": "image/webp",
+Kernel = Literal["point", "box", "triangle", "hamming", "cubic", "lanczos"]
+
+#: What each filter comes to: the nearest relative that there is.  All the others are windowed sincs, as Lanczos is.
+KERNELS: Final[Mapping[str, Kernel]] = {
+    **dict.fromkeys(FILTERS, "lanczos"),
+    **dict.fromkeys(
+        """
+        hermite gaussian quadratic cubic catrom mitchell parzen robidoux robidouxsharp spline cubicspline
+        """.split(),  # noqa: SIM905
+        "cubic",
+    ),
+    "point": "point",
+    "box": "box",
+    "triangle": "triangle",
+    "hamming": "hamming",
 }
-#: What holds the picture of a source by default.  Every other type becomes PNG, which loses nothing.
-_DEFAULT_TYPES: Final = {
-    "image/avif": "image/avif",
-    "image/heic": "image/webp",
-    "image/heif": "image/webp",
-    "image/jpeg": "image/jpeg",
-    "image/webp": "image/webp",
-}
-_ANIMATED_TYPES: Final = frozenset({"image/avif", "image/gif", "image/png", "image/webp"})
-#: The longest side, in pixels, that files of each type can have, and be read with: libjpeg stops a little before its
-#: format does, and libavif, which writes longer ones, at half of what the format holds.
-_LONGEST_SIDE: Final = {
-    "image/avif": 32_768,
-    "image/gif": 65_535,
-    "image/jpeg": 65_500,
-    "image/png": 2**31 - 1,
-    "image/webp": 16_383,
-}
+
+#: The :meth:`variant <Rendition.variant>` of a picture that has the size and the type of its original, and yet is not
+#: the original: it carries no metadata.
+SAME_AS_ORIGINAL: Final[str] = "remade"
+
+_WRITTEN: Final = {row.mimetype: row.writing for row in TYPES if row.writing is not None}
+_MOVING: Final = frozenset(name for name, writing in _WRITTEN.items() if writing.moves)
 #: Far beyond any picture, and yet small enough to reckon with.
 _LARGEST_RATIO, _LARGEST_TARGET = 65_535, 2**31 - 1
+#: Parts of a picture that differ by less than a millionth of a pixel are the same: floating point made two of them.
+_STEPS: Final = 1_000_000
+
+
+class RenditionDetails(TypedDict, total=False):
+    """The options of a :class:`Rendition` but for its size and its filter, for type checkers."""
+
+    fit: Fit
+    focal_point: tuple[float, float]
+    upscale: bool
+    format: str | None
+    quality: int | None
+    animated: bool
+
+
+class RenditionOptions(RenditionDetails, total=False):
+    """All options of a :class:`Rendition`, as a mapping: what stands for one in lists of them."""
+
+    ratio: float | None
+    width: int | None
+    height: int | None
+    filter: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +133,12 @@ class Target:
     def pixels(self) -> int:
         """Width times height."""
         return self.width * self.height
+
+    @property
+    def is_cut_out(self) -> bool:
+        """Whether each of its pixels is one of the source: then there is nothing to resample."""
+        left, top, right, bottom = self.box
+        return (right - left, bottom - top) == (self.width, self.height) and left.is_integer() and top.is_integer()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +197,8 @@ class Rendition:
                 raise InvalidValueError(msg)
         _check_choice("filter", self.filter, sorted(FILTERS))
         if self.format is not None:
-            _check_choice("format", self.format, (*_FORMATS, *sorted(set(_FORMATS.values()))))
-            if self.animated and self.mimetype("image/gif") not in _ANIMATED_TYPES:
+            _check_choice("format", self.format, (*sorted(by_name), *sorted(_WRITTEN)))
+            if self.animated and not _WRITTEN[self.mimetype("image/gif")].moves:
                 msg = (
                     f"animated=True: {self.format!r} files hold one frame only; expected gif, webp, png or avif,"
                     " or leave animated out"
@@ -170,10 +212,10 @@ class Rendition:
         'image/png'
         """
         if self.format is not None:
-            return _FORMATS.get(self.format, self.format)
+            return by_name[self.format].mimetype if self.format in by_name else self.format
         if self.animated and source == "image/gif":
             return source
-        return _DEFAULT_TYPES.get(source, "image/png")
+        return by_mimetype[source].thumbnail if source in by_mimetype else "image/png"
 
     def target(self, width: int, height: int, mimetype: str) -> Target:
         """What this rendition comes to for one source.  :func:`~sqlalchemy_imageattach.imaging.render` makes just that.
@@ -190,13 +232,74 @@ class Rendition:
             raise InvalidTypeError(msg)
         made = self.mimetype(mimetype)
         size = self._size(width, height)
-        if max(size) > _LONGEST_SIDE[made]:
+        if max(size) > (longest := _WRITTEN[made].longest_side):
             msg = (
-                f"expected at most {_LONGEST_SIDE[made]:,} pixels a side, which is what {made} holds, got"
+                f"expected at most {longest:,} pixels a side, which is what {made} holds, got"
                 f" {size[0]:,}×{size[1]:,}; ask for a smaller picture or for another format"
             )
             raise InvalidValueError(msg)
         return Target(*size, made, self._box(size, width, height))
+
+    def variant(self, width: int, height: int, mimetype: str, *, moves: bool = True) -> str:
+        """What tells this picture of one source from others of the same size and type.
+
+        It is empty where size and type say all: the whole picture, with the defaults.  Otherwise it is a short digest,
+        the same for all renditions that come to the same picture, on every machine and in every release::
+
+            >>> Rendition(width=300, height=300, fit="fill").variant(900, 600, "image/jpeg")
+            '59fd8e01ae5fa7dbf421'
+            >>> Rendition(width=300, height=200, fit="fill").variant(900, 600, "image/jpeg")
+            ''
+
+        :param width: of the upright source, in pixels
+        :param height: of the upright source, in pixels
+        :param mimetype: of the source
+        :param moves: whether the source has several frames
+        :raises InvalidValueError: as :meth:`target` does
+        """
+        target = self.target(width, height, mimetype)
+        details: dict[str, object] = {}
+        if target.box != (0.0, 0.0, float(width), float(height)):
+            details["box"] = [round(side * _STEPS) for side in target.box]
+        if self.quality is not None and _WRITTEN[target.mimetype].quality not in {None, self.quality}:
+            details["quality"] = self.quality
+        if KERNELS[self.filter] != "lanczos" and (mimetype in VECTOR_TYPES or not target.is_cut_out):
+            details["filter"] = KERNELS[self.filter]
+        if self.animated and moves and {mimetype, target.mimetype} <= _MOVING:
+            details["animated"] = True
+        if not details:
+            is_same = (target.width, target.height, target.mimetype) == (width, height, mimetype)
+            return SAME_AS_ORIGINAL if is_same else ""
+        text = json.dumps(details, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+    def is_size_of_1x(self, size: tuple[int, int], width: int, height: int) -> bool:
+        """Whether version 1.x may have made a picture of this ``size`` for it: it cut fractions off, and did not round.
+
+            >>> Rendition(width=150).is_size_of_1x((150, 112), 640, 480)  # exactly 112.5
+            True
+
+        :param size: width and height of the picture, in pixels
+        :param width: of the source, in pixels
+        :param height: of the source, in pixels
+        """
+        if self.fit != "contain" or (self.width is not None and self.height is not None):
+            return False
+        if self.ratio is not None:
+            exact = Fraction(self.ratio) * width, Fraction(self.ratio) * height
+        elif self.width is not None:
+            exact = Fraction(self.width), Fraction(height * self.width, width)
+        else:
+            assert self.height is not None
+            exact = Fraction(width * self.height, height), Fraction(self.height)
+        if not self.upscale and exact[0] > width:
+            return False
+        given = {0: self.width, 1: self.height}
+        # it reckoned with floating point, where a whole number may come out a little below itself
+        return all(
+            side == given[index] if given[index] is not None else -1 <= side - exact[index] <= Fraction(1, 2)
+            for index, side in enumerate(size)
+        )
 
     def _size(self, width: int, height: int) -> tuple[int, int]:
         if self.ratio is not None:
@@ -232,6 +335,17 @@ class Rendition:
         return left, top, right, bottom
 
 
+class Order(NamedTuple):
+    """One picture to make of one source.
+
+    :param rendition: how
+    :param target: how large, of what type and from which part of the source
+    """
+
+    rendition: Rendition
+    target: Target
+
+
 def _half_up(value: Fraction) -> int:
     return max(1, math.floor(value + Fraction(1, 2)))
 
@@ -240,6 +354,38 @@ def _span(length: float, whole: int, focus: float) -> tuple[float, float]:
     length = min(length, float(whole))
     start = min(max(focus * whole - length / 2, 0.0), whole - length)
     return start, min(start + length, float(whole))
+
+
+def renditions_of(values: Iterable[Rendition | RenditionOptions]) -> list[Rendition]:
+    """``values`` with mappings of options made into renditions.
+
+    >>> renditions_of([Rendition(width=10), {"width": 10}])[0] == renditions_of([{"width": 10}])[0]
+    True
+
+    :raises InvalidTypeError: one is neither, or a mapping has another name than those of the options
+    """
+    if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
+        msg = f"expected several renditions, such as [{{'width': 150}}], got {type(values).__name__} ({values!r})"
+        raise InvalidTypeError(msg)
+    return [rendition_of(value) for value in values]
+
+
+def rendition_of(value: Any) -> Rendition:
+    """``value``, which is a rendition or a mapping of its options, as a rendition.
+
+    :raises InvalidTypeError: it is neither, or a mapping has another name than those of the options
+    """
+    if isinstance(value, Rendition):
+        return value
+    if not isinstance(value, Mapping):
+        msg = f"expected a Rendition or a mapping of its parameters such as {{'width': 150}}, got {value!r}"
+        raise InvalidTypeError(msg)
+    names = [field.name for field in fields(Rendition)]
+    unknown = [name for name in value if name not in names]
+    if unknown:
+        msg = f"expected some of the parameters {', '.join(names)}, got {', '.join(map(repr, unknown))}"
+        raise InvalidTypeError(msg)
+    return Rendition(**value)
 
 
 def _check_size(ratio: object, width: object, height: object) -> None:

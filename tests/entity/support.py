@@ -9,49 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from PIL import Image as Pillow
 from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from tests.pictures import SVG, animation, color_of, picture, size_of
 
-# --- pictures --------------------------------------------------------------------------------------------------------
-
-
-def picture(width: int = 60, height: int = 40, color: Any = "red", format: str = "PNG", **options: Any) -> bytes:
-    """The bytes of a picture of one colour."""
-    file = io.BytesIO()
-    Pillow.new(options.pop("mode", "RGB"), (width, height), color).save(file, format, **options)
-    return file.getvalue()
-
-
-def animation(width: int = 60, height: int = 40, colors: tuple[str, ...] = ("red", "green", "blue")) -> bytes:
-    """The bytes of a GIF with a frame of each colour."""
-    first, *others = (Pillow.new("RGB", (width, height), color) for color in colors)
-    file = io.BytesIO()
-    first.save(file, "GIF", save_all=True, append_images=others, duration=100, loop=0)
-    return file.getvalue()
-
-
-def size_of(blob: bytes) -> tuple[int, int]:
-    with Pillow.open(io.BytesIO(blob)) as opened:
-        return opened.size
-
-
-def color_of(blob: bytes) -> tuple[int, ...]:
-    """The colour in the middle."""
-    with Pillow.open(io.BytesIO(blob)) as opened:
-        color = opened.convert("RGB").getpixel((opened.width // 2, opened.height // 2))
-    assert isinstance(color, tuple)
-    return color
-
-
-#: A drawing of 120×80.
-SVG = (
-    b'<svg xmlns="http://www.w3.org/2000/svg" width="120" height="80"><rect width="120" height="80" fill="red"/></svg>'
-)
-
+__all__ = [
+    "SVG",
+    "CountingStore",
+    "FourMethodStore",
+    "SlowStore",
+    "StreamingStore",
+    "animation",
+    "color_of",
+    "database",
+    "picture",
+    "size_of",
+    "statements",
+]
 
 # --- databases -------------------------------------------------------------------------------------------------------
 
@@ -102,7 +79,7 @@ class CountingStore(MemoryStore):
         self.calls["get"] += 1
         return super().get_file(*args, **kwargs)
 
-    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         self.calls["delete"] += 1
         return super().delete_file(*args, **kwargs)
 
@@ -120,7 +97,7 @@ class SlowStore(MemoryStore):
         time.sleep(self.delay)
         return super().get_file(*args, **kwargs)
 
-    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         time.sleep(self.delay)
         return super().delete_file(*args, **kwargs)
 

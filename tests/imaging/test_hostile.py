@@ -15,9 +15,9 @@ from PIL import Image, ImageFile
 
 from sqlalchemy_imageattach.errors import PolicyViolationError, RejectedImageError, UnreadableImageError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render, sniff
+from tests.pictures import encode, png, quadrants, texture
 
 from .formats.test_isobmff import box, full, heif
-from .pictures import encode, png, quadrants, texture
 
 
 def gif_of(frames: int, width: int, height: int) -> bytes:

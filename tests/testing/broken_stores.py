@@ -48,7 +48,7 @@ class OldStore(Store):
         try:
             return io.BytesIO(self.blobs[object_type, object_id, width, height, mimetype])
         except KeyError:
-            raise OSError("no such image") from None  # noqa: EM101
+            raise OSError("no such image") from None
 
     def get_url(self, object_type, object_id, width, height, mimetype):
         return f"http://old.example.com/{object_type}/{object_id}/{width}x{height}"

@@ -20,6 +20,7 @@ from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import Store, key_of
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.testing import FaultyStore
+from tests import pictures
 
 from .models import IMAGE_CLASSES
 
@@ -29,9 +30,7 @@ SMALL, OTHER = (40, 30), (30, 40)
 @cache
 def picture(colour: str = "red", size: tuple[int, int] = SMALL) -> bytes:
     """A PNG of one colour: as many different blobs of one size as there are colours."""
-    file = io.BytesIO()
-    PillowImage.new("RGB", size, colour).save(file, "PNG")
-    return file.getvalue()
+    return pictures.picture(*size, colour)
 
 
 def new_store() -> FaultyStore:
@@ -61,7 +60,7 @@ class FourMethodStore(Store):
         try:
             return io.BytesIO(self.blobs[ImageKey(object_type, object_id, width, height, mimetype)])
         except KeyError:
-            raise OSError("no such image") from None  # noqa: EM101 - as people wrote them
+            raise OSError("no such image") from None
 
     def get_url(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> str:
         return f"old:///{object_type}/{object_id}.{width}x{height}"

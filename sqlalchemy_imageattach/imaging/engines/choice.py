@@ -1,42 +1,26 @@
-"""What makes pictures: the protocol of imaging engines, and the choice of one.
+"""What makes pictures: the protocol of imaging engines, and the choice among those that are installed.
 
 An engine is an optional library wrapped up so that all of them do the same: turn the picture upright, make it sRGB,
-drop its metadata, and give each target exactly the size that :class:`~sqlalchemy_imageattach.imaging.Target` says.  One
-test suite runs on all of them.
+drop its metadata, and give each order exactly the size that its :class:`~sqlalchemy_imageattach.imaging.Target` says.
+Most libraries only decode: those are a :class:`~.decoder.Decoder`, which Pillow makes an engine.  One test suite runs
+on all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Final, NamedTuple, Protocol
+from importlib import import_module
+from typing import Final, Protocol
 
 from ...errors import EngineUnavailableError
+from ...imagetypes import by_mimetype
 from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..reader import Guarded
-from ..rendition import Rendition, Target
+from ..rendition import Order
 
-__all__ = ["Engine", "Job", "choose"]
-
-#: What has to be installed for the types that Pillow does not read.
-_NEEDED: Final = {
-    "application/pdf": "Wand, ImageMagick, and Ghostscript (gs)",
-    "image/heic": "Wand, and an ImageMagick with libheif",
-    "image/heif": "Wand, and an ImageMagick with libheif",
-    "image/svg+xml": "Wand, and an ImageMagick with its SVG coder (on Debian libmagickcore-6.q16-6-extra)",
-}
-
-
-class Job(NamedTuple):
-    """One picture to make.
-
-    :param rendition: how
-    :param target: how large, of what type and from which part of the source
-    """
-
-    rendition: Rendition
-    target: Target
+__all__ = ["Engine", "choose", "engine_named", "engines"]
 
 
 class Engine(Protocol):
@@ -51,16 +35,18 @@ class Engine(Protocol):
         """Whether it decodes this type, and all of its frames if ``animated``."""
         ...
 
-    def verify(self, source: Guarded, info: ImageInfo) -> None:
+    def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Return if every frame can be decoded to the end, in the size that its header promises.
 
+        :raises UnsupportedLayoutError: the file is of a kind that this engine does not read; another one may
         :raises UnreadableImageError: the picture is damaged
         """
         ...
 
-    def render(self, source: Guarded, info: ImageInfo, jobs: Sequence[Job]) -> list[bytes]:
-        """One file for each job, in their order, after decoding the source once.
+    def render(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> list[bytes]:
+        """One file for each order, in their order, after decoding the source once.
 
+        :raises UnsupportedLayoutError: the file is of a kind that this engine does not read; another one may
         :raises UnreadableImageError: the picture is damaged
         """
         ...
@@ -71,28 +57,55 @@ def choose(policy: ImagePolicy, mimetype: str, *, animated: bool = False) -> Eng
 
     :raises EngineUnavailableError: there is none; the message says what to install
     """
+    return next(engines(policy, mimetype, animated=animated))
+
+
+def engines(policy: ImagePolicy, mimetype: str, *, animated: bool = False) -> Iterator[Engine]:
+    """Those of the policy that are installed and read the type, in its order.
+
+    :raises EngineUnavailableError: there is none; the message says what to install
+    """
+    decoders = by_mimetype[mimetype].decoders if mimetype in by_mimetype else ()
     reasons = []
+    found = False
     for name in policy.engines:
+        if name not in decoders:
+            reasons.append(f"{name} does not read {mimetype}")
+            continue
         try:
-            engine = _load(name)
+            engine = engine_named(name)
         except EngineUnavailableError as error:
             reasons.append(str(error))
             continue
         if engine.reads(mimetype, animated=animated):
-            return engine
-        reasons.append(f"{name} does not read {'animated ' if animated else ''}{mimetype}")
-    needed = _NEEDED.get(mimetype)
-    msg = f"no imaging engine for {mimetype}: {'; '.join(reasons)}" + (f"; it takes {needed}" if needed else "")
-    raise EngineUnavailableError(msg)
+            found = True
+            yield engine
+        else:
+            reasons.append(f"{name} does not read {'animated ' if animated else ''}{mimetype}")
+    if not found:
+        msg = f"no imaging engine for {mimetype}: {'; '.join(reasons)}"
+        raise EngineUnavailableError(msg)
+
+
+#: Where each decoder is.
+_DECODERS: Final = {
+    "pillow": ("pillow", "PillowDecoder"),
+    "resvg": ("resvg", "ResvgDecoder"),
+    "heif": ("heif", "HeifDecoder"),
+    "pdfium": ("pdfium", "PdfiumDecoder"),
+    "wand": ("wand", "WandDecoder"),
+}
 
 
 @cache
-def _load(name: str) -> Engine:
-    # late, because an engine costs tens to hundreds of milliseconds to import, and may be missing
-    if name == "wand":
-        from .wand import WandEngine
+def engine_named(name: str) -> Engine:
+    """The engine of this name.
 
-        return WandEngine()
-    from .pillow import PillowEngine
+    :raises EngineUnavailableError: its library is not installed; the message says what to install
+    """
+    # late, because each costs tens to hundreds of milliseconds to import, and may be missing
+    from .decoder import DecoderEngine
 
-    return PillowEngine()
+    module, decoder = _DECODERS[name]
+    engine: Engine = DecoderEngine(getattr(import_module(f".{module}", __package__), decoder)())
+    return engine

@@ -10,10 +10,10 @@ from sqlalchemy_imageattach.errors import UnreadableImageError
 from sqlalchemy_imageattach.imaging import probe
 from sqlalchemy_imageattach.imaging.formats import isobmff
 from sqlalchemy_imageattach.imaging.reader import Reader
+from tests.pictures import encode, quadrants
 
 from ...images.make import DISPLAY_P3, matrix_profile
 from ..conftest import all_types
-from ..pictures import encode, quadrants
 
 POLICY = all_types("pillow")
 
