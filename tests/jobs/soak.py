@@ -15,8 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, func, make_url, select, text
 
-from sqlalchemy_imageattach.entity import is_conflict
-from sqlalchemy_imageattach.jobs import Job, enqueue_after_commit
+from sqlalchemy_imageattach.jobs import Job, enqueue_after_commit, is_transient
 from sqlalchemy_imageattach.maintenance import check
 
 from ..conftest import POSTGRESQL
@@ -97,9 +96,10 @@ class Soak:
                 elif chance < 0.9:
                     self._replace(self._chance.choice(idents))
                 else:
-                    self._delete(idents.pop(self._chance.randrange(len(idents))))
+                    self._delete(ident := self._chance.choice(idents))
+                    idents.remove(ident)
             except Exception as error:
-                if not is_conflict(error):
+                if not is_transient(error):
                     raise
                 self.figures.conflicts += 1
             if self.figures.jobs % 1000 == 0:
@@ -187,7 +187,7 @@ def main() -> None:
         with database() as url, tempfile.TemporaryDirectory() as directory, suppress(KeyboardInterrupt):
             shop = Shop(url, f"{directory}/blobs", kind, BROKERS[kind][0], new_name())
             Base.metadata.create_all(shop.engine)
-            assert shop.queue
+            shop.queue  # noqa: B018 - is bound to the sessions
 
             def say(line: str, kind: str = kind) -> None:
                 sys.stderr.write(f"{kind}: {line}\n")

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import URL
@@ -81,7 +82,6 @@ def test_if_nobody_answers_the_commit_stands_and_the_job_is_reported(
 
 
 def test_what_is_no_application_of_the_queue_is_refused(tmp_path: Path) -> None:
-    import dramatiq
     import rq
     from celery import Celery
     from dramatiq.brokers.stub import StubBroker
@@ -91,20 +91,22 @@ def test_what_is_no_application_of_the_queue_is_refused(tmp_path: Path) -> None:
     from sqlalchemy_imageattach.jobs.rq import RQQueue
 
     shop = Shop("sqlite://", str(tmp_path))
+    runner: Any = shop.runner
+    connection: Any = object()
+    wrong: Any = "wrong"
     for make in (
-        lambda: CeleryQueue("app", shop.runner),
-        lambda: CeleryQueue(Celery(), "runner"),
-        lambda: DramatiqQueue("broker", shop.runner),
-        lambda: RQQueue("queue", print),
-        lambda: RQQueue(rq.Queue(connection=object()), "run"),
+        lambda: CeleryQueue(wrong, runner),
+        lambda: CeleryQueue(Celery(), wrong),
+        lambda: DramatiqQueue(wrong, runner),
+        lambda: RQQueue(wrong, print),
+        lambda: RQQueue(rq.Queue(connection=connection), wrong),
     ):
         with pytest.raises(InvalidTypeError):
-            make()  # type: ignore[no-untyped-call]
+            make()
     with pytest.raises(InvalidValueError, match="Retries"):
         DramatiqQueue(StubBroker(middleware=[]), shop.runner)
     with pytest.raises(InvalidValueError, match="top of a module"):
-        RQQueue(rq.Queue(connection=object()), lambda message: None)  # type: ignore[arg-type]
-    assert dramatiq.get_broker()
+        RQQueue(rq.Queue(connection=connection), lambda message: None)
 
 
 def test_reachable_tells_whether_a_server_is_there() -> None:

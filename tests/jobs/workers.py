@@ -49,7 +49,7 @@ def command(shop: Shop) -> list[str]:
         return ["celery", "--app", f"{module}:celery", "worker", *options, *quiet]
     if shop.kind == "dramatiq":
         return ["dramatiq", module, "--processes", "1", "--threads", "2", "--queues", shop.name]
-    return ["rq.cli", "worker", "--url", shop.broker, "--quiet", shop.name]
+    return ["tests.jobs.rq_worker"]
 
 
 class Workers:
