@@ -25,6 +25,7 @@ variants/                   declared sizes of a picture on their way to pages
 maintenance/                do rows and blobs agree?
     __init__.py             face: check, sweep, Report, Problem
     report.py               check(), sweep(), Report
+    repair.py               misplaced blobs, brought to where their rows say
     removal.py              what a sweep deletes, and when it refuses
     comparison.py           rows against blobs
     findings.py             Problem, and many of them on the disk
@@ -49,7 +50,7 @@ jobs/                       work after the outermost commit
     keys.py                 primary keys as JSON can say them
 bulk/                       what operations over all rows share; private
     __init__.py
-    rows.py                 RowReader, KeyRange
+    rows.py                 RowReader, Shard
     classes.py              image classes and owners of a declarative base
     digest.py               length and checksum of a stored blob
     failures.py             one failure record, the first thousand kept
@@ -67,6 +68,7 @@ entity/                     images attached to mapped objects
     attaching.py            in and out of a set
     collection.py           what every set is; what the two above need
     image.py                the Image mixin
+    conflicts.py            what may be tried again
     locks.py                claims on rows
     identity.py             keys of rows and blobs; size_and_type, row_slot
     transactions/           stores in step with transactions; knows images as objects only
@@ -134,6 +136,12 @@ imaging/                    knows no SQLAlchemy, no store
     __init__.py             face
     rendering.py            pictures from a picture
     probing.py              probe and identify
+    isolation/              engines in child processes, with the kernel's limits
+        __init__.py         render and verify: which engine, and where
+        worker.py           the child
+        walls.py            what the kernel keeps it from
+        pool.py             the parent
+        messages.py         what they say to each other
     engines/
         __init__.py
         choice.py           which engine, and what to install
