@@ -140,6 +140,17 @@ class Shop:
         self.sessions.configure(info={"image_store": self.store, "image_queue": queue})
         return queue
 
+    def close(self) -> None:
+        """Let go of the connections to the broker."""
+        if self.kind == "celery":
+            self.celery.close()
+        elif self.kind == "dramatiq":
+            import dramatiq
+
+            dramatiq.get_broker().close()
+        elif self.kind == "rq":
+            self.queue._queue.connection.close()  # type: ignore[attr-defined]
+
     def _celery_queue(self) -> Queue:
         from sqlalchemy_imageattach.jobs.celery import CeleryQueue
 
