@@ -122,7 +122,9 @@ stores/
     mirror.py               two stores with the same content
     overlay.py              one store over another that is only read
     memory.py               for tests
-store.py                    Store, StoredBlob, has_key
+    keyed.py                KeyedStore: the four documented methods, once, by key
+storewrapper.py             a store around another one; nothing is forgotten
+store.py                    Store, StoredBlob
 serving/                    HTTP for files; knows no store, no database
     __init__.py
     wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
@@ -179,6 +181,7 @@ util.py                     docstrings that are put together
 file.py                     what is accepted as a file; proxies
 spool.py                    a private copy of a stream
 key.py                      ImageKey
+oldnames.py                 what 1.x called blobs
 imagetypes.py               one row per type
 arguments.py                checks of arguments and their messages
 concurrency.py              worker threads below AsyncSession
@@ -195,8 +198,6 @@ PRIVATE = {"cli/": ["bulk/"]}
 LEFT: set[tuple[str, str]] = {
     ("entity/attaching.py", "entity/imageset.py"),
     ("entity/thumbnails.py", "entity/imageset.py"),
-    ("store.py", "stores/by_url.py"),
-    ("stores/s3/headers.py", "stores/s3/store.py"),
 }
 
 

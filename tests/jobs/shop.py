@@ -69,7 +69,7 @@ class ShakyStore(FileSystemStore):
         self._look()
         return super().get_file(*args, **kwargs)
 
-    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         self._look()
         return super().delete_file(*args, **kwargs)
 
@@ -139,6 +139,17 @@ class Shop:
         queue = getattr(self, f"_{self.kind}_queue")()
         self.sessions.configure(info={"image_store": self.store, "image_queue": queue})
         return queue
+
+    def close(self) -> None:
+        """Let go of the connections to the broker."""
+        if self.kind == "celery":
+            self.celery.close()
+        elif self.kind == "dramatiq":
+            import dramatiq
+
+            dramatiq.get_broker().close()
+        elif self.kind == "rq":
+            self.queue._queue.connection.close()  # type: ignore[attr-defined]
 
     def _celery_queue(self) -> Queue:
         from sqlalchemy_imageattach.jobs.celery import CeleryQueue
