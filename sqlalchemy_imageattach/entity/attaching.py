@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from ..concurrency import run_blocking
-from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError
+from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError, VariantConflictError
 from ..file import binary_file
 from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
-from .identity import distinguishes_types, mapper_of
-from .image import Image
-from .transactions.pending import Upload, attachment_of
-
-if TYPE_CHECKING:
-    from .imageset import BaseImageSet
+from .collection import ImageT, PictureSet
+from .identity import has_own_column, mapper_of, row_slot, size_and_type
+from .transactions.pending import PendingBlob, blob_state
 
 __all__ = [
     "attach",
     "content_of_blob",
     "content_of_file",
     "new_image",
-    "place_of",
     "put_in",
     "remove_all",
-    "variant",
+    "remove_some",
 ]
-
-ImageT = TypeVar("ImageT", bound=Image)
 
 
 def content_of_blob(blob: object) -> Callable[[], Spool]:
@@ -47,7 +41,7 @@ def content_of_file(policy: ImagePolicy, file: object) -> Callable[[], Spool]:
 
 
 def attach(
-    image_set: BaseImageSet[ImageT],
+    image_set: PictureSet[ImageT],
     read: Callable[[], Spool],
     store: Store | None,
     extra_args: Sequence[Any] | None,
@@ -56,46 +50,63 @@ def attach(
     expected_size: tuple[int, int] | None = None,
     expected_type: str | None = None,
     original: bool = True,
+    companions: Callable[[ImageT, PendingBlob, ImageInfo], Sequence[tuple[ImageT, PendingBlob]]] | None = None,
 ) -> ImageT:
-    """Afterwards ``image_set`` has the picture; if this raises it is as it was."""
+    """Afterwards ``image_set`` has the picture; if this raises it is as it was.
+
+    :param companions: what makes the images that come with a new original
+    """
     _check_expectations(expected_size, expected_type)
     found = image_set._find_store(store)
     policy = image_set.image_class.image_policy
     content, info = run_blocking(_read_and_probe, read, policy)
     if expected_type not in {None, info.mimetype}:
         msg = f"the file was said to be {expected_type}, but its bytes are {info.mimetype}"
-        raise UnreadableImageError(msg)
+        raise UnreadableImageError(msg, code="other_type", expected=expected_type, found=info.mimetype)
     if expected_size is not None and tuple(expected_size) != (info.width, info.height):
         msg = f"the file was said to be of {tuple(expected_size)} pixels, but it is of {(info.width, info.height)}"
-        raise UnreadableImageError(msg)
+        found_size = (info.width, info.height)
+        raise UnreadableImageError(msg, code="other_size", expected=tuple(expected_size), found=found_size)
     image = new_image(image_set, extra_args, extra_kwargs)
     image.size = info.width, info.height
     image.mimetype = info.mimetype
     image.original = original
+    if original and has_own_column(mapper_of(type(image)), "frames"):
+        image.frames = info.frames
     if not original:  # then it belongs to the original there is, and must not outlive it
-        attachment_of(image).made_from = image_set.original
-    put_in(image_set, [(image, Upload(content, found))])
+        blob_state(image).made_from = image_set.original
+    pending = PendingBlob(content, found)
+    others = companions(image, pending, info) if original and companions is not None else ()
+    put_in(image_set, [(image, pending), *others])
     return image
 
 
-def put_in(image_set: BaseImageSet[ImageT], uploads: Sequence[tuple[ImageT, Upload]]) -> None:
+def put_in(
+    image_set: PictureSet[ImageT],
+    pending: Sequence[tuple[ImageT, PendingBlob]],
+    instead_of: Sequence[tuple[ImageT, Store]] = (),
+) -> None:
     """Make images, each with the content to be written for it, members of the set, in place of those they replace.
 
     If this raises, as a validator of the application may, the set is as it was.
 
+    :param instead_of: images that they replace although they could stay, with the stores that have their blobs
     :raises InvalidValueError: the set is a view, of which SQLAlchemy stores nothing
     """
     attachment = image_set._attachment
     if attachment.viewonly:
         msg = f"{attachment} is viewonly=True, so the picture would not be stored: attach it to a set that is not"
         raise InvalidValueError(msg)
-    former = [(each, upload.store) for image, upload in uploads for each in _replaced_by(image_set, image)]
+    replaced = [*instead_of]
+    for image, blob in pending:
+        replaced += [(each, blob.store) for each in _replaced_by(image_set, image, blob.store)]
+    former = {id(each): (each, store) for each, store in replaced}.values()
     added: list[ImageT] = []
     try:
-        for image, upload in uploads:  # all of them first, since the application may validate them, and refuse
-            attachment_of(image).upload = upload
+        for image, blob in pending:  # all of them first, since the application may validate them, and refuse
+            blob_state(image).pending = blob
             if "revision" in type(image).__mapper__.column_attrs:  # type: ignore[attr-defined]
-                image.revision = upload.token
+                image.revision = blob.token
             image_set.append(image)
             added.append(image)
     except BaseException:
@@ -106,62 +117,61 @@ def put_in(image_set: BaseImageSet[ImageT], uploads: Sequence[tuple[ImageT, Uplo
         _remove(image_set, each, store)
 
 
-def remove_all(image_set: BaseImageSet[ImageT], store: Store | None) -> None:
+def remove_all(image_set: PictureSet[ImageT], store: Store | None) -> None:
     """Empty the set; ``store``, where given, is the one that has the blobs."""
     given = None if store is None else image_set._find_store(store)
     for image in list(image_set):
         _remove(image_set, image, given)
 
 
-def _remove(image_set: BaseImageSet[ImageT], image: ImageT, store: Store | None) -> None:
-    attachment_of(image).removed_from = store
+def remove_some(image_set: PictureSet[ImageT], images: Iterable[ImageT], store: Store | None = None) -> None:
+    """Take images out of the set; their blobs go when the transaction has committed."""
+    for image in images:
+        _remove(image_set, image, store)
+
+
+def _remove(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -> None:
+    blob_state(image).removed_from = store
     image_set.remove(image)
 
 
 def new_image(
-    image_set: BaseImageSet[ImageT],
+    image_set: PictureSet[ImageT],
     extra_args: Sequence[Any] | None = None,
     extra_kwargs: Mapping[str, Any] | None = None,
 ) -> ImageT:
     """An object of the set's image class, made by its constructor."""
     cls = image_set.image_class
     try:
-        return cls(*(extra_args or ()), **(extra_kwargs or {}))
+        image = cls(*(extra_args or ()), **(extra_kwargs or {}))
     except TypeError as error:
         msg = (
             f"{cls.__name__} could not be made: {error}; give what its constructor needs by extra_args and extra_kwargs"
             " (in a dataclass, columns filled in by the relationship need init=False)"
         )
         raise InvalidTypeError(msg) from error
+    if has_own_column(mapper_of(cls), "variant"):
+        image.variant = ""  # not by its column's default: it is part of the key before that is asked
+    return image
 
 
-def variant(image: Any) -> tuple[int, int, str]:
-    """What tells the images of one set apart; also of a :class:`~sqlalchemy_imageattach.imaging.Target`."""
-    return image.width, image.height, image.mimetype
-
-
-def place_of(image_set: BaseImageSet[ImageT], image: Any) -> tuple[Any, ...]:
-    """What no two images of ``image_set`` have in common, since their rows would have the same key."""
-    place = variant(image)
-    return place if distinguishes_types(mapper_of(image_set.image_class)) else place[:2]
-
-
-def _replaced_by(image_set: BaseImageSet[ImageT], image: ImageT) -> list[ImageT]:
+def _replaced_by(image_set: PictureSet[ImageT], image: ImageT, store: Store) -> list[ImageT]:
     """The images of the set that go when ``image`` comes.
 
-    :raises InvalidValueError: it is a thumbnail, and the original has its place
+    :raises VariantConflictError: it is a thumbnail, and the original has its size and type
     """
     if image.original:
         return list(image_set)
-    place = place_of(image_set, image)
-    former = [other for other in image_set if place_of(image_set, other) == place]
+    cls = image_set.image_class
+    slot = row_slot(cls, image, store)
+    former = [other for other in image_set if row_slot(cls, other, store) == slot]
     if any(other.original for other in former):
-        both = "both the size and the type" if len(place) == 3 else "the size"
+        both = "both the size and the type" if len(slot) > 2 else "the size"
         msg = (
-            f"a {image_set.image_class.__name__} that is a thumbnail cannot have {both} of its original, got"
-            f" {' '.join(map(str, variant(image)))}: use the original instead, or another size"
+            f"a {cls.__name__} that is a thumbnail cannot have {both} of its original, got"
+            f" {' '.join(map(str, size_and_type(image)))}: use the original instead, or another size"
         )
-        raise InvalidValueError(msg)
+        raise VariantConflictError(msg)
     return former
 
 

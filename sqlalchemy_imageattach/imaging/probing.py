@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import BinaryIO
 
-from ..errors import InvalidTypeError, UnreadableImageError
-from .engines import choice
-from .formats import SCANNERS
+from ..errors import InvalidTypeError
+from . import isolation
 from .info import ImageInfo
-from .policy import ImagePolicy, names_of
+from .looking import look, type_of
+from .policy import ImagePolicy
 from .reader import Guarded, Reader, rewound
-from .sniffing import SNIFF_BYTES, sniff
 
-__all__ = ["identify", "look", "probe"]
+__all__ = ["check_policy", "identify", "probe"]
 
 _DEFAULT = ImagePolicy()
 
@@ -39,7 +37,7 @@ def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
     >>> probe(io.BytesIO(b"Dear Sir or Madam"))
     Traceback (most recent call last):
       ...
-    sqlalchemy_imageattach.errors.UnreadableImageError: expected AVIF, BMP, GIF, JPEG, PNG, TIFF or WebP, got bytes ...
+    sqlalchemy_imageattach.errors.UnreadableImageError: expected an image, got bytes of no known image type; ...
     """
     check_policy(policy)
     with rewound(source):
@@ -51,7 +49,7 @@ def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
         policy.check_sides(info.width, info.height)
         policy.check_cost(info)
         if policy.verify == "decode":
-            choice.verify(Guarded(source), info, policy)
+            isolation.verify(Guarded(source), info, policy)
     return info
 
 
@@ -74,33 +72,3 @@ def check_policy(policy: object) -> None:
     if not isinstance(policy, ImagePolicy):
         msg = f"policy: expected an ImagePolicy, got {type(policy).__name__} ({policy!r})"
         raise InvalidTypeError(msg)
-
-
-def type_of(reader: Reader, allowed: Collection[str] = SCANNERS) -> str:
-    """The type that the bytes say.
-
-    :param allowed: what the error says that it could have been
-    :raises UnreadableImageError: the source is empty or of no type known here
-    """
-    if reader.size == 0:
-        msg = "expected an image, got an empty file"
-        raise UnreadableImageError(msg, code="empty", advice="Has the file been read to its end before?")
-    mimetype = sniff(reader.head(SNIFF_BYTES))
-    if mimetype is None:
-        msg = f"expected {names_of(allowed)}, got bytes of no known image type; give a picture of one of these types"
-        raise UnreadableImageError(msg, code="unknown_type", allowed=sorted(allowed))
-    return mimetype
-
-
-def look(reader: Reader, mimetype: str) -> ImageInfo:
-    """What the structure of the file says.
-
-    :raises UnreadableImageError: the file is cut off or damaged
-    """
-    header = SCANNERS[mimetype](reader)
-    width, height = header.width, header.height
-    if header.orientation >= 5:
-        width, height = height, width
-    return ImageInfo(
-        mimetype, width, height, header.orientation, header.frames, reader.size, header.pages, header.largest
-    )

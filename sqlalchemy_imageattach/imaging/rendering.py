@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..errors import InvalidTypeError
-from .engines import choice
+from . import isolation
+from .looking import look, type_of
 from .policy import ImagePolicy
-from .probing import check_policy, look, type_of
+from .probing import check_policy
 from .reader import Guarded, Reader, rewound
 from .rendition import Order, Rendition
 
@@ -40,8 +41,8 @@ def render(source: BinaryIO, renditions: Sequence[Rendition], policy: ImagePolic
     """One picture for each rendition, in their order, from **one** decode; the source is left where it stood.
 
     Each has the size and type of its :meth:`Rendition.target`, stands upright, is sRGB (or grey) and carries no
-    metadata.  The pixels and frames of the source, and the pixels of each picture, are checked before anything is decoded;
-    its type, bytes and sides are not, since what is stored already may be older than the policy.
+    metadata.  The pixels and frames of the source, and the pixels of each picture, are checked before anything is
+    decoded; its type, bytes and sides are not, since what is stored already may be older than the policy.
 
     :param source: a binary file that can seek, read from its start to its end
     :param renditions: what is wanted
@@ -71,7 +72,7 @@ def render(source: BinaryIO, renditions: Sequence[Rendition], policy: ImagePolic
             policy.check_pixels(target.width, target.height, info.frames if rendition.animated else 1)
         if not orders:
             return []
-        blobs = choice.render(Guarded(source), info, orders, policy)
+        blobs = isolation.render(Guarded(source), info, orders, policy)
     return [
         Rendered(blob, target.width, target.height, target.mimetype, rendition)
         for blob, (rendition, target) in zip(blobs, orders, strict=True)

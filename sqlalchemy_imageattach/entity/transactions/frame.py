@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref as weakref
@@ -13,7 +13,7 @@ from ...errors import BlobExistsError, StoreError
 from ...key import ImageKey
 from ...spool import Spool
 from ...store import Store, are_same_place
-from .pending import Content, attachment_of
+from .pending import Content, blob_state
 
 __all__ = ["BlobRef", "Frame", "Write", "innermost"]
 
@@ -90,22 +90,22 @@ class Write:
     def was_performed(self) -> None:
         self._content = None
         if (image := self.image) is not None:
-            attachment = attachment_of(image)
-            self._former_store, attachment.stored_in = attachment.stored_in, self.blob.store
+            state = blob_state(image)
+            self._former_store, state.stored_in = state.stored_in, self.blob.store
 
     def was_rolled_back(self) -> None:
         if (image := self.image) is not None:
-            attachment_of(image).stored_in = self._former_store
+            blob_state(image).stored_in = self._former_store
 
     def was_committed(self) -> None:
         if (image := self.image) is not None:
-            attachment = attachment_of(image)
-            attachment.upload = attachment.made_from = None
+            state = blob_state(image)
+            state.pending = state.made_from = None
 
 
 @dataclass(slots=True)
 class Frame:
-    """What one transaction, or one savepoint, did to stores."""
+    """What one transaction, or one savepoint, did to stores, and what is to follow it."""
 
     created: dict[BlobRef, Write] = field(default_factory=dict)
     #: With the stores besides that may have the blob, where it is not known for certain.
@@ -116,6 +116,8 @@ class Frame:
     claimed: set[tuple[Any, ...]] = field(default_factory=set)
     #: The transactions or savepoints of connections that the rows belong to.
     scopes: dict[Connection, Transaction | None] = field(default_factory=dict)
+    #: What is to be called once the root transaction has committed, in this order.
+    calls: list[Callable[[], object]] = field(default_factory=list)
     committed: bool = False
 
     @property
@@ -139,6 +141,7 @@ class Frame:
         self.superseded.update(released.superseded)
         self.lost_originals |= released.lost_originals
         self.claimed |= released.claimed
+        self.calls += released.calls
         for connection in released.scopes:
             self.scopes.setdefault(connection, innermost(connection))
 

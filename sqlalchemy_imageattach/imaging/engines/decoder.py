@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ..info import ImageInfo
+from ..policy import ImagePolicy
 from ..raster.frames import Frame, produce
 from ..reader import Guarded
 from ..rendition import Order
@@ -28,15 +29,17 @@ class Decoder(Protocol):
         """Whether it decodes this type, and all of its frames if ``animated``."""
         ...
 
-    def frames(self, source: Guarded, info: ImageInfo, orders: Sequence[Order]) -> Iterator[Frame]:
+    def frames(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> Iterator[Frame]:
         """The frames in their order, each decoded when it is asked for, in a size that is good enough for the orders.
+
+        What is embedded in the picture is held to the policy too.
 
         :raises UnsupportedLayoutError: the file is of a kind that this decoder does not read; another one may
         :raises UnreadableImageError: the picture is damaged
         """
         ...
 
-    def verify(self, source: Guarded, info: ImageInfo) -> None:
+    def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Return if every frame can be decoded to the end, in the size that its header promises.
 
         :raises UnsupportedLayoutError: the file is of a kind that this decoder does not read; another one may
@@ -57,6 +60,6 @@ class DecoderEngine:
         self.verify = decoder.verify
         self._decoder = decoder
 
-    def render(self, source: Guarded, info: ImageInfo, orders: Sequence[Order]) -> list[bytes]:
+    def render(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> list[bytes]:
         """One file for each order, from one decode."""
-        return produce(self._decoder.frames(source, info, orders), orders)
+        return produce(self._decoder.frames(source, info, orders, policy), orders)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Final
 
 from PIL import (
@@ -24,14 +23,16 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ...errors import ImageAttachError, PolicyViolationError, UnreadableImageError
+from ...errors import UnreadableImageError
 from ..info import ImageInfo
+from ..policy import ImagePolicy
+from ..raster.decoding import decoding
 from ..raster.frames import Frame
 from ..raster.resample import HEADROOM, plan
 from ..reader import Guarded
 from ..rendition import Order
 
-__all__ = ["PillowDecoder", "decoding"]
+__all__ = ["PillowDecoder"]
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
@@ -53,31 +54,6 @@ _DECODERS: Final[dict[str, Callable[[Any], ImageFile.ImageFile]]] = {
 }
 
 
-@contextmanager
-def decoding(source: Guarded, mimetype: str) -> Iterator[None]:
-    """Whatever a decoder raises within the block is the picture's fault, unless the source failed.
-
-    :raises UnreadableImageError: the decoder raised, from that error
-    """
-    try:
-        yield
-    except ImageAttachError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        advice = "Pillow itself refuses it; PIL.Image.MAX_IMAGE_PIXELS is the limit."
-        msg = f"the {mimetype} has too many pixels to be decoded; give a smaller picture"
-        raise PolicyViolationError(msg, code="too_many_pixels", advice=advice) from error
-    except Exception as error:
-        # decoders raise everything from OSError to SyntaxError, and MemoryError for sizes that make no sense
-        if source.failure is not None:
-            raise source.failure from None
-        # what they say of it, paths and C functions among it, is not for strangers
-        msg = f"the {mimetype} cannot be decoded ({type(error).__name__}); give an intact file"
-        raise UnreadableImageError(msg, code="undecodable", mimetype=mimetype) from error
-    if source.failure is not None:
-        raise source.failure
-
-
 class PillowDecoder:
     """Decodes with Pillow."""
 
@@ -89,7 +65,7 @@ class PillowDecoder:
             return False
         return mimetype in _DECODERS
 
-    def verify(self, source: Guarded, info: ImageInfo) -> None:
+    def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Decode it all; a JPEG at an eighth of its size, which reads all of its data as well.
 
         :raises UnreadableImageError: the picture is damaged
@@ -102,7 +78,7 @@ class PillowDecoder:
                 image.seek(number)
                 image.load()
 
-    def frames(self, source: Guarded, info: ImageInfo, orders: Sequence[Order]) -> Iterator[Frame]:
+    def frames(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> Iterator[Frame]:
         """The frames; a JPEG in the smallest of its eighths that is good enough for the orders.
 
         :raises UnreadableImageError: the picture is damaged
