@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_a_type_refused_says_how_to_allow_it() -> None:
 
 def test_what_is_refused_says_so_in_values_too() -> None:
     info = ImageInfo("image/gif", 1000, 2, frames=9)
-    cases = [
+    cases: list[tuple[Callable[[], None], str, dict[str, object]]] = [
         (lambda: ImagePolicy(max_bytes=5).check_bytes(6), "too_many_bytes", {"limit": 5, "found": 6}),
         (lambda: ImagePolicy(max_frames=8).check_cost(info), "too_many_frames", {"limit": 8, "found": 9}),
         (lambda: ImagePolicy().check_sides(1000, 2), "too_thin", {"limit": 200, "found": 500}),
