@@ -44,7 +44,7 @@ from .errors import InvalidTypeError, InvalidValueError, StoreError
 from .file import FileProxy, SeekableFileProxy, binary_file, copy_chunks, is_seekable
 from .key import ImageKey
 
-__all__ = ["ImageLike", "ListingNotSupportedError", "Store", "StoredBlob", "are_same_place", "key_of"]
+__all__ = ["ImageLike", "ListingNotSupportedError", "Store", "StoredBlob", "are_same_place", "key_of", "revision_of"]
 
 _INTERFACE = ("put_file", "get_file", "get_url", "delete_file")
 
@@ -88,8 +88,14 @@ def key_of(image: ImageLike) -> ImageKey:
         image.width,
         image.height,
         image.mimetype,
-        getattr(image, "revision", None),
+        revision_of(image),
     )
+
+
+def revision_of(image: Any) -> Any:
+    """The token of the image's blob, if its class has such a column; one of the application's by this name is none."""
+    owns = getattr(type(image), "owns_column", None)
+    return getattr(image, "revision", None) if owns is None or owns("revision") else None
 
 
 def are_same_place(one: Store, other: Store) -> bool:

@@ -13,13 +13,14 @@ from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
 from .collection import ImageT, PictureSet
-from .identity import row_slot, size_and_type
+from .identity import owns, row_slot, set_value, size_and_type
 from .transactions.pending import PendingBlob, blob_state
 
 __all__ = [
     "attach",
     "content_of_blob",
     "content_of_file",
+    "describe",
     "new_image",
     "put_in",
     "remove_all",
@@ -52,7 +53,7 @@ def attach(
 ) -> ImageT:
     """Afterwards ``image_set`` has the picture; if this raises it is as it was."""
     _check_expectations(expected_size, expected_type)
-    found = image_set._find_store(store)
+    found = image_set._store_to_attach_to(store)
     policy = image_set.image_class.image_policy
     content, info = run_blocking(_read_and_probe, read, policy)
     if expected_type not in {None, info.mimetype}:
@@ -62,9 +63,7 @@ def attach(
         msg = f"the file was said to be of {tuple(expected_size)} pixels, but it is of {(info.width, info.height)}"
         raise UnreadableImageError(msg)
     image = new_image(image_set, extra_args, extra_kwargs)
-    image.size = info.width, info.height
-    image.mimetype = info.mimetype
-    image.original = original
+    describe(image, info.width, info.height, info.mimetype, original=original)
     if not original:  # then it belongs to the original there is, and must not outlive it
         blob_state(image).made_from = image_set.original
     put_in(image_set, [(image, PendingBlob(content, found))])
@@ -87,8 +86,8 @@ def put_in(image_set: PictureSet[ImageT], pending: Sequence[tuple[ImageT, Pendin
     try:
         for image, blob in pending:  # all of them first, since the application may validate them, and refuse
             blob_state(image).pending = blob
-            if "revision" in type(image).__mapper__.column_attrs:  # type: ignore[attr-defined]
-                image.revision = blob.token
+            if owns(type(image), "revision"):
+                set_value(image, "revision", blob.token)
             image_set.append(image)
             added.append(image)
     except BaseException:
@@ -109,6 +108,13 @@ def remove_all(image_set: PictureSet[ImageT], store: Store | None) -> None:
 def _remove(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -> None:
     blob_state(image).removed_from = store
     image_set.remove(image)
+
+
+def describe(image: Any, width: int, height: int, mimetype: str, *, original: bool) -> None:
+    """The columns of the new ``image`` say what its file is."""
+    values = {"width": width, "height": height, "mimetype": mimetype, "original": original}
+    for name, value in values.items():
+        set_value(image, name, value)
 
 
 def new_image(

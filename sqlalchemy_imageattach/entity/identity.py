@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import TypeDecorator, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import InstanceState, Mapper
+from sqlalchemy.orm.attributes import set_attribute
 
 from ..errors import InvalidTypeError
 from ..key import ImageKey
@@ -22,11 +24,13 @@ __all__ = [
     "default_object_id",
     "distinguishes_types",
     "mapper_of",
+    "owns",
     "primary_key_names",
     "require_type_of_column",
     "row_slot",
     "set_identity",
     "set_identity_names",
+    "set_value",
     "size_and_type",
 ]
 
@@ -40,6 +44,29 @@ _VARIANT = frozenset({"width", "height", "mimetype"})
 def mapper_of(cls: type[Any]) -> Mapper[Any]:
     """The mapper of a mapped class."""
     return cast("Mapper[Any]", inspect(cls))
+
+
+_kept_names: WeakKeyDictionary[type[Any], frozenset[str]] = WeakKeyDictionary()
+
+
+def owns(cls: type[Any], name: str) -> bool:
+    """Whether the attribute is that of the mixin, and mapped; not one of the application's that bears its name.
+
+    A class that leaves a column out by ``revision = None``, as ``LegacyImage`` does, leaves its name to the
+    application: what a subclass maps under it is the application's.
+    """
+    kept = _kept_names.get(cls)
+    if kept is None:
+        kept = _kept_names[cls] = frozenset(_names_kept_by(cls))
+    return name in kept
+
+
+def _names_kept_by(cls: type[Any]) -> Iterator[str]:
+    for attribute in mapper_of(cls).column_attrs:
+        name = attribute.key
+        definitions = [base.__dict__[name] for base in cls.__mro__ if name in base.__dict__]
+        if not any(each is None for each in definitions):
+            yield name
 
 
 def primary_key_names(mapper: Mapper[Any]) -> list[str]:
@@ -56,6 +83,11 @@ def distinguishes_types(mapper: Mapper[Any]) -> bool:
     """Whether one size of a picture can be there in several types: not so in tables of 1.x."""
     names = primary_key_names(mapper)
     return "mimetype" in names or "width" not in names
+
+
+def set_value(image: Any, name: str, value: object) -> None:
+    """Set a mapped attribute past the class's own ``__setattr__``: pydantic's knows nothing of the mixin's columns."""
+    set_attribute(image, name, value)
 
 
 def size_and_type(image: Any) -> tuple[int, int, str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from markupsafe import Markup
 from sqlalchemy.orm import collections
 
 from ..concurrency import awaitable
@@ -81,8 +82,17 @@ class BaseImageSet(PictureSet[ImageT]):
         """The bytes of the original."""
         return self.require_original().make_blob(store)
 
+    def html(self, alt: str = "", **attributes: object) -> Markup:
+        """The original as an ``<img>`` element; nothing while there is no picture.
+
+        See :meth:`Image.html() <sqlalchemy_imageattach.entity.Image.html>`.
+        """
+        original = self.original
+        return Markup() if original is None else original.html(alt, **attributes)
+
     def __html__(self) -> str:
-        return self.require_original().__html__()
+        original = self.original
+        return "" if original is None else original.__html__()
 
     # --- attaching ---------------------------------------------------------------------------------------------------
 
