@@ -28,6 +28,7 @@ __all__ = [
     "NoFileError",
     "NoOriginalError",
     "PolicyViolationError",
+    "QueueClosedError",
     "RejectedImageError",
     "RemoteAddressError",
     "RemoteAnswerError",
@@ -38,7 +39,9 @@ __all__ = [
     "StoreAccessDeniedError",
     "StoreError",
     "TooCostlyError",
+    "TryAgainError",
     "UnknownHostError",
+    "UnknownJobError",
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
@@ -213,3 +216,18 @@ class ImageIdentityError(ImageAttachError, ValueError):
 
 class ConcurrentReplacementError(ImageAttachError, RuntimeError):
     """Another transaction replaced or removed the original while this one made something from it.  Try again."""
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+class TryAgainError(ImageAttachError, RuntimeError):
+    """A job failed by what may pass, which is its cause; queues try it again by their own means."""
+
+
+class UnknownJobError(ImageAttachError, LookupError):
+    """A job names a kind, an image class or a store that is not known where it was to be done."""
+
+
+class QueueClosedError(ImageAttachError, RuntimeError):
+    """A job came to a queue that takes none any more."""
