@@ -270,9 +270,12 @@ def find_known_store(image: Any, key: ImageKey | None = None) -> Store | None:
     :param key: the blob's, if it is not what ``image`` says now
     """
     known = blob_state(image).stored_in
-    if known is None and inspect(image).key is not None and (locations := Locations.find(image)) is not None and locations.remembers_any:
-        known = locations.store_of(key or key_of(image))
-    return known
+    if known is not None or inspect(image).key is None:
+        return known
+    locations = Locations.find(image)
+    if locations is not None and locations.remembers_any:
+        return locations.store_of(key or key_of(image))
+    return None
 
 
 class LegacyImage(Image):
