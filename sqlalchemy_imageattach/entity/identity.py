@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from inspect import getattr_static
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -23,6 +24,7 @@ __all__ = [
     "committed_key",
     "default_object_id",
     "distinguishes_types",
+    "has_usual_key",
     "mapper_of",
     "owns",
     "primary_key_names",
@@ -88,6 +90,12 @@ def distinguishes_types(mapper: Mapper[Any]) -> bool:
 def set_value(image: Any, name: str, value: object) -> None:
     """Set a mapped attribute past the class's own ``__setattr__``: pydantic's knows nothing of the mixin's columns."""
     set_attribute(image, name, value)
+
+
+def has_usual_key(cls: type[Any]) -> bool:
+    """Whether nothing but the primary key and the columns of the mixin is part of the key of a blob."""
+    parts = getattr_static(cls, "object_id"), getattr_static(cls, "object_type")
+    return all(isinstance(part, str) or getattr(part, "is_usual_key", False) for part in parts)
 
 
 def size_and_type(image: Any) -> tuple[int, int, str]:

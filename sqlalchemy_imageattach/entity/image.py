@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from inspect import getattr_static
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from markupsafe import Markup, escape
@@ -30,8 +29,16 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class _UsualProperty(property):
+    """One that makes its part of a key of the primary key alone."""
+
+    is_usual_key = True
+
+
 class _ObjectType:
     """The default ``object_type``, which a class has as well as its objects."""
+
+    is_usual_key = True
 
     def __get__(self, image: object, cls: type[Any]) -> Any:
         name = getattr(cls, "__tablename__", None)
@@ -106,7 +113,7 @@ class Image:
         #: table: it is part of every blob's key.
         object_type = _ObjectType()
 
-    @property
+    @_UsualProperty
     def object_id(self) -> int:
         """The integer by which stores tell the pictures of one type apart.
 
@@ -254,14 +261,6 @@ class Image:
             msg = "this image has no blob yet: flush or commit its session first"
             raise UnsavedImageError(msg)
         session.flush()
-
-
-def has_usual_key(cls: type[Any]) -> bool:
-    """Whether nothing but the primary key and the columns of :class:`Image` is part of the key of a blob."""
-    object_type = getattr_static(cls, "object_type")
-    return getattr_static(cls, "object_id") is getattr_static(Image, "object_id") and (
-        object_type is getattr_static(Image, "object_type") or isinstance(object_type, str)
-    )
 
 
 def find_known_store(image: Any, key: ImageKey | None = None) -> Store | None:

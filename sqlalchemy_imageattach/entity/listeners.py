@@ -23,9 +23,10 @@ from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
 from ..spool import Spool
 from ..store import Store, key_of
-from .identity import committed_key, mapper_of, owns, primary_key_names, require_type_of_column, set_identity, set_value
-from .image import Image, find_known_store, has_usual_key, utc_now
+from .identity import committed_key, has_usual_key, mapper_of, owns, primary_key_names, set_identity, set_value
+from .image import Image, find_known_store, utc_now
 from .locks import claim, mark_as_claimed, require_no_unknown_thumbnails
+from .readback import read_back
 from .rekeying import images_to_follow, refuse_latecomers, watch_keys
 from .transactions.frame import BlobRef, Write
 from .transactions.ledger import Ledger
@@ -44,7 +45,7 @@ class _Flush:
         #: What is to be written when all rows are.
         self.writes: list[Write] = []
         #: Images whose row the database changes together with that of their owner.
-        self.followers: list[Any] = []
+        self.followers: list[tuple[Any, Connection]] = []
 
 
 def _flush_of(session: Session) -> _Flush:
@@ -142,15 +143,9 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
     pending = flush.pending.pop(inspect(image), None)
     if pending is not None:
         content, store = pending
-        flush.writes.append(Write(image, BlobRef.of(store, _lasting_key(image)), content))
+        read_back(connection, image)
+        flush.writes.append(Write(image, BlobRef.of(store, key_of(image)), content))
         mark_as_claimed(Ledger.of(session), image)
-
-
-def _lasting_key(image: Any) -> ImageKey:
-    """The key of ``image``, which is the same when its row is read back."""
-    for name, value in set_identity(image).items():
-        require_type_of_column(mapper_of(type(image)), name, value)
-    return key_of(image)
 
 
 def _moving_blob(image: Any, blob: BlobRef) -> PendingBlob:
@@ -265,7 +260,7 @@ def _before_flush(session: Session, _context: object, instances: Sequence[Any] |
         connection = session.connection(bind_arguments={"mapper": mapper_of(type(image))})
         Ledger.of(session).watch(connection)
         claim(Ledger.of(session), connection, image)
-        _flush_of(session).followers.append(image)
+        _flush_of(session).followers.append((image, connection))
 
 
 @event.listens_for(Session, "after_flush")
@@ -274,8 +269,8 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
     flush: _Flush | None = session.info.pop(_FLUSH, None)
     if flush is None:
         return
-    for image in flush.followers:
-        _follow(session, flush, image)
+    for image, used in flush.followers:
+        _follow(session, flush, image, used)
     if not flush.writes:
         return
     ledger = Ledger.of(session)
@@ -287,11 +282,12 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
     ledger.write(flush.writes)
 
 
-def _follow(session: Session, flush: _Flush, image: Any) -> None:
+def _follow(session: Session, flush: _Flush, image: Any, connection: Connection) -> None:
     """The database has changed the row of ``image``: its blob goes where the row says now."""
     key = committed_key(image)
     former = BlobRef.of(_stores_of(session, image, key)[0], key)
-    new = BlobRef.of(former.store, _lasting_key(image))
+    read_back(connection, image)
+    new = BlobRef.of(former.store, key_of(image))
     if former != new:
         ledger = Ledger.of(session)
         ledger.frame.supersede(former)

@@ -7,6 +7,7 @@ the same object can be added to a session again; once its transaction has commit
 from __future__ import annotations
 
 import pickle
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 from weakref import WeakValueDictionary
@@ -70,6 +71,8 @@ class BlobState:
     removed_from: Store | None = None
     #: For a thumbnail: the original that it was made from.
     made_from: Any = None
+    #: The attributes by which its set tells its picture from others of the same owner.
+    discriminators: Collection[str] = ()
 
     @property
     def is_pending(self) -> bool:
