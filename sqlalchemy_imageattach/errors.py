@@ -45,6 +45,7 @@ __all__ = [
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
+    "VariantConflictError",
 ]
 
 
@@ -216,6 +217,13 @@ class ImageIdentityError(ImageAttachError, ValueError):
 
 class ConcurrentReplacementError(ImageAttachError, RuntimeError):
     """Another transaction replaced or removed the original while this one made something from it.  Try again."""
+
+
+class VariantConflictError(InvalidValueError):
+    """The table has room for one picture of this size (and type), and another one is there.
+
+    Tables of 1.x do not tell two crops of one size apart, nor an original from what is made of it in its own size.
+    """
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

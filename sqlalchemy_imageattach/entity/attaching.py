@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from ..concurrency import run_blocking
-from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError
+from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError, VariantConflictError
 from ..file import binary_file
 from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
 from .collection import ImageT, PictureSet
-from .identity import owns, row_slot, set_value, size_and_type
+from .identity import has_own_column, mapper_of, row_slot, set_value, size_and_type
 from .transactions.pending import PendingBlob, blob_state
 
 __all__ = [
@@ -64,29 +64,39 @@ def attach(
         raise UnreadableImageError(msg)
     image = new_image(image_set, extra_args, extra_kwargs)
     describe(image, info.width, info.height, info.mimetype, original=original)
+    if original and has_own_column(mapper_of(type(image)), "frames"):
+        set_value(image, "frames", info.frames)
     if not original:  # then it belongs to the original there is, and must not outlive it
         blob_state(image).made_from = image_set.original
     put_in(image_set, [(image, PendingBlob(content, found))])
     return image
 
 
-def put_in(image_set: PictureSet[ImageT], pending: Sequence[tuple[ImageT, PendingBlob]]) -> None:
+def put_in(
+    image_set: PictureSet[ImageT],
+    pending: Sequence[tuple[ImageT, PendingBlob]],
+    instead_of: Sequence[tuple[ImageT, Store | None]] = (),
+) -> None:
     """Make images, each with the content to be written for it, members of the set, in place of those they replace.
 
     If this raises, as a validator of the application may, the set is as it was.
 
+    :param instead_of: images that they replace although they could stay, with the stores that have their blobs
     :raises InvalidValueError: the set is a view, of which SQLAlchemy stores nothing
     """
     attachment = image_set._attachment
     if attachment.viewonly:
         msg = f"{attachment} is viewonly=True, so the picture would not be stored: attach it to a set that is not"
         raise InvalidValueError(msg)
-    former = [(each, blob.store) for image, blob in pending for each in _replaced_by(image_set, image)]
+    replaced = [*instead_of]
+    for image, blob in pending:
+        replaced += [(each, blob.store) for each in _replaced_by(image_set, image, blob.store)]
+    former = {id(each): (each, store) for each, store in replaced}.values()
     added: list[ImageT] = []
     try:
         for image, blob in pending:  # all of them first, since the application may validate them, and refuse
             blob_state(image).pending = blob
-            if owns(type(image), "revision"):
+            if has_own_column(mapper_of(type(image)), "revision"):
                 set_value(image, "revision", blob.token)
             image_set.append(image)
             added.append(image)
@@ -125,32 +135,35 @@ def new_image(
     """An object of the set's image class, made by its constructor."""
     cls = image_set.image_class
     try:
-        return cls(*(extra_args or ()), **(extra_kwargs or {}))
+        image = cls(*(extra_args or ()), **(extra_kwargs or {}))
     except TypeError as error:
         msg = (
             f"{cls.__name__} could not be made: {error}; give what its constructor needs by extra_args and extra_kwargs"
             " (in a dataclass, columns filled in by the relationship need init=False)"
         )
         raise InvalidTypeError(msg) from error
+    if has_own_column(mapper_of(cls), "variant"):
+        set_value(image, "variant", "")  # not by its column's default: it is part of the key before that is asked
+    return image
 
 
-def _replaced_by(image_set: PictureSet[ImageT], image: ImageT) -> list[ImageT]:
+def _replaced_by(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -> list[ImageT]:
     """The images of the set that go when ``image`` comes.
 
-    :raises InvalidValueError: it is a thumbnail, and the original has its size and type
+    :raises VariantConflictError: it is a thumbnail, and the original has its size and type
     """
     if image.original:
         return list(image_set)
     cls = image_set.image_class
-    slot = row_slot(cls, image)
-    former = [other for other in image_set if row_slot(cls, other) == slot]
+    slot = row_slot(cls, image, store)
+    former = [other for other in image_set if row_slot(cls, other, store) == slot]
     if any(other.original for other in former):
-        both = "both the size and the type" if len(slot) == 3 else "the size"
+        both = "both the size and the type" if len(slot) > 2 else "the size"
         msg = (
             f"a {cls.__name__} that is a thumbnail cannot have {both} of its original, got"
             f" {' '.join(map(str, size_and_type(image)))}: use the original instead, or another size"
         )
-        raise InvalidValueError(msg)
+        raise VariantConflictError(msg)
     return former
 
 

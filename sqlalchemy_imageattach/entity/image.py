@@ -7,9 +7,22 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from markupsafe import Markup, escape
-from sqlalchemy import BigInteger, Boolean, DateTime, Integer, String, Tuple, inspect, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Float,
+    Integer,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Tuple,
+    event,
+    inspect,
+    tuple_,
+)
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column, object_session
+from sqlalchemy.orm import Mapped, Mapper, mapped_column, object_session
 
 from ..concurrency import awaitable, run_blocking
 from ..context import SESSION_STORE_KEY, find_store
@@ -17,7 +30,7 @@ from ..errors import InvalidTypeError, InvalidValueError, UnsavedImageError
 from ..imaging import ImagePolicy
 from ..key import ImageKey
 from ..store import Store, key_of
-from .identity import default_object_id, mapper_of, owns, primary_key_names, set_value
+from .identity import default_object_id, has_own_column, mapper_of, primary_key_names, set_value
 from .transactions.locations import Locations
 from .transactions.pending import blob_state
 
@@ -29,10 +42,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class _UsualProperty(property):
-    """One that makes its part of a key of the primary key alone."""
+if TYPE_CHECKING:
+    _UsualProperty = property
+else:
 
-    is_usual_key = True
+    class _UsualProperty(property):
+        """One that makes its part of a key of the primary key alone."""
+
+        is_usual_key = True
 
 
 class _ObjectType:
@@ -79,11 +96,17 @@ class Image:
         width: Mapped[int]
         height: Mapped[int]
         mimetype: Mapped[str]
+        variant: Mapped[str]
         original: Mapped[bool]
         created_at: Mapped[datetime]
         revision: Mapped[str | None]
         byte_size: Mapped[int | None]
         checksum: Mapped[str | None]
+        frames: Mapped[int | None]
+        focal_x: Mapped[float | None]
+        focal_y: Mapped[float | None]
+        dominant_color: Mapped[str | None]
+        thumbhash: Mapped[str | None]
     else:
         #: The width in pixels, upright.
         width = mapped_column("width", Integer, primary_key=True, autoincrement=False)
@@ -91,6 +114,10 @@ class Image:
         height = mapped_column("height", Integer, primary_key=True, autoincrement=False)
         #: The type of the blob, e.g. ``"image/jpeg"``.
         mimetype = mapped_column("mimetype", String(255), primary_key=True)
+        #: What tells it from others of its size and type; see
+        #: :meth:`Rendition.variant() <sqlalchemy_imageattach.imaging.Rendition.variant>`.  Empty for most.  It is part
+        #: of the primary key where the width is.
+        variant = mapped_column("variant", String(32), primary_key=True, default="", server_default="")
         #: Whether it is the picture as it was attached, rather than one made from it.
         original = mapped_column("original", Boolean, nullable=False, default=False)
         #: When it was made.
@@ -101,6 +128,17 @@ class Image:
         byte_size = mapped_column("byte_size", BigInteger, nullable=True)
         #: The SHA-256 of the blob in hexadecimal; ``None`` for blobs written by 1.x.
         checksum = mapped_column("checksum", String(64), nullable=True)
+        #: How many pictures an original shows one after the other; ``None`` if that is not known.
+        frames = mapped_column("frames", Integer, nullable=True)
+        #: Where the most important spot of an original is, from the left, as a fraction of its width: what cutting
+        #: keeps in view.  ``None`` for the middle.
+        focal_x = mapped_column("focal_x", Float, nullable=True)
+        #: The same from the top, as a fraction of its height.
+        focal_y = mapped_column("focal_y", Float, nullable=True)
+        #: The colour that prevails in an original, e.g. ``"#1f6feb"``; to be shown until the picture is there.
+        dominant_color = mapped_column("dominant_color", String(9), nullable=True)
+        #: A blurred preview of an original, as ThumbHash in Base64.
+        thumbhash = mapped_column("thumbhash", String(48), nullable=True)
 
     if TYPE_CHECKING:
 
@@ -117,8 +155,8 @@ class Image:
     def object_id(self) -> int:
         """The integer by which stores tell the pictures of one type apart.
 
-        It is the primary key besides width, height and mimetype: an integer as it is, a UUID as its integer, anything
-        else hashed to 128 bits.  Override it to return an integer of your own.
+        It is the primary key besides width, height, mimetype and variant: an integer as it is, a UUID as its integer,
+        anything else hashed to 128 bits.  Override it to return an integer of your own.
         """
         return default_object_id(mapper_of(type(self)), self)
 
@@ -246,7 +284,7 @@ class Image:
     @classmethod
     def owns_column(cls, name: str) -> bool:
         """Whether the attribute is a column of this mixin's, rather than one of the application's of the same name."""
-        return owns(cls, name)
+        return has_own_column(mapper_of(cls), name)
 
     def _find_store(self, argument: Store | None) -> Store:
         locations = Locations.find(self)
@@ -289,6 +327,24 @@ class LegacyImage(Image):
         pass
     else:
         mimetype = mapped_column("mimetype", String(255), nullable=False, active_history=True)
+        variant = None
         revision = None
         byte_size = None
         checksum = None
+        frames = None
+        focal_x = None
+        focal_y = None
+        dominant_color = None
+        thumbhash = None
+
+
+@event.listens_for(Image, "instrument_class", propagate=True)
+def _instrument_class(mapper: Mapper[Any], cls: type[Image]) -> None:
+    """A class whose key is its own, and has no size in it, has no variant in it either."""
+    table, width = mapper.local_table, getattr(cls.width, "column", None)
+    if width is None or width.primary_key or not isinstance(table, Table):
+        return
+    key = [column for column in table.primary_key if column.name != "variant"]
+    if key and len(key) < len(table.primary_key.columns):
+        table.c["variant"].primary_key = False
+        table.append_constraint(PrimaryKeyConstraint(*key, name=table.primary_key.name))  # type: ignore[arg-type]

@@ -23,7 +23,15 @@ from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
 from ..spool import Spool
 from ..store import Store, key_of
-from .identity import committed_key, has_usual_key, mapper_of, owns, primary_key_names, set_identity, set_value
+from .identity import (
+    committed_key,
+    has_own_column,
+    has_usual_key,
+    mapper_of,
+    primary_key_names,
+    set_identity,
+    set_value,
+)
 from .image import Image, find_known_store, utc_now
 from .locks import claim, mark_as_claimed, require_no_unknown_thumbnails
 from .readback import read_back
@@ -61,7 +69,7 @@ _FLUSH = "sqlalchemy_imageattach.flush"
 @event.listens_for(Mapper, "mapper_configured")
 def _mapper_configured(mapper: Mapper[Any], cls: type[Any]) -> None:
     watch_keys(mapper)
-    if issubclass(cls, Image) and owns(cls, "revision"):
+    if issubclass(cls, Image) and has_own_column(mapper, "revision"):
         event.listen(cls.revision, "set", _revision_set)
 
 
@@ -151,7 +159,8 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
 def _moving_blob(image: Any, blob: BlobRef) -> PendingBlob:
     """What takes the blob of ``image`` along to its new key."""
     if blob.is_immutable:
-        known = {name: getattr(image, name) for name in ("byte_size", "checksum") if owns(type(image), name)}
+        mapper = mapper_of(type(image))
+        known = {name: getattr(image, name) for name in ("byte_size", "checksum") if has_own_column(mapper, name)}
         content = StoredContent(blob.store, blob.key, known.get("byte_size"), known.get("checksum"))
         return PendingBlob(content, blob.store)
     # the same flush may write another picture over it
@@ -171,7 +180,7 @@ def _take(session: Session, image: Any, pending: PendingBlob) -> None:
         "checksum": pending.content.checksum,
     }
     for name, value in values.items():
-        if owns(type(image), name):
+        if has_own_column(mapper_of(type(image)), name):
             set_value(image, name, value)
     blob_state(image).merged = None
     _flush_of(session).pending[inspect(image)] = (pending.content, _store_for(session, image, pending))
@@ -273,6 +282,7 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
         _follow(session, flush, image, used)
     if not flush.writes:
         return
+    _require_a_blob_for_each(flush.writes)
     ledger = Ledger.of(session)
     stored = [write.image for write in flush.writes]
     for image in stored:
@@ -280,6 +290,18 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
         if connection is not None:
             require_no_unknown_thumbnails(session, connection, image, stored)
     ledger.write(flush.writes)
+
+
+def _require_a_blob_for_each(writes: Sequence[Write]) -> None:
+    """No two images of one flush would be written over each other, as in a store that takes no revision."""
+    by_blob: dict[BlobRef, Write] = {}
+    for write in writes:
+        if by_blob.setdefault(write.blob, write) is not write:
+            msg = (
+                f"expected a blob for each image, got {write.blob.key} twice in one flush: {write.blob.store!r} takes"
+                " no revision, so it has one blob for each size and type of a picture"
+            )
+            raise ImageIdentityError(msg)
 
 
 def _follow(session: Session, flush: _Flush, image: Any, connection: Connection) -> None:
