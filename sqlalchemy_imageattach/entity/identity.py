@@ -78,26 +78,17 @@ def has_usual_key(cls: type[Any]) -> bool:
     return all(isinstance(part, str) or getattr(part, "is_usual_key", False) for part in parts)
 
 
-_own_names: WeakKeyDictionary[type[Any], frozenset[str]] = WeakKeyDictionary()
-
-
 def has_own_column(mapper: Mapper[Any], name: str) -> bool:
-    """Whether ``name`` is mapped, and is the mixin's; not one of the application's that merely bears its name.
-
-    A class that leaves a column out by ``revision = None``, as ``LegacyImage`` does, leaves its name to the
-    application: what a subclass maps under it is the application's.
-    """
-    own = _own_names.get(mapper.class_)
-    if own is None:
-        own = _own_names[mapper.class_] = frozenset(_names_kept_by(mapper))
-    return name in own
+    """Whether ``name`` is mapped, and is the mixin's: a class that says ``name = None`` may have one for itself."""
+    answers = _own_columns.setdefault(mapper, {})
+    if name not in answers:
+        answers[name] = name in mapper.column_attrs and not any(
+            base.__dict__.get(name, base) is None for base in mapper.class_.__mro__
+        )
+    return answers[name]
 
 
-def _names_kept_by(mapper: Mapper[Any]) -> Iterator[str]:
-    for attribute in mapper.column_attrs:
-        definitions = [base.__dict__.get(attribute.key, base) for base in mapper.class_.__mro__]
-        if not any(each is None for each in definitions):
-            yield attribute.key
+_own_columns: WeakKeyDictionary[Mapper[Any], dict[str, bool]] = WeakKeyDictionary()
 
 
 def distinguishes_variants(mapper: Mapper[Any]) -> bool:

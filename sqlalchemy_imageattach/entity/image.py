@@ -28,6 +28,7 @@ from ..concurrency import awaitable, run_blocking
 from ..context import SESSION_STORE_KEY, find_store
 from ..errors import InvalidTypeError, InvalidValueError, UnsavedImageError
 from ..imaging import ImagePolicy
+from ..imaging.variant import Variant, check_declaration
 from ..key import ImageKey
 from ..store import Store, key_of
 from .identity import default_object_id, has_own_column, mapper_of, primary_key_names, set_value
@@ -90,6 +91,10 @@ class Image:
     #: is the one of the context, of the session or of the process.  The guide has the order.
     image_store: ClassVar[Store | Callable[[], Store | None] | None] = None
 
+    #: What is made of each picture of this class, by names for
+    #: :meth:`~sqlalchemy_imageattach.entity.BaseImageSet.variant`.
+    image_variants: ClassVar[Mapping[str, Variant]] = {}
+
     # No annotations at run time: these columns are to be copied into dataclasses and plain classes alike, and to be
     # left out or replaced by subclasses.
     if TYPE_CHECKING:
@@ -107,6 +112,7 @@ class Image:
         focal_y: Mapped[float | None]
         dominant_color: Mapped[str | None]
         thumbhash: Mapped[str | None]
+        made_for: Mapped[str | None]
     else:
         #: The width in pixels, upright.
         width = mapped_column("width", Integer, primary_key=True, autoincrement=False)
@@ -139,6 +145,8 @@ class Image:
         dominant_color = mapped_column("dominant_color", String(9), nullable=True)
         #: A blurred preview of an original, as ThumbHash in Base64.
         thumbhash = mapped_column("thumbhash", String(48), nullable=True)
+        #: The name of the declared variant that it was made for; ``None`` if the application asked for it by itself.
+        made_for = mapped_column("made_for", String(64), nullable=True)
 
     if TYPE_CHECKING:
 
@@ -336,11 +344,13 @@ class LegacyImage(Image):
         focal_y = None
         dominant_color = None
         thumbhash = None
+        made_for = None
 
 
 @event.listens_for(Image, "instrument_class", propagate=True)
 def _instrument_class(mapper: Mapper[Any], cls: type[Image]) -> None:
-    """A class whose key is its own, and has no size in it, has no variant in it either."""
+    """What the class declares can be; and where its key is its own, and has no size in it, it has no variant either."""
+    check_declaration(cls.__name__, cls.image_variants)
     table, width = mapper.local_table, getattr(cls.width, "column", None)
     if width is None or width.primary_key or not isinstance(table, Table):
         return
