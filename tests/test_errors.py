@@ -15,13 +15,17 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.BlobNotFoundError: FileNotFoundError,
     errors.ConcurrentReplacementError: RuntimeError,
     errors.ContextError: LookupError,
+    errors.DuplicateImageError: ValueError,
+    errors.EmptyIndexError: LookupError,
     errors.EngineUnavailableError: RuntimeError,
     errors.ImageIdentityError: ValueError,
     errors.InvalidTypeError: TypeError,
     errors.InvalidValueError: ValueError,
     errors.MissingExtraError: ImportError,
+    errors.MissingIndexError: LookupError,
     errors.NoFileError: ValueError,
     errors.NoOriginalError: OSError,
+    errors.OutdatedIndexError: RuntimeError,
     errors.PolicyViolationError: ValueError,
     errors.RejectedImageError: ValueError,
     errors.StoreAccessDeniedError: PermissionError,
@@ -29,6 +33,8 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.UnknownHostError: RuntimeError,
     errors.UnreadableImageError: ValueError,
     errors.UnsavedImageError: ValueError,
+    errors.VectorDimensionError: ValueError,
+    errors.VectorSearchUnavailableError: RuntimeError,
 }
 ALL: list[type[ImageAttachError]] = [ImageAttachError, *BUILTINS]
 
