@@ -8,6 +8,8 @@ while a picture is written or resized.  Everywhere else the call is made right h
 from __future__ import annotations
 
 import asyncio
+import inspect
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +18,12 @@ from contextvars import copy_context
 from functools import partial, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
+from sqlalchemy.orm import Session
 from sqlalchemy.util import concurrency as _sqlalchemy
 
-__all__ = ["awaitable", "in_async_session", "run_blocking", "run_side_by_side"]
+from .errors import InvalidTypeError
+
+__all__ = ["awaitable", "call_or_await", "in_async_session", "is_asynchronous", "run_blocking", "run_side_by_side"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -36,6 +41,13 @@ def in_async_session() -> bool:
         return False
 
 
+def is_asynchronous(session: Session) -> bool:
+    """Whether an ``AsyncSession`` stands before ``session``."""
+    # who has one has imported it; that takes half as long as SQLAlchemy itself
+    module = sys.modules.get("sqlalchemy.ext.asyncio")
+    return module is not None and module.async_session(session) is not None
+
+
 def run_blocking(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Return ``function(*args, **kwargs)``; below an ``AsyncSession`` it runs on a worker thread.
 
@@ -43,8 +55,29 @@ def run_blocking(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwa
     """
     if not in_async_session():
         return function(*args, **kwargs)
+    return _wait_for(_in_thread(lambda: function(*args, **kwargs)))
+
+
+def call_or_await(function: Callable[[], object]) -> None:
+    """Like :func:`run_blocking`; and what an ``async def`` function is to do is done in the event loop.
+
+    :raises InvalidTypeError: it is one, and there is no event loop
+    """
+    result = run_blocking(function)
+    if not inspect.isawaitable(result):
+        return
+    if in_async_session():
+        _wait_for(result)
+        return
+    if inspect.iscoroutine(result):
+        result.close()
+    msg = f"{function!r} gave something to await, which takes an AsyncSession; expected a plain function"
+    raise InvalidTypeError(msg)
+
+
+def _wait_for(awaited: Awaitable[_T]) -> _T:
     wait = cast("Callable[[Awaitable[_T]], _T]", getattr(_sqlalchemy, "await_", None) or _sqlalchemy.await_only)
-    return wait(_in_thread(lambda: function(*args, **kwargs)))
+    return wait(awaited)
 
 
 def run_side_by_side(jobs: Iterable[Callable[[], _T]]) -> list[_T | BaseException]:

@@ -33,9 +33,11 @@ __all__ = [
     "RejectedImageError",
     "StoreAccessDeniedError",
     "StoreError",
+    "TooCostlyError",
     "UnknownHostError",
     "UnreadableImageError",
     "UnsavedImageError",
+    "UnsupportedLayoutError",
     "VectorDimensionError",
     "VectorSearchUnavailableError",
 ]
@@ -77,10 +79,21 @@ class UnreadableImageError(RejectedImageError):
     """The bytes are empty, truncated, damaged, or of no image type known here."""
 
 
+class UnsupportedLayoutError(UnreadableImageError):
+    """The file may be intact, but it is of a rare kind that no imaging engine installed reads."""
+
+
 class PolicyViolationError(RejectedImageError):
     """The image can be read, but its :class:`~sqlalchemy_imageattach.imaging.ImagePolicy` refuses it.
 
     It has too many bytes, too many pixels, or a type that the policy does not allow.
+    """
+
+
+class TooCostlyError(RejectedImageError):
+    """Decoding the image took more time or memory than its :class:`~sqlalchemy_imageattach.imaging.ImagePolicy` allows.
+
+    What decoded it has been ended; nothing else has been harmed.
     """
 
 

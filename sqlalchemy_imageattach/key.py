@@ -23,27 +23,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from .errors import InvalidTypeError, InvalidValueError
+from .imagetypes import TYPES
 
 __all__ = ["ImageKey", "extension_of", "new_revision"]
 
 #: The extensions of keys.  Ours, never the host's: a key must not depend on the machine that computes it.
-EXTENSIONS = {
-    "application/pdf": ".pdf",
-    "image/apng": ".apng",
-    "image/avif": ".avif",
-    "image/bmp": ".bmp",
-    "image/gif": ".gif",
-    "image/heic": ".heic",
-    "image/heif": ".heif",
-    "image/jpeg": ".jpe",
-    "image/jxl": ".jxl",
-    "image/png": ".png",
-    "image/svg+xml": ".svg",
-    "image/tiff": ".tiff",
-    "image/vnd.adobe.photoshop": ".psd",
-    "image/vnd.microsoft.icon": ".ico",
-    "image/webp": ".webp",
-}
+EXTENSIONS = {row.mimetype: row.extension for row in TYPES}
 
 _MIMETYPE = re.compile(r"([a-z0-9][a-z0-9!#$&^_.+-]{0,126})/([a-z0-9][a-z0-9!#$&^_.+-]{0,126})")
 _REVISION = re.compile(r"[A-Za-z0-9_-]{1,64}")

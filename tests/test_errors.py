@@ -30,9 +30,11 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.RejectedImageError: ValueError,
     errors.StoreAccessDeniedError: PermissionError,
     errors.StoreError: OSError,
+    errors.TooCostlyError: ValueError,
     errors.UnknownHostError: RuntimeError,
     errors.UnreadableImageError: ValueError,
     errors.UnsavedImageError: ValueError,
+    errors.UnsupportedLayoutError: ValueError,
     errors.VectorDimensionError: ValueError,
     errors.VectorSearchUnavailableError: RuntimeError,
 }

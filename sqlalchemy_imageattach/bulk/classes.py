@@ -9,10 +9,21 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper, registry
 
-from ..entity import Image
-from ..errors import InvalidTypeError
+from ..arguments import wrong_type
+from ..entity import Image, ImageAttachment
 
-__all__ = ["image_mappers", "mapper_of_images", "object_types", "with_relatives"]
+__all__ = [
+    "image_mappers",
+    "mapper_of_images",
+    "object_types",
+    "own_attachments",
+    "owner_mappers",
+    "registry_of",
+    "with_relatives",
+]
+
+#: Where a declarative base has its registry; the latter is SQLAlchemy's own name for it, and the only one in SQLModel.
+_REGISTRY = ("registry", "_sa_registry")
 
 
 def image_mappers(declarative_base: Any) -> list[Mapper[Any]]:
@@ -21,21 +32,44 @@ def image_mappers(declarative_base: Any) -> list[Mapper[Any]]:
     :param declarative_base: a declarative base class, or a :class:`~sqlalchemy.orm.registry`
     :raises InvalidTypeError: it is neither
     """
-    owner, of_base = declarative_base, object
-    if not isinstance(owner, registry):
-        owner, of_base = getattr(declarative_base, "registry", None), declarative_base
-    if not isinstance(owner, registry) or inspect(of_base, raiseerr=False) is not None:
-        msg = (
-            "expected a declarative base class (or a registry), got"
-            f" {declarative_base!r}; for a single image class there is migrate_class()"
-        )
-        raise InvalidTypeError(msg)
-    owner.configure()
+    owner = registry_of(declarative_base)
+    of_base = object if owner is declarative_base else declarative_base
     found = [
         mapper for mapper in owner.mappers if issubclass(mapper.class_, Image) and issubclass(mapper.class_, of_base)
     ]
     roots = [mapper for mapper in found if not any(_includes(other, mapper) for other in found)]
     return sorted(roots, key=lambda mapper: (mapper.class_.__name__, mapper.class_.__module__))
+
+
+def registry_of(declarative_base: Any) -> registry:
+    """The registry of a declarative base class, its classes configured, or that registry itself.
+
+    :raises InvalidTypeError: ``declarative_base`` is neither
+    """
+    candidates = (declarative_base, *(getattr(declarative_base, name, None) for name in _REGISTRY))
+    found = next((each for each in candidates if isinstance(each, registry)), None)
+    if found is None or (found is not declarative_base and inspect(declarative_base, raiseerr=False) is not None):
+        advice = "for a single image class there is migrate_class()"
+        raise wrong_type(
+            "", declarative_base, "a declarative base class (or a registry)", advice, got=repr(declarative_base)
+        )
+    found.configure()
+    return found
+
+
+def owner_mappers(declarative_base: Any) -> list[Mapper[Any]]:
+    """The mappers of ``declarative_base`` that declare attachments of their own, ordered by class name.
+
+    :param declarative_base: a declarative base class, or a :class:`~sqlalchemy.orm.registry`
+    :raises InvalidTypeError: it is neither
+    """
+    found = [mapper for mapper in registry_of(declarative_base).mappers if own_attachments(mapper)]
+    return sorted(found, key=lambda mapper: (mapper.class_.__name__, mapper.class_.__module__))
+
+
+def own_attachments(mapper: Mapper[Any]) -> list[ImageAttachment[Any]]:
+    """The attachments that the class of ``mapper`` declares, and does not inherit."""
+    return [each for each in mapper.relationships if isinstance(each, ImageAttachment) and each.parent is mapper]
 
 
 def with_relatives(mappers: Sequence[Mapper[Any]]) -> list[Mapper[Any]]:
@@ -58,8 +92,7 @@ def mapper_of_images(cls: Any) -> Mapper[Any]:
     except NoInspectionAvailable:
         mapper = None
     if not isinstance(cls, type) or not isinstance(mapper, Mapper) or not issubclass(cls, Image):
-        msg = f"expected a mapped class with the Image mixin, got {cls!r}"
-        raise InvalidTypeError(msg)
+        raise wrong_type("", cls, "a mapped class with the Image mixin", got=repr(cls))
     return mapper
 
 

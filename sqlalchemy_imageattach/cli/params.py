@@ -14,8 +14,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
-from ..bulk.classes import image_mappers
-from ..errors import ImageAttachError, InvalidTypeError
+from ..errors import ImageAttachError
 from ..maintenance import GRACE
 from ..store import Store
 from .output import Output
@@ -120,8 +119,7 @@ def _models_of_text(context: click.Context, parameter: click.Parameter, text: st
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-        image_mappers(found)
-    except (ImportError, AttributeError, InvalidTypeError) as error:
+    except (ImportError, AttributeError) as error:
         msg = f"{text!r}: {error}"
         raise click.BadParameter(msg) from error
     except SystemExit as error:  # its exit code would say that all is well

@@ -15,7 +15,7 @@ from sqlalchemy.orm.attributes import instance_state as object_state
 from ..concurrency import run_blocking
 from ..errors import InvalidTypeError, InvalidValueError
 from ..imaging import Rendered, Rendition, Target, render
-from ..imaging.probe import identify
+from ..imaging.probing import identify
 from ..spool import Spool, is_seekable
 from ..store import Store
 from .attaching import new_image, place_of, put_in, variant

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from .info import ImageInfo
 from .policy import ImagePolicy
-from .probe import probe
-from .render import Rendered, render
+from .probing import probe
+from .rendering import Rendered, render
 from .rendition import VECTOR_TYPES, Fit, Rendition, Target
-from .sniff import sniff
+from .sniffing import sniff
 
 __all__ = [
     "VECTOR_TYPES",

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, get_args
 
 from ..errors import InvalidTypeError, InvalidValueError, PolicyViolationError
+from ..imagetypes import TYPES
 
 __all__ = ["WEB_TYPES", "ImagePolicy", "Verification"]
 
 #: The raster types that are allowed by default: those that an engine reads with Pillow alone.
-WEB_TYPES: Final = frozenset(
-    {"image/avif", "image/bmp", "image/gif", "image/jpeg", "image/png", "image/tiff", "image/webp"}
-)
+WEB_TYPES: Final = frozenset(row.mimetype for row in TYPES if row.usual)
 _ENGINES: Final = ("pillow", "wand")
 
 Verification = Literal["structure", "decode"]

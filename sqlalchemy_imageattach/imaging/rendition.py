@@ -28,14 +28,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 from ..errors import InvalidTypeError, InvalidValueError
+from ..imagetypes import TYPES, by_mimetype, by_name
 
-__all__ = ["FILTERS", "VECTOR_TYPES", "Fit", "Rendition", "Target"]
+__all__ = ["FILTERS", "VECTOR_TYPES", "Fit", "Order", "Rendition", "Target"]
 
 #: The types without pixels of their own: thumbnails of them are PNG.
-VECTOR_TYPES: Final = frozenset({"application/pdf", "image/svg+xml"})
+VECTOR_TYPES: Final = frozenset(row.mimetype for row in TYPES if row.vector)
 
 Fit = Literal["contain", "cover", "fill"]
 
@@ -48,32 +49,7 @@ FILTERS: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 
-_FORMATS: Final = {
-    "avif": "image/avif",
-    "gif": "image/gif",
-    "jpeg": "image/jpeg",
-    "jpg": "image/jpeg",
-    "png": "image/png",
-    "webp": "image/webp",
-}
-#: What holds the picture of a source by default.  Every other type becomes PNG, which loses nothing.
-_DEFAULT_TYPES: Final = {
-    "image/avif": "image/avif",
-    "image/heic": "image/webp",
-    "image/heif": "image/webp",
-    "image/jpeg": "image/jpeg",
-    "image/webp": "image/webp",
-}
-_ANIMATED_TYPES: Final = frozenset({"image/avif", "image/gif", "image/png", "image/webp"})
-#: The longest side, in pixels, that files of each type can have, and be read with: libjpeg stops a little before its
-#: format does, and libavif, which writes longer ones, at half of what the format holds.
-_LONGEST_SIDE: Final = {
-    "image/avif": 32_768,
-    "image/gif": 65_535,
-    "image/jpeg": 65_500,
-    "image/png": 2**31 - 1,
-    "image/webp": 16_383,
-}
+_WRITTEN: Final = {row.mimetype: row.writing for row in TYPES if row.writing is not None}
 #: Far beyond any picture, and yet small enough to reckon with.
 _LARGEST_RATIO, _LARGEST_TARGET = 65_535, 2**31 - 1
 
@@ -155,8 +131,8 @@ class Rendition:
                 raise InvalidValueError(msg)
         _check_choice("filter", self.filter, sorted(FILTERS))
         if self.format is not None:
-            _check_choice("format", self.format, (*_FORMATS, *sorted(set(_FORMATS.values()))))
-            if self.animated and self.mimetype("image/gif") not in _ANIMATED_TYPES:
+            _check_choice("format", self.format, (*sorted(by_name), *sorted(_WRITTEN)))
+            if self.animated and not _WRITTEN[self.mimetype("image/gif")].moves:
                 msg = (
                     f"animated=True: {self.format!r} files hold one frame only; expected gif, webp, png or avif,"
                     " or leave animated out"
@@ -170,10 +146,10 @@ class Rendition:
         'image/png'
         """
         if self.format is not None:
-            return _FORMATS.get(self.format, self.format)
+            return by_name[self.format].mimetype if self.format in by_name else self.format
         if self.animated and source == "image/gif":
             return source
-        return _DEFAULT_TYPES.get(source, "image/png")
+        return by_mimetype[source].thumbnail if source in by_mimetype else "image/png"
 
     def target(self, width: int, height: int, mimetype: str) -> Target:
         """What this rendition comes to for one source.  :func:`~sqlalchemy_imageattach.imaging.render` makes just that.
@@ -190,9 +166,9 @@ class Rendition:
             raise InvalidTypeError(msg)
         made = self.mimetype(mimetype)
         size = self._size(width, height)
-        if max(size) > _LONGEST_SIDE[made]:
+        if max(size) > (longest := _WRITTEN[made].longest_side):
             msg = (
-                f"expected at most {_LONGEST_SIDE[made]:,} pixels a side, which is what {made} holds, got"
+                f"expected at most {longest:,} pixels a side, which is what {made} holds, got"
                 f" {size[0]:,}×{size[1]:,}; ask for a smaller picture or for another format"
             )
             raise InvalidValueError(msg)
@@ -230,6 +206,17 @@ class Rendition:
         left, right = _span(float(size[0] / scale), width, self.focal_point[0])
         top, bottom = _span(float(size[1] / scale), height, self.focal_point[1])
         return left, top, right, bottom
+
+
+class Order(NamedTuple):
+    """One picture to make of one source.
+
+    :param rendition: how
+    :param target: how large, of what type and from which part of the source
+    """
+
+    rendition: Rendition
+    target: Target
 
 
 def _half_up(value: Fraction) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from .fingerprint import HammingDistance, HashMeasure, dhash64
 from .index import Measured, PictureIndex, Unreadable
 from .sources import PictureSource
 
-__all__ = ["DuplicateGroup", "Duplicates", "Fingerprints"]
+__all__ = ["DuplicateGroup", "Fingerprints"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,10 +43,6 @@ class DuplicateGroup:
 
     cls: type[Any]
     identities: tuple[tuple[Any, ...], ...]
-
-
-class Duplicates(UserWarning):
-    """Told by a flush that attaches a picture that looks like others."""
 
 
 class Fingerprints(PictureIndex):
@@ -101,8 +97,8 @@ class Fingerprints(PictureIndex):
         statement = select(self.side.value, *self.side.owner_columns()).where(self.is_ours())
         rows = self._execute(own, statement.order_by(self.table.columns.id)).all()
         by_hash: dict[int, list[tuple[Any, ...]]] = {}
-        for dhash, *identity in rows:
-            by_hash.setdefault(dhash, []).append(tuple(identity))
+        for row in rows:
+            by_hash.setdefault(row[0], []).append(tuple(row[1:]))
         hashes = np.fromiter(by_hash, np.int64, len(by_hash))
         groups = [[each for dhash in group for each in by_hash[dhash]] for group in _linked(hashes, limit)]
         return [DuplicateGroup(self.cls, tuple(group)) for group in groups if len(group) > 1]
@@ -169,5 +165,3 @@ def _linked(hashes: NDArray[np.int64], threshold: int) -> Iterator[list[int]]:
         groups.setdefault(root(number), []).append(value)
     yield from groups.values()
 
-
-_ = cast

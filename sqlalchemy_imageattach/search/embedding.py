@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from PIL import Image as Pillow
-from sqlalchemy import ColumnElement, Dialect, Index, Select, func, inspect, select
-from sqlalchemy.orm import Mapper
-from sqlalchemy.sql.ddl import SchemaItem
+from sqlalchemy import ColumnElement, Dialect, Index, Select, func, select
 from sqlalchemy.types import TypeEngine
 
 from ..arguments import check_range, check_type, wrong_type
@@ -111,8 +109,8 @@ class Embeddings(PictureIndex):
             near = looks.distance(upload)
             session.scalars(select(UserPicture).where(UserPicture.original, near < 0.4).order_by(near).limit(10))
 
-        :param picture: the bytes of a picture, a file, a path, a picture of Pillow's, an image or an image set, a
-            vector, or a text where the extractor takes one
+        :param picture: the bytes of a picture, a file, a path, a picture of Pillow's, an image or an image set, or a
+            vector; where the extractor takes texts, a string is one, and a path has to be a :class:`~pathlib.Path`
         :param entity: an alias of the class
         :raises RejectedImageError: the picture cannot be decoded, or is too large
         :raises VectorDimensionError: the vector has another number of dimensions
@@ -158,8 +156,8 @@ class Embeddings(PictureIndex):
 def vector_of(extractor: Extractor, picture: Any, policy: ImagePolicy) -> Floats:
     """The vector by which ``picture`` is compared."""
     dimension = extractor.describe().dimension
-    if isinstance(picture, str) and isinstance(extractor, TextExtractor) and not os.path.exists(picture):
-        return unit_vector(extractor.extract_text([picture])[0], dimension)  # type: ignore[index, arg-type]
+    if isinstance(picture, str) and isinstance(extractor, TextExtractor):
+        return unit_vector(np.asarray(extractor.extract_text([picture]))[0], dimension)
     if isinstance(picture, str | os.PathLike):
         return run_blocking(_vector_of_file, extractor, Path(picture), policy)
     if isinstance(picture, bytes | bytearray | memoryview):
@@ -211,8 +209,6 @@ def _add_index(table: Any) -> None:
     index.ddl_if(callable_=_can_index)
 
 
-def _can_index(_ddl: Any, _target: SchemaItem, _bind: Any, *, dialect: Dialect, **_: Any) -> bool:
+def _can_index(_ddl: Any, _target: Any, _bind: Any, _tables: Any = None, *, dialect: Dialect, **_: Any) -> bool:
     return is_native(Vector(1), dialect)
 
-
-_ = (io, Mapper, inspect)

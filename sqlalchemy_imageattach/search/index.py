@@ -174,13 +174,14 @@ class PictureIndex:
         keys = [getattr(self.cls, self.mapper.get_property_by_column(key).key) for key in self.mapper.primary_key]
         current = exists(select(1).select_from(self.mapper).where(self.side.is_of(keys)).correlate(self.table))
         result = self._execute(session, delete(self.table).where(self._is_of_extractor(), not_(current)))
-        return max(cast("Any", result).rowcount, 0)
+        return max(int(cast("Any", result).rowcount), 0)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def find(self, session: Session, checksums: Iterable[str]) -> dict[str, Any]:
         """What is known of bytes already, whatever picture they were of."""
-        wanted, known = sorted(set(checksums)), {}
+        wanted = sorted(set(checksums))
+        known: dict[str, Any] = {}
         for start in range(0, len(wanted), _LOOK_UP):
             columns = self.table.columns
             statement = select(columns.source_sha256, self.side.value).where(
@@ -188,7 +189,7 @@ class PictureIndex:
                 columns.version == self.measure.version,
                 columns.source_sha256.in_(wanted[start : start + _LOOK_UP]),
             )
-            known.update({checksum: value for checksum, value in self._execute(session, statement)})
+            known.update((row[0], row[1]) for row in self._execute(session, statement))
         return known
 
     def sources(self, session: Session, identities: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:

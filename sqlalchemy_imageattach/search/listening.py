@@ -1,7 +1,7 @@
 """Keeps indexes in step with the rows of their classes, in the transaction of each flush.
 
-A flush tells first of each row that it writes or deletes, which is noted down, and at last that it is done: then the new
-pictures are looked at together, and what was found is written by the same connection.  So it is committed with the
+A flush tells first of each row that it writes or deletes, which is noted down, and at last that it is done: then the
+new pictures are looked at together, and what was found is written by the same connection.  So it is committed with the
 rows, and rolled back with them.
 """
 

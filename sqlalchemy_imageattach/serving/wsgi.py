@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from ..errors import InvalidTypeError, InvalidValueError
-from ..key import EXTENSIONS
+from ..imagetypes import TYPES, by_extension
 from ..paths import is_inside
 from .host import request_url
 
@@ -34,14 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestUrlMiddleware", "StaticServerMiddleware"]
 
-# The types of files by their extensions; the last line is for those that other programs put there.
-_MIMETYPES = {extension: mimetype for mimetype, extension in EXTENSIONS.items()} | {
-    ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".tif": "image/tiff",
-}  # fmt: skip
 _UNKNOWN = "application/octet-stream"
 
 # What a browser runs, or might run, when the URL is opened as a page.
-_ACTIVE = {"application/pdf", "image/svg+xml", _UNKNOWN}
+_ACTIVE = {_UNKNOWN, *(row.mimetype for row in TYPES if row.active)}
 _SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 
 # Names with a revision of the length that new_revision() gives; others are looked after as if they could change.
@@ -254,7 +250,8 @@ def _server_name(environ: WSGIEnvironment) -> str:
 
 
 def _headers(name: str) -> dict[str, str]:
-    mimetype = _MIMETYPES.get(os.path.splitext(name)[1], _UNKNOWN)
+    row = by_extension.get(os.path.splitext(name)[1])
+    mimetype = _UNKNOWN if row is None else row.mimetype
     headers = {
         "Content-Type": mimetype,
         "Cache-Control": _FOREVER if _IMMUTABLE.fullmatch(name) else "no-cache",

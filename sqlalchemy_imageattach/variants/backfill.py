@@ -22,13 +22,14 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm import Mapper, Session, registry, selectinload
+from sqlalchemy.orm import Mapper, Session, selectinload
 
+from ..bulk.classes import own_attachments, owner_mappers
 from ..bulk.failures import without_traceback
 from ..bulk.keyset import between, key_columns
 from ..bulk.rows import PAGE, bind_of, sync_session
 from ..context import find_store
-from ..entity import BaseImageSet, ImageAttachment, MultipleImageSet
+from ..entity import BaseImageSet, MultipleImageSet
 from ..entity.thumbnails import generate_missing
 from ..errors import ConcurrentReplacementError, InvalidTypeError, InvalidValueError
 from ..imaging import Rendition
@@ -110,26 +111,12 @@ def backfill(
         msg = f"renditions: expected one Rendition or more, got {renditions!r}"
         raise InvalidTypeError(msg)
     result = BackfillResult()
-    for mapper in _owner_mappers(declarative_base):
+    for mapper in owner_mappers(declarative_base):
         for identity in _identities(own, mapper):
             result = _backfill_one(result, own, mapper, identity, renditions, store, regenerate)
             if progress is not None:
                 progress(result)
     return result
-
-
-def _owner_mappers(declarative_base: Any) -> list[Mapper[Any]]:
-    owner = declarative_base if isinstance(declarative_base, registry) else getattr(declarative_base, "registry", None)
-    if not isinstance(owner, registry):
-        msg = f"expected a declarative base class (or a registry), got {declarative_base!r}"
-        raise InvalidTypeError(msg)
-    owner.configure()
-    found = [mapper for mapper in owner.mappers if any(a.parent is mapper for a in _attachments(mapper))]
-    return sorted(found, key=lambda mapper: (mapper.class_.__name__, mapper.class_.__module__))
-
-
-def _attachments(mapper: Mapper[Any]) -> list[ImageAttachment[Any]]:
-    return [attachment for attachment in mapper.relationships if isinstance(attachment, ImageAttachment)]
 
 
 def _identities(session: Session, mapper: Mapper[Any]) -> Iterator[tuple[Any, ...]]:
@@ -184,7 +171,7 @@ def _generate(
     store: Store,
     regenerate: bool,
 ) -> tuple[int, int]:
-    own = [attachment for attachment in _attachments(mapper) if attachment.parent is mapper]
+    own = own_attachments(mapper)
     options = [selectinload(attachment.class_attribute) for attachment in own]
     owner = session.get(mapper.class_, identity, options=options)
     pictures = generated = 0

@@ -24,7 +24,7 @@ from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from tests.migrating import Base, User, attach, content_of, database, fill, picture
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MODELS = f"{Base.__module__}:Base"
 
 

@@ -224,20 +224,20 @@ async def test_the_event_loop_keeps_turning_while_pictures_are_read_and_made(
     sqlite: AsyncEngine, context: CountingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop_thread, threads = threading.get_ident(), set()
-    from sqlalchemy_imageattach.imaging.engines.pillow import PillowEngine
+    from sqlalchemy_imageattach.imaging.engines.pillow import PillowDecoder
 
-    render = PillowEngine.render
+    frames = PillowDecoder.frames
 
     def watched(self: Any, *args: Any) -> Any:
         threads.add(threading.get_ident())
-        return render(self, *args)
+        return frames(self, *args)
 
     class Upload(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             threads.add(threading.get_ident())
             return super().read(size)
 
-    monkeypatch.setattr(PillowEngine, "render", watched)
+    monkeypatch.setattr(PillowDecoder, "frames", watched)
     async with AsyncSession(sqlite) as session:
         user = User()
         session.add(user)

@@ -23,7 +23,7 @@ from sqlalchemy_imageattach.errors import (
     UnreadableImageError,
 )
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition
-from sqlalchemy_imageattach.imaging.engines.pillow import PillowEngine
+from sqlalchemy_imageattach.imaging.engines.pillow import PillowDecoder
 from sqlalchemy_imageattach.imaging.rendition import FILTERS
 
 from .models import Base as ModelBase
@@ -45,13 +45,13 @@ def user(session: Session) -> User:
 def decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """For each time that a picture is decoded, how many are made from it."""
     made: list[int] = []
-    render = PillowEngine.render
+    frames = PillowDecoder.frames
 
-    def counted(self: Any, source: Any, info: Any, jobs: Any) -> list[bytes]:
-        made.append(len(jobs))
-        return render(self, source, info, jobs)
+    def counted(self: Any, source: Any, info: Any, orders: Any, policy: Any) -> Any:
+        made.append(len(orders))
+        return frames(self, source, info, orders, policy)
 
-    monkeypatch.setattr(PillowEngine, "render", counted)
+    monkeypatch.setattr(PillowDecoder, "frames", counted)
     return made
 
 

@@ -142,7 +142,7 @@ def main(photographs: Path) -> None:
     fills = b"1 0 0 rg 0 20 40 20 re f 0 1 0 rg 40 20 40 20 re f 0 0 1 rg 0 0 40 20 re f"
     (HERE / "quadrants.pdf").write_bytes(pdf(fills, 80, 40))
     try:
-        import pillow_heif  # type: ignore[import-not-found]  # only to make the one HEIC
+        import pillow_heif
     except ImportError:
         sys.stderr.write("quadrants.heic is left as it is: pip install pillow-heif to make it\n")
     else:

@@ -10,7 +10,7 @@ import pytest
 
 from sqlalchemy_imageattach.errors import EngineUnavailableError
 from sqlalchemy_imageattach.imaging import ImagePolicy
-from sqlalchemy_imageattach.imaging.engines.choice import _load
+from sqlalchemy_imageattach.imaging.engines.choice import engine_named
 
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
@@ -19,7 +19,7 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 def wand(magick_policy: None) -> str:
     """The Wand engine's name, if everything that its tests need is installed."""
     try:
-        engine = _load("wand")
+        engine = engine_named("wand")
         missing = [
             mimetype
             for mimetype in ("application/pdf", "image/svg+xml", "image/heic")

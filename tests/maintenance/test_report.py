@@ -519,7 +519,7 @@ with Session(create_engine({url!r})) as session:
 def test_what_a_killed_process_leaves_is_found_and_removed_and_nothing_else(engine, tmp_path, where, kind) -> None:
     store = FileSystemStore(tmp_path / "images", "/")
     fill(engine, store, 5, first=100)
-    code = CHILD.format(root=str(Path(__file__).parent.parent), path=store.path, url=str(engine.url), where=where)
+    code = CHILD.format(root=str(Path(__file__).parents[2]), path=store.path, url=str(engine.url), where=where)
     child = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
     assert child.returncode == -signal.SIGKILL
     with Session(engine) as session:

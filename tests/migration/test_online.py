@@ -176,7 +176,7 @@ def test_a_killed_migration_continues_where_it_was(tmp_path) -> None:
     fill(engine, source, 60, blob=bytes(range(256)) * 4)
     before = content_of(source)
     code = textwrap.dedent(CHILD).format(
-        root=str(Path(__file__).parent.parent), url=url, source=source.path, destination=destination.path
+        root=str(Path(__file__).parents[2]), url=url, source=source.path, destination=destination.path
     )
     for kill_at in (1, 7, 20):
         child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -314,8 +314,9 @@ def test_a_failed_statement_that_others_survive_does_not_hinder_the_deletion(
     assert_in_step(engine, store)
 
 
+@pytest.mark.parametrize("savepoint_afterwards", [False, True])
 def test_a_deadlock_in_a_savepoint_undoes_all_in_mariadb_and_loses_no_blob(
-    mariadb: Engine, store: FaultyStore, open_session: MakeSession
+    mariadb: Engine, store: FaultyStore, open_session: MakeSession, savepoint_afterwards: bool
 ) -> None:
     """MariaDB has ended the whole transaction by then, but the session goes on, and its COMMIT succeeds."""
     idents = [stored_user(mariadb) for _ in range(3)]
@@ -333,6 +334,10 @@ def test_a_deadlock_in_a_savepoint_undoes_all_in_mariadb_and_loses_no_blob(
         wait_until_blocked(mariadb)
         victim.execute(touch, {"name": "d", "id": idents[2]})
     waiting.join()
+    if savepoint_afterwards:  # its rollback succeeds, and brings nothing back
+        savepoint = victim.begin_nested()
+        victim.connection()
+        savepoint.rollback()
     victim.commit()
     other.rollback()
     new = {key for key, blob in store.blobs.items() if blob == picture("blue")}

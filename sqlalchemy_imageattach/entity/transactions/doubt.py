@@ -29,6 +29,9 @@ __all__ = ["OutcomeWatch"]
 #: Of the status that the servers of MariaDB and MySQL send with each of their answers.
 _SERVER_STATUS_IN_TRANS = 1
 
+#: What libpq says of a transaction: there is none; a statement has failed in it.
+_PQTRANS_IDLE, _PQTRANS_INERROR = 0, 3
+
 
 class OutcomeWatch:
     """Watches one connection for as long as one transaction of a session uses it."""
@@ -40,7 +43,7 @@ class OutcomeWatch:
         #: What is not known to be committed may be committed all the same.
         self.may_be_committed = False
         #: What is said to be committed may be undone all the same.
-        self.may_be_undone = False
+        self.may_be_undone = _transaction_status(connection) == _PQTRANS_INERROR
         _watches.setdefault(connection, WeakSet()).add(self)
         _listen_to(connection.engine)
 
@@ -69,7 +72,10 @@ class OutcomeWatch:
             self.may_be_committed = True
 
     def savepoint_rollback_sent(self, *_: object) -> None:
-        self.may_be_undone = False
+        if self._connection.dialect.name == "postgresql":
+            # it refuses all statements after an error, so the savepoint was there before; others undo all at once,
+            # and this one may have been made after that
+            self.may_be_undone = False
 
     def two_phase_sent(self, *_: object) -> None:
         self.may_be_committed = True
@@ -159,8 +165,12 @@ def _is_over(connection: Connection) -> bool:
     is_in_transaction = _driver_attribute(connection, "is_in_transaction")  # asyncpg's
     if callable(is_in_transaction):
         return not is_in_transaction()
-    # psycopg's and psycopg2's; 0 is libpq's PQTRANS_IDLE
-    return getattr(_driver_attribute(connection, "info"), "transaction_status", None) == 0
+    return _transaction_status(connection) == _PQTRANS_IDLE
+
+
+def _transaction_status(connection: Connection) -> int | None:
+    """psycopg's and psycopg2's."""
+    return getattr(_driver_attribute(connection, "info"), "transaction_status", None)
 
 
 def _releases_commit(connection: Connection) -> bool:

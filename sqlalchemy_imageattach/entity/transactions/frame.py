@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref as weakref
@@ -105,7 +105,7 @@ class Write:
 
 @dataclass(slots=True)
 class Frame:
-    """What one transaction, or one savepoint, did to stores."""
+    """What one transaction, or one savepoint, did to stores, and what is to follow it."""
 
     created: dict[BlobRef, Write] = field(default_factory=dict)
     #: With the stores besides that may have the blob, where it is not known for certain.
@@ -116,6 +116,8 @@ class Frame:
     claimed: set[tuple[Any, ...]] = field(default_factory=set)
     #: The transactions or savepoints of connections that the rows belong to.
     scopes: dict[Connection, Transaction | None] = field(default_factory=dict)
+    #: What is to be called once the root transaction has committed, in this order.
+    calls: list[Callable[[], object]] = field(default_factory=list)
     committed: bool = False
 
     @property
@@ -139,6 +141,7 @@ class Frame:
         self.superseded.update(released.superseded)
         self.lost_originals |= released.lost_originals
         self.claimed |= released.claimed
+        self.calls += released.calls
         for connection in released.scopes:
             self.scopes.setdefault(connection, innermost(connection))
 

@@ -18,6 +18,9 @@ released (a savepoint)          the frame becomes part of that of the enclosing 
 committed                       the blobs that it made superfluous are deleted
 committed, perhaps              (the connection broke during COMMIT) both are kept
 ==============================  =============================================================
+
+What a program wants to be called after the commit stands in the frames too, and goes the same ways: with a savepoint
+that is rolled back it is forgotten, and it is called where superfluous blobs are deleted, after that is done.
 """
 
 from __future__ import annotations
@@ -32,11 +35,16 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session, SessionTransaction
 
 from ...concurrency import run_blocking, run_side_by_side
+from ...errors import InvalidValueError
 from ...store import Store
+from .calls import make_calls
 from .doubt import OutcomeWatch
 from .frame import BlobRef, Frame, Write, innermost
 
-__all__ = ["Ledger"]
+__all__ = ["CALLS_WHEN_JOINED_KEY", "Ledger"]
+
+#: The key of ``session.info`` that says that a commit counts although the session has joined an outer transaction.
+CALLS_WHEN_JOINED_KEY = "image_calls_when_joined"
 
 _KEY = "sqlalchemy_imageattach.ledger"
 _log = logging.getLogger(__name__)
@@ -49,6 +57,10 @@ class Ledger:
         self._session = weakref(session)
         self._frames: dict[SessionTransaction, Frame] = {}
         self._watches: dict[Connection, OutcomeWatch] = {}
+        #: Those in which the running transaction of the session has begun one of theirs.
+        self._connections: set[Connection] = set()
+        #: What is called just now, after a commit.
+        self._calls: list[Callable[[], object]] | None = None
 
     @staticmethod
     def find(session: Session) -> Ledger | None:
@@ -87,9 +99,12 @@ class Ledger:
 
     def watch(self, connection: Connection) -> None:
         """Notice when what ``connection`` says of the transaction cannot be believed."""
+        self._watch(connection)
+        self.frame.scopes.setdefault(connection, innermost(connection))
+
+    def _watch(self, connection: Connection) -> None:
         if connection not in self._watches:
             self._watches[connection] = OutcomeWatch(connection)
-        self.frame.scopes.setdefault(connection, innermost(connection))
 
     def write(self, writes: list[Write]) -> None:
         """Write the blobs of one flush; afterwards all are there, or none is and the first error is raised."""
@@ -110,20 +125,45 @@ class Ledger:
     def _forget(self, frame: Frame, writes: Iterable[Write]) -> None:
         run_blocking(_undo_all, [frame.created.pop(blob) for blob in dict.fromkeys(write.blob for write in writes)])
 
+    # --- what programs tell ------------------------------------------------------------------------------------------
+
+    def call_after_commit(self, call: Callable[[], object]) -> None:
+        """Call it once what is done now is committed; not if it is rolled back, or if nobody knows."""
+        session = self._session()
+        assert session is not None
+        if not session.in_transaction():
+            if self._calls is not None:  # by one of those calls: what it belongs to has committed
+                self._calls.append(call)
+                return
+            if not session.autobegin:
+                msg = "the session is in no transaction, and begins none by itself: begin one before on_commit()"
+                raise InvalidValueError(msg)
+            session.begin()
+        for connection in self._connections:
+            self._watch(connection)
+        self.frame.calls.append(call)
+
     # --- what transactions tell --------------------------------------------------------------------------------------
 
     def start_anew(self) -> None:
         """A root transaction begins, so none goes on: SQLAlchemy does not tell the end of one whose ROLLBACK failed."""
-        if self._frames:
-            _log.warning("a transaction could not be rolled back in order: the blobs that it created are kept")
+        if any(frame.created or frame.calls for frame in self._frames.values()):
+            _log.warning(
+                "a transaction could not be rolled back in order: the blobs that it created are kept, and no calls made"
+            )
         self._frames.clear()
         self._stop_watching()
 
-    def mark_committed(self, session: Session) -> None:
+    def has_begun(self, connection: Connection) -> None:
+        """The session's transaction has begun one, or a savepoint, of ``connection``."""
+        self._connections.add(connection)
+        if any(frame.calls for frame in self._frames.values()):
+            self._watch(connection)
+
+    def mark_committed(self) -> None:
         """A COMMIT or a RELEASE SAVEPOINT has succeeded; which of the two, the end of the transaction tells."""
-        transaction = session.get_nested_transaction() or session.get_transaction()
-        if transaction in self._frames:
-            self._frames[transaction].committed = True
+        # in a frame that is made for it, if need be: a program's own listener may be about to fill it
+        self.frame.committed = True
 
     def settle(self, transaction: SessionTransaction) -> None:
         """The transaction is over: do what its end calls for.  Never raises because of a store."""
@@ -144,6 +184,7 @@ class Ledger:
         self._watches.clear()
         for watch in watches:
             watch.stop()
+        self._connections.clear()
         return watches
 
     @staticmethod
@@ -151,33 +192,63 @@ class Ledger:
         for write in reversed(frame.created.values()):
             write.was_rolled_back()
         if in_doubt:
-            _log.warning(
-                "whether rows are committed is unknown, so nothing is deleted: %d new and %d replaced blobs are kept"
-                " until they are swept",
-                len(frame.created),
-                len(frame.superseded),
-            )
+            if frame.created or frame.superseded:
+                _log.warning(
+                    "whether rows are committed is unknown, so nothing is deleted: %d new and %d replaced blobs are"
+                    " kept until they are swept",
+                    len(frame.created),
+                    len(frame.superseded),
+                )
+            _leave_out(frame.calls, "whether its rows are committed is unknown")
         elif frame.created:
             _finish(_undo_all, list(frame.created.values()))
 
-    @staticmethod
-    def _commit(frame: Frame, watches: Sequence[OutcomeWatch]) -> None:
+    def _commit(self, frame: Frame, watches: Sequence[OutcomeWatch]) -> None:
         for write in frame.created.values():
             write.was_committed()
         if any(watch.may_be_undone for watch in watches):
-            _log.warning(
-                "the database may have undone what it says is committed, after an error that was not rolled back:"
-                " nothing is deleted, %d new and %d replaced blobs are kept until they are swept",
-                len(frame.created),
-                len(frame.superseded),
-            )
-        elif frame.superseded and any(watch.is_joined for watch in watches):
-            _log.info(
-                "the session has joined an outer transaction, which may be rolled back: %d replaced blobs are kept",
-                len(frame.superseded),
-            )
-        elif frame.superseded:
-            _finish(_delete_all, list(frame.superseded.items()))
+            if frame.created or frame.superseded:
+                _log.warning(
+                    "the database may have undone what it says is committed, after an error that was not rolled back:"
+                    " nothing is deleted, %d new and %d replaced blobs are kept until they are swept",
+                    len(frame.created),
+                    len(frame.superseded),
+                )
+            _leave_out(frame.calls, "the database may have undone it, after an error that was not rolled back")
+        elif any(watch.is_joined for watch in watches):
+            if frame.superseded:
+                _log.info(
+                    "the session has joined an outer transaction, which may be rolled back: %d replaced blobs are kept",
+                    len(frame.superseded),
+                )
+            if self._is_told_to_trust():
+                self._make(frame.calls)
+            else:
+                _leave_out(frame.calls, "the session has joined an outer transaction, which may be rolled back")
+        else:
+            try:
+                if frame.superseded:
+                    _finish(_delete_all, list(frame.superseded.items()))
+            finally:
+                self._make(frame.calls)
+
+    def _is_told_to_trust(self) -> bool:
+        session = self._session()
+        return session is not None and bool(session.info.get(CALLS_WHEN_JOINED_KEY))
+
+    def _make(self, calls: list[Callable[[], object]]) -> None:
+        if not calls:
+            return
+        outside, self._calls = self._calls, calls
+        try:
+            make_calls(calls)
+        finally:
+            self._calls = outside
+
+
+def _leave_out(calls: Sequence[Callable[[], object]], reason: str) -> None:
+    if calls:
+        _log.warning("%d calls that were to follow the transaction are not made: %s", len(calls), reason)
 
 
 def _enclosing(savepoint: SessionTransaction) -> SessionTransaction:

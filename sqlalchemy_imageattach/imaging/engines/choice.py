@@ -1,42 +1,28 @@
-"""What makes pictures: the protocol of imaging engines, and the choice of one.
+"""What makes pictures: the protocol of imaging engines, and the choice among those that are installed.
 
 An engine is an optional library wrapped up so that all of them do the same: turn the picture upright, make it sRGB,
-drop its metadata, and give each target exactly the size that :class:`~sqlalchemy_imageattach.imaging.Target` says.  One
-test suite runs on all of them.
+drop its metadata, and give each order exactly the size that its :class:`~sqlalchemy_imageattach.imaging.Target` says.
+Most libraries only decode: those are a :class:`~.decoder.Decoder`, which Pillow makes an engine.  One test suite runs
+on all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Final, NamedTuple, Protocol
+from importlib import import_module
+from typing import Final, Protocol, TypeVar
 
-from ...errors import EngineUnavailableError
+from ...errors import EngineUnavailableError, UnsupportedLayoutError
+from ...imagetypes import by_mimetype
 from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..reader import Guarded
-from ..rendition import Rendition, Target
+from ..rendition import Order
 
-__all__ = ["Engine", "Job", "choose"]
+__all__ = ["Engine", "choose", "engine_named", "render", "verify"]
 
-#: What has to be installed for the types that Pillow does not read.
-_NEEDED: Final = {
-    "application/pdf": "Wand, ImageMagick, and Ghostscript (gs)",
-    "image/heic": "Wand, and an ImageMagick with libheif",
-    "image/heif": "Wand, and an ImageMagick with libheif",
-    "image/svg+xml": "Wand, and an ImageMagick with its SVG coder (on Debian libmagickcore-6.q16-6-extra)",
-}
-
-
-class Job(NamedTuple):
-    """One picture to make.
-
-    :param rendition: how
-    :param target: how large, of what type and from which part of the source
-    """
-
-    rendition: Rendition
-    target: Target
+_T = TypeVar("_T")
 
 
 class Engine(Protocol):
@@ -51,19 +37,41 @@ class Engine(Protocol):
         """Whether it decodes this type, and all of its frames if ``animated``."""
         ...
 
-    def verify(self, source: Guarded, info: ImageInfo) -> None:
+    def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Return if every frame can be decoded to the end, in the size that its header promises.
 
+        :raises UnsupportedLayoutError: the file is of a kind that this engine does not read; another one may
         :raises UnreadableImageError: the picture is damaged
         """
         ...
 
-    def render(self, source: Guarded, info: ImageInfo, jobs: Sequence[Job]) -> list[bytes]:
-        """One file for each job, in their order, after decoding the source once.
+    def render(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> list[bytes]:
+        """One file for each order, in their order, after decoding the source once.
 
+        :raises UnsupportedLayoutError: the file is of a kind that this engine does not read; another one may
         :raises UnreadableImageError: the picture is damaged
         """
         ...
+
+
+def render(source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> list[bytes]:
+    """One file for each order, by the first engine of the policy that reads the file.
+
+    :raises EngineUnavailableError: none installed reads the type
+    :raises UnreadableImageError: the picture is damaged, or of a layout that none of them reads
+    """
+    animated = info.frames > 1 and any(order.rendition.animated for order in orders)
+    engines = _engines(policy, info.mimetype, animated=animated)
+    return _first(engines, source, lambda engine: engine.render(source, info, orders, policy))
+
+
+def verify(source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
+    """Return if the first engine of the policy that reads the file decodes it to its end.
+
+    :raises EngineUnavailableError: none installed reads the type
+    :raises UnreadableImageError: the picture is damaged, or of a layout that none of them reads
+    """
+    _first(_engines(policy, info.mimetype, animated=False), source, lambda engine: engine.verify(source, info, policy))
 
 
 def choose(policy: ImagePolicy, mimetype: str, *, animated: bool = False) -> Engine:
@@ -71,28 +79,66 @@ def choose(policy: ImagePolicy, mimetype: str, *, animated: bool = False) -> Eng
 
     :raises EngineUnavailableError: there is none; the message says what to install
     """
-    reasons = []
-    for name in policy.engines:
+    return next(_engines(policy, mimetype, animated=animated))
+
+
+def _first(engines: Iterator[Engine], source: Guarded, work: Callable[[Engine], _T]) -> _T:
+    """What the first of the engines makes that knows the layout of the file."""
+    refused: UnsupportedLayoutError | None = None
+    for engine in engines:
+        source.seek(0)
         try:
-            engine = _load(name)
+            return work(engine)
+        except UnsupportedLayoutError as error:
+            refused = refused or error
+    assert refused is not None  # there is an engine, else its absence has been raised
+    raise refused
+
+
+def _engines(policy: ImagePolicy, mimetype: str, *, animated: bool) -> Iterator[Engine]:
+    reasons = []
+    found = False
+    for name in policy.engines:
+        if mimetype in by_mimetype and name not in by_mimetype[mimetype].decoders:
+            reasons.append(f"{name} does not read {mimetype}")
+            continue
+        try:
+            engine = engine_named(name)
         except EngineUnavailableError as error:
             reasons.append(str(error))
             continue
         if engine.reads(mimetype, animated=animated):
-            return engine
-        reasons.append(f"{name} does not read {'animated ' if animated else ''}{mimetype}")
-    needed = _NEEDED.get(mimetype)
-    msg = f"no imaging engine for {mimetype}: {'; '.join(reasons)}" + (f"; it takes {needed}" if needed else "")
-    raise EngineUnavailableError(msg)
+            found = True
+            yield engine
+        else:
+            reasons.append(f"{name} does not read {'animated ' if animated else ''}{mimetype}")
+    if not found:
+        needed = _NEEDED.get(mimetype)
+        msg = f"no imaging engine for {mimetype}: {'; '.join(reasons)}" + (f"; it takes {needed}" if needed else "")
+        raise EngineUnavailableError(msg)
+
+
+#: Where each decoder is.
+_DECODERS: Final = {"pillow": ("pillow", "PillowDecoder"), "wand": ("wand", "WandDecoder")}
+
+#: What has to be installed for the types that Pillow does not read.
+_NEEDED: Final = {
+    "application/pdf": "Wand, ImageMagick, and Ghostscript (gs)",
+    "image/heic": "Wand, and an ImageMagick with libheif",
+    "image/heif": "Wand, and an ImageMagick with libheif",
+    "image/svg+xml": "Wand, and an ImageMagick with its SVG coder (on Debian libmagickcore-6.q16-6-extra)",
+}
 
 
 @cache
-def _load(name: str) -> Engine:
-    # late, because an engine costs tens to hundreds of milliseconds to import, and may be missing
-    if name == "wand":
-        from .wand import WandEngine
+def engine_named(name: str) -> Engine:
+    """The engine of this name.
 
-        return WandEngine()
-    from .pillow import PillowEngine
+    :raises EngineUnavailableError: its library is not installed; the message says what to install
+    """
+    # late, because each costs tens to hundreds of milliseconds to import, and may be missing
+    from .decoder import DecoderEngine
 
-    return PillowEngine()
+    module, decoder = _DECODERS[name]
+    engine: Engine = DecoderEngine(getattr(import_module(f".{module}", __package__), decoder)())
+    return engine

@@ -1,4 +1,4 @@
-"""The Pillow engine: the raster types of the web, with nothing but a wheel installed.
+"""The Pillow decoder: the raster types of the web, with nothing but a wheel installed.
 
 Each file goes to the decoder of the type that its bytes say, by name: Pillow is never asked to guess, so neither a
 process-wide limit of its own nor one of its rarer decoders comes into play.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Final
 
 from PIL import (
@@ -24,14 +23,16 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ...errors import ImageAttachError, PolicyViolationError, UnreadableImageError
+from ...errors import UnreadableImageError
 from ..info import ImageInfo
-from ..raster.frames import Frame, produce
+from ..policy import ImagePolicy
+from ..raster.decoding import decoding
+from ..raster.frames import Frame
 from ..raster.resample import HEADROOM, plan
 from ..reader import Guarded
-from .choice import Job
+from ..rendition import Order
 
-__all__ = ["PillowEngine", "decoding"]
+__all__ = ["PillowDecoder"]
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
@@ -53,32 +54,8 @@ _DECODERS: Final[dict[str, Callable[[Any], ImageFile.ImageFile]]] = {
 }
 
 
-@contextmanager
-def decoding(source: Guarded, mimetype: str) -> Iterator[None]:
-    """Whatever a decoder raises within the block is the picture's fault, unless the source failed.
-
-    :raises UnreadableImageError: the decoder raised, from that error
-    """
-    try:
-        yield
-    except ImageAttachError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        advice = "give a smaller picture, or raise PIL.Image.MAX_IMAGE_PIXELS"
-        msg = f"Pillow itself refuses the {mimetype}: {error}; {advice}"
-        raise PolicyViolationError(msg) from error
-    except Exception as error:
-        # decoders raise everything from OSError to SyntaxError, and MemoryError for sizes that make no sense
-        if source.failure is not None:
-            raise source.failure from None
-        msg = f"the {mimetype} cannot be decoded ({type(error).__name__}: {error}); give an intact file"
-        raise UnreadableImageError(msg) from error
-    if source.failure is not None:
-        raise source.failure
-
-
-class PillowEngine:
-    """Decodes, resizes and encodes with Pillow."""
+class PillowDecoder:
+    """Decodes with Pillow."""
 
     name: Final = "pillow"
 
@@ -88,7 +65,7 @@ class PillowEngine:
             return False
         return mimetype in _DECODERS
 
-    def verify(self, source: Guarded, info: ImageInfo) -> None:
+    def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Decode it all; a JPEG at an eighth of its size, which reads all of its data as well.
 
         :raises UnreadableImageError: the picture is damaged
@@ -101,12 +78,12 @@ class PillowEngine:
                 image.seek(number)
                 image.load()
 
-    def render(self, source: Guarded, info: ImageInfo, jobs: Sequence[Job]) -> list[bytes]:
-        """One file for each job, from one decode.
+    def frames(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> Iterator[Frame]:
+        """The frames; a JPEG in the smallest of its eighths that is good enough for the orders.
 
         :raises UnreadableImageError: the picture is damaged
         """
-        return produce(_frames(source, info, jobs), jobs)
+        return _frames(source, info, orders)
 
 
 def _open(source: Guarded, info: ImageInfo) -> ImageFile.ImageFile:
@@ -119,13 +96,13 @@ def _open(source: Guarded, info: ImageInfo) -> ImageFile.ImageFile:
     return image
 
 
-def _frames(source: Guarded, info: ImageInfo, jobs: Sequence[Job]) -> Iterator[Frame]:
+def _frames(source: Guarded, info: ImageInfo, orders: Sequence[Order]) -> Iterator[Frame]:
     orientation = info.orientation
     with decoding(source, info.mimetype):
         image = _open(source, info)
         stored, scale = image.size, (1.0, 1.0)
         if info.mimetype == "image/jpeg":
-            scale = _draft(image, jobs, info)
+            scale = _draft(image, orders, info)
         elif info.mimetype == "image/tiff":
             # Pillow turns a TIFF itself while it decodes, and by XMP too, which nothing else looks at
             orientation = 1
@@ -147,9 +124,9 @@ def _frames(source: Guarded, info: ImageInfo, jobs: Sequence[Job]) -> Iterator[F
         yield frame
 
 
-def _draft(image: ImageFile.ImageFile, jobs: Sequence[Job], info: ImageInfo) -> tuple[float, float]:
-    """Have a JPEG decoded at the smallest size that is good enough for the largest job."""
-    plans = [plan(job, image.size, info.orientation) for job in jobs]
+def _draft(image: ImageFile.ImageFile, orders: Sequence[Order], info: ImageInfo) -> tuple[float, float]:
+    """Have a JPEG decoded at the smallest size that is good enough for the largest order."""
+    plans = [plan(order, image.size, info.orientation) for order in orders]
     if any(wanted.kernel == Image.Resampling.NEAREST for wanted in plans):
         return 1.0, 1.0
     scale = HEADROOM * max(wanted.scale for wanted in plans)

@@ -26,15 +26,15 @@ from PIL import Image
 from ...errors import EngineUnavailableError, UnreadableImageError
 from ..formats import isobmff
 from ..info import ImageInfo
+from ..policy import ImagePolicy
 from ..raster.colours import flattened
-from ..raster.frames import Frame, produce
+from ..raster.decoding import decoding
+from ..raster.frames import Frame
 from ..raster.resample import HEADROOM, plan
 from ..reader import Guarded, Reader
-from ..rendition import VECTOR_TYPES
-from .choice import Job
-from .pillow import decoding
+from ..rendition import VECTOR_TYPES, Order
 
-__all__ = ["WandEngine"]
+__all__ = ["WandDecoder"]
 
 #: The coders that may read each type, the preferred one first.
 _CODERS: Final = {
@@ -90,7 +90,7 @@ def _coder(mimetype: str) -> str | None:
     return None
 
 
-class WandEngine:
+class WandDecoder:
     """Decodes with ImageMagick.
 
     :raises EngineUnavailableError: Wand or its system library is missing
@@ -105,7 +105,7 @@ class WandEngine:
         """Whether this ImageMagick has a coder for it.  Of what moves it reads GIF only."""
         return (not animated or mimetype == "image/gif") and _coder(mimetype) is not None
 
-    def verify(self, source: Guarded, info: ImageInfo) -> None:
+    def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Decode the first frame, or all of those of a GIF.
 
         :raises UnreadableImageError: the picture is damaged
@@ -113,14 +113,14 @@ class WandEngine:
         for _ in _frames(source, info, 1.0):
             pass
 
-    def render(self, source: Guarded, info: ImageInfo, jobs: Sequence[Job]) -> list[bytes]:
-        """One file for each job, from one decode.
+    def frames(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> Iterator[Frame]:
+        """The first frame, or all of those of a GIF.
 
         :raises UnreadableImageError: the picture is damaged
         """
         size = info.stored_size
-        scale = HEADROOM * max(plan(job, size, info.orientation).scale for job in jobs)
-        return produce(_frames(source, info, scale), jobs)
+        scale = HEADROOM * max(plan(order, size, info.orientation).scale for order in orders)
+        return _frames(source, info, scale)
 
 
 def _frames(source: Guarded, info: ImageInfo, scale: float) -> Iterator[Frame]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from PIL import AvifImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
+from ...imagetypes import by_mimetype
 from ..rendition import Rendition
 from .colours import flattened
 
@@ -20,8 +21,6 @@ _PLUGINS: Final = {
     "image/png": PngImagePlugin.PngImageFile.format,
     "image/webp": WebPImagePlugin.WebPImageFile.format,
 }
-#: Each gives the same distortion as JPEG 85 does (38 dB on photographs), so that formats differ in bytes alone.
-_QUALITIES: Final = {"image/avif": 68, "image/jpeg": 85, "image/webp": 85}
 #: Measured on photographs, in time against bytes: beyond these, each per cent saved costs half as much time again.
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     # speed 6 is 3 times slower for 5% less
@@ -51,9 +50,11 @@ def encoded(
     :param loop: how often the frames repeat, 0 for ever, ``None`` not at all
     """
     options = dict(_OPTIONS[mimetype])
-    if mimetype in _QUALITIES:
-        options["quality"] = rendition.quality or _QUALITIES[mimetype]
-    first, *rest = [flattened(frame) for frame in frames] if mimetype == "image/jpeg" else frames
+    writing = by_mimetype[mimetype].writing
+    assert writing is not None
+    if writing.quality is not None:
+        options["quality"] = rendition.quality or writing.quality
+    first, *rest = frames if writing.alpha else [flattened(frame) for frame in frames]
     if rest:
         options |= {"save_all": True, "append_images": rest, "duration": [_within(time) for time in durations]}
         if mimetype != "image/avif" and (loop is not None or mimetype != "image/gif"):

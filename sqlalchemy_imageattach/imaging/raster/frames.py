@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from ..engines.choice import Job
+from ...imagetypes import by_mimetype
+from ..rendition import Order
 from .colours import Colours, resizable
 from .encode import encoded
 from .resample import View, plan, resampled, turned
@@ -39,30 +40,35 @@ class Frame:
 
 @dataclass(slots=True)
 class _Strip:
-    """The frames of one job."""
+    """The frames of one order."""
 
     frames: list[Image.Image] = field(default_factory=list)
     durations: list[float] = field(default_factory=list)
 
 
-def produce(frames: Iterator[Frame], jobs: Sequence[Job]) -> list[bytes]:
-    """One file for each job.  All of the frames are asked for if a job is animated, else only the first."""
-    animated = any(job.rendition.animated for job in jobs)
+def produce(frames: Iterator[Frame], orders: Sequence[Order]) -> list[bytes]:
+    """One file for each order.  All of the frames are asked for if an order is animated, else only the first."""
+    animated = any(order.rendition.animated for order in orders)
     first = next(frames)
-    stills = _pictures(first, jobs)
-    strips = [_Strip() for _ in jobs]
+    stills = _pictures(first, orders)
+    strips = [_Strip() for _ in orders]
     for frame in _animation(first, frames) if animated else ():
-        pictures = stills if frame is first else _pictures(frame, jobs)
+        pictures = stills if frame is first else _pictures(frame, orders)
         for strip, picture in zip(strips, pictures, strict=True):
             strip.frames.append(picture)
             strip.durations.append(frame.duration or 0.0)
     files = []
-    for job, strip, still in zip(jobs, strips, stills, strict=True):
+    for order, strip, still in zip(orders, strips, stills, strict=True):
         # a type that holds one frame, and a source that has but one, give a still picture
-        moves = job.rendition.animated and len(strip.frames) > 1 and job.target.mimetype != "image/jpeg"
+        moves = order.rendition.animated and len(strip.frames) > 1 and _holds_frames(order.target.mimetype)
         pictures, durations = (strip.frames, strip.durations) if moves else ([still], [0.0])
-        files.append(encoded(pictures, job.target.mimetype, job.rendition, durations, first.loop))
+        files.append(encoded(pictures, order.target.mimetype, order.rendition, durations, first.loop))
     return files
+
+
+def _holds_frames(mimetype: str) -> bool:
+    writing = by_mimetype[mimetype].writing
+    return writing is not None and writing.moves
 
 
 def _animation(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
@@ -71,11 +77,11 @@ def _animation(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
     yield from rest
 
 
-def _pictures(frame: Frame, jobs: Sequence[Job]) -> list[Image.Image]:
+def _pictures(frame: Frame, orders: Sequence[Order]) -> list[Image.Image]:
     image = resizable(frame.image)
     source = View(image, (0.0, 0.0, float(frame.stored[0]), float(frame.stored[1])), frame.scale)
     colours = Colours(frame.profile, image.mode)
     pictures: dict[int, Image.Image] = {}
-    for number, pixels in resampled(source, [plan(job, frame.stored, frame.orientation) for job in jobs]):
+    for number, pixels in resampled(source, [plan(order, frame.stored, frame.orientation) for order in orders]):
         pictures[number] = turned(colours.finished(pixels), frame.orientation)
-    return [pictures[number] for number in range(len(jobs))]
+    return [pictures[number] for number in range(len(orders))]

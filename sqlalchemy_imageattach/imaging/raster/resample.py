@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from PIL import Image
 
-from ..engines.choice import Job
+from ..rendition import Order
 
 __all__ = ["HEADROOM", "Plan", "View", "plan", "resampled", "turned"]
 
@@ -60,7 +60,7 @@ _TURNS: Final = {
 
 
 class Plan(NamedTuple):
-    """A job in the coordinates of the stored picture, which may lie on its side.
+    """An order in the coordinates of the stored picture, which may lie on its side.
 
     :param size: pixels to make
     :param box: the part of the stored source that they show
@@ -112,11 +112,11 @@ class View:
         return within and min(self.scale) >= (HEADROOM - _ROUNDING) * wanted.scale
 
 
-def plan(job: Job, stored: tuple[int, int], orientation: int) -> Plan:
-    """The job in the coordinates of a stored picture of this size, which the orientation makes stand upright."""
-    target = job.target
+def plan(order: Order, stored: tuple[int, int], orientation: int) -> Plan:
+    """The order in the coordinates of a stored picture of this size, which the orientation makes stand upright."""
+    target = order.target
     size = (target.height, target.width) if orientation >= 5 else (target.width, target.height)
-    kernel = _FILTERS.get(job.rendition.filter, _Resampling.LANCZOS)
+    kernel = _FILTERS.get(order.rendition.filter, _Resampling.LANCZOS)
     return Plan(size, _stored_box(target.box, stored, orientation), kernel)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from ...key import ImageKey
 from ..subject import NotApplicable, Probe, fail
-from . import Chapter
+from .chapter import Chapter
 
 __all__ = ["CHAPTER"]
 

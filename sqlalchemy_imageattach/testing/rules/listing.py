@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from ...store import ListingNotSupportedError, StoredBlob
 from ..subject import NotApplicable, Probe, fail
-from . import Chapter
+from .chapter import Chapter
 
 __all__ = ["CHAPTER"]
 

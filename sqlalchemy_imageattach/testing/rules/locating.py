@@ -6,7 +6,7 @@ import urllib.request
 from dataclasses import replace
 
 from ..subject import PICTURE, Probe, brief, fail
-from . import Chapter
+from .chapter import Chapter
 
 __all__ = ["CHAPTER"]
 

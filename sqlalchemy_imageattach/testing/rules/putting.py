@@ -13,7 +13,7 @@ from functools import partial
 from ...key import ImageKey
 from ..sources import Source, noise
 from ..subject import PICTURE, Broken, NotApplicable, Probe, brief, fail
-from . import Chapter
+from .chapter import Chapter
 
 __all__ = ["CHAPTER"]
 

@@ -8,7 +8,7 @@ from functools import partial
 from ...key import ImageKey
 from ..sources import noise
 from ..subject import PICTURE, Probe, brief, fail
-from . import Chapter
+from .chapter import Chapter
 
 __all__ = ["CHAPTER"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from ..subject import PICTURE, Probe, brief, fail
-from . import Chapter
+from .chapter import Chapter
 
 __all__ = ["CHAPTER"]
 

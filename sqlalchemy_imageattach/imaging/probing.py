@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from ..errors import InvalidTypeError, UnreadableImageError
-from .engines.choice import choose
-from .formats import SCANNERS
+from ..errors import InvalidTypeError
+from .engines import choice
 from .info import ImageInfo
+from .looking import look, type_of
 from .policy import ImagePolicy
 from .reader import Guarded, Reader, rewound
-from .sniff import SNIFF_BYTES, sniff
 
-__all__ = ["identify", "look", "probe"]
+__all__ = ["check_policy", "identify", "probe"]
 
 _DEFAULT = ImagePolicy()
 
@@ -47,8 +46,7 @@ def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
         info = look(reader, mimetype)
         policy.check_pixels(info.width, info.height, info.frames)
         if policy.verify == "decode":
-            source.seek(0)
-            choose(policy, mimetype).verify(Guarded(source), info)
+            choice.verify(Guarded(source), info, policy)
     return info
 
 
@@ -71,30 +69,3 @@ def check_policy(policy: object) -> None:
     if not isinstance(policy, ImagePolicy):
         msg = f"policy: expected an ImagePolicy, got {type(policy).__name__} ({policy!r})"
         raise InvalidTypeError(msg)
-
-
-def type_of(reader: Reader) -> str:
-    """The type that the bytes say.
-
-    :raises UnreadableImageError: the source is empty or of no type known here
-    """
-    if reader.size == 0:
-        msg = "expected an image, got an empty file; has the file been read to its end before?"
-        raise UnreadableImageError(msg)
-    mimetype = sniff(reader.head(SNIFF_BYTES))
-    if mimetype is None:
-        msg = f"expected an image, got bytes of no known image type; known are {', '.join(sorted(SCANNERS))}"
-        raise UnreadableImageError(msg)
-    return mimetype
-
-
-def look(reader: Reader, mimetype: str) -> ImageInfo:
-    """What the structure of the file says.
-
-    :raises UnreadableImageError: the file is cut off or damaged
-    """
-    header = SCANNERS[mimetype](reader)
-    width, height = header.width, header.height
-    if header.orientation >= 5:
-        width, height = height, width
-    return ImageInfo(mimetype, width, height, header.orientation, header.frames, reader.size)

@@ -17,7 +17,7 @@ from sqlalchemy_imageattach.errors import (
     UnreadableImageError,
 )
 from sqlalchemy_imageattach.imaging import ImageInfo, ImagePolicy, Rendition, probe, render
-from sqlalchemy_imageattach.imaging.probe import identify
+from sqlalchemy_imageattach.imaging.probing import identify
 from tests.pictures import RASTER_FORMATS, encode, exif, quadrants, stored, texture
 
 from .conftest import all_types

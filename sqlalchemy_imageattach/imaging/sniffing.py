@@ -5,28 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ..imagetypes import TYPES
+
 __all__ = ["SNIFF_BYTES", "sniff"]
 
 #: How many bytes :func:`sniff` looks at: enough for the comments that may stand before ``<svg``.
 SNIFF_BYTES: Final = 4096
 
-_PREFIXES: Final = (
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-    (b"II*\0", "image/tiff"),
-    (b"MM\0*", "image/tiff"),
-    (b"II+\0", "image/tiff"),
-    (b"MM\0+", "image/tiff"),
-    (b"%PDF-", "application/pdf"),
-    (b"\0\0\1\0", "image/vnd.microsoft.icon"),
-)
-_BRANDS: Final = {
-    b"avif": "image/avif",
-    b"avis": "image/avif",
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "image/heic"),
-}
+_PREFIXES: Final = tuple((prefix, row.mimetype) for row in TYPES for prefix in row.prefixes)
+_BRANDS: Final = {brand: row.mimetype for row in TYPES for brand in row.brands}
 _BMP_HEADERS: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 # atomic and possessive: what cannot be matched in one way is not tried in all others, so time grows with the length
 _BEFORE_SVG: Final = re.compile(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..errors import InvalidTypeError
-from .engines.choice import Job, choose
+from .engines import choice
+from .looking import look, type_of
 from .policy import ImagePolicy
-from .probe import check_policy, look, type_of
+from .probing import check_policy
 from .reader import Guarded, Reader, rewound
-from .rendition import Rendition
+from .rendition import Order, Rendition
 
 __all__ = ["Rendered", "render"]
 
@@ -64,17 +65,15 @@ def render(source: BinaryIO, renditions: Sequence[Rendition], policy: ImagePolic
         reader = Reader(source)
         info = look(reader, type_of(reader))
         policy.check_pixels(info.width, info.height, info.frames)
-        jobs = [Job(rendition, rendition.target(info.width, info.height, info.mimetype)) for rendition in wanted]
-        for rendition, target in jobs:
+        orders = [Order(rendition, rendition.target(info.width, info.height, info.mimetype)) for rendition in wanted]
+        for rendition, target in orders:
             policy.check_pixels(target.width, target.height, info.frames if rendition.animated else 1)
-        if not jobs:
+        if not orders:
             return []
-        animated = info.frames > 1 and any(rendition.animated for rendition in wanted)
-        source.seek(0)
-        blobs = choose(policy, info.mimetype, animated=animated).render(Guarded(source), info, jobs)
+        blobs = choice.render(Guarded(source), info, orders, policy)
     return [
         Rendered(blob, target.width, target.height, target.mimetype, rendition)
-        for blob, (rendition, target) in zip(blobs, jobs, strict=True)
+        for blob, (rendition, target) in zip(blobs, orders, strict=True)
     ]
 
 

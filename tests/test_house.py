@@ -1,0 +1,225 @@
+"""The plan of the package, and that the package keeps it: nothing imports what stands above it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlalchemy_imageattach
+
+ROOT = Path(sqlalchemy_imageattach.__file__).parent
+
+# An arrow goes only from a line to lines below it, inside a folder too; the docs show this plan.
+# begin
+PLAN = """
+__init__.py                 the version, and what programs import most
+__main__.py                 python -m; says what to install if click is missing
+cli/                        the command imageattach: one command per operation below
+    __init__.py             group, exit codes, commands
+    params.py               what commands take
+    output.py               lines, JSON, progress
+variants/                   declared sizes of a picture on their way to pages
+    __init__.py
+    backfill.py             make them for pictures that are there
+maintenance/                do rows and blobs agree?
+    __init__.py             face: check, sweep, Report, Problem
+    report.py               check(), sweep(), Report
+    removal.py              what a sweep deletes, and when it refuses
+    comparison.py           rows against blobs
+    findings.py             Problem, and many of them on the disk
+migration/                  all blobs into another store
+    __init__.py             face: migrate, migrate_class, MigrationPlan
+    plan.py                 arguments to plan
+    transfer.py             rows in pages, blobs in threads
+    copier.py               one blob, verified
+    result.py               what was done, and what failed
+jobs/                       work after the outermost commit
+    __init__.py
+    after_commit.py         collect during the transaction, hand over after its commit
+bulk/                       what operations over all rows share; private
+    __init__.py
+    rows.py                 RowReader, KeyRange
+    classes.py              image classes and owners of a declarative base
+    digest.py               length and checksum of a stored blob
+    failures.py             one failure record, the first thousand kept
+    workers.py              a few threads beside the one that talks to the database
+    keyset.py               pages by primary key
+    scratch.py              lists on the disk
+entity/                     images attached to mapped objects
+    __init__.py             face
+    listeners.py            the order of a flush, told and listened to
+    rekeying.py             owners with a new primary key
+    relationship.py         image_attachment(), ImageAttachment
+    multiple.py             several pictures of one owner
+    imageset.py             one picture: the public methods
+    thumbnails.py           find or make
+    attaching.py            in and out of a set
+    collection.py           what every set is; what the two above need
+    image.py                the Image mixin
+    locks.py                claims on rows
+    identity.py             keys of rows and blobs; size_and_type, row_slot
+    transactions/           stores in step with transactions; knows images as objects only
+        __init__.py
+        ledger.py           when a transaction ends …
+        calls.py            what is to follow the commit
+        frame.py            BlobRef, Write, Frame: what one transaction did; hooks for after the commit
+        pending.py          a blob on its way
+        doubt.py            can the COMMIT be believed?
+testing/                    for programs and for writers of stores
+    __init__.py             face: check_store, FaultyStore
+    suite.py                the contract as pytest tests
+    contract.py             check_store
+    rules/
+        __init__.py         all of them
+        *.py                the rules, by method
+        chapter.py          how a function is made a rule
+    subject.py              the store under test, and who is to blame
+    faults.py               a store that fails when told to
+    sources.py              difficult files
+context.py                  which store is meant
+stores/
+    __init__.py
+    by_url.py               schemes to stores
+    s3/
+        __init__.py         face: S3Store, S3SandboxStore
+        legacy.py           names of 1.x
+        sandbox.py          two buckets as one, marks of 1.x
+        store.py            S3Store
+        listing.py          what a bucket has
+        transfer.py         bytes up and down
+        headers.py          what objects carry along
+        client.py           boto3, and how it is set up
+        signer.py           URLs for a while
+        errors.py           what S3 says, as errors of this package
+        addresses.py        the URLs of objects
+    objectstore/
+        __init__.py         face: ObjectStore, google_bucket, azure_container
+        store.py            ObjectStore
+        backends.py         obstore, and how it is set up
+        transfer.py         bytes up and down
+    fs/
+        __init__.py         face: the stores, StaticServerMiddleware, guess_extension
+        store.py            the three stores
+        draft.py            whole or not at all
+        walk.py             listing a directory
+        errors.py           OSError to StoreError
+    bucket.py               what stores in buckets share: checks, max age, caching, quoting
+    mirror.py               two stores with the same content
+    overlay.py              one store over another that is only read
+    memory.py               for tests
+store.py                    Store, StoredBlob, has_key
+serving/                    HTTP for files; knows no store, no database
+    __init__.py
+    wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
+    host.py                 the URL of the running request
+imaging/                    knows no SQLAlchemy, no store
+    __init__.py             face
+    rendering.py            pictures from a picture
+    probing.py              probe and identify
+    engines/
+        __init__.py
+        choice.py           which engine, and what to install
+        decoder.py          an engine out of what only decodes
+        wand.py             ImageMagick
+        *.py                one file per engine
+    raster/
+        __init__.py
+        frames.py           one frame after the other
+        encode.py           pixels to a file
+        resample.py         sizes
+        colours.py          modes and profiles
+    formats/
+        __init__.py         which scanner
+        *.py                one scanner per format
+        header.py           Header, what a scanner finds
+        exif.py             the orientation
+    policy.py               what is accepted
+    rendition.py            what is asked for
+    reader.py               bytes, counted
+    sniffing.py             the type by the first bytes
+    info.py                 ImageInfo
+util.py                     docstrings that are put together
+file.py                     what is accepted as a file; proxies
+spool.py                    a private copy of a stream
+key.py                      ImageKey
+imagetypes.py               one row per type
+arguments.py                checks of arguments and their messages
+concurrency.py              worker threads below AsyncSession
+paths.py                    is_inside
+errors.py                   all errors
+version.py                  the version
+"""
+# end
+
+#: Rooms that a room must not use although they stand below it.
+PRIVATE = {"cli/": ["bulk/"]}
+
+#: Arrows that are still to go.
+LEFT: set[tuple[str, str]] = {
+    ("entity/attaching.py", "entity/imageset.py"),
+    ("entity/thumbnails.py", "entity/imageset.py"),
+    ("store.py", "stores/by_url.py"),
+    ("stores/s3/headers.py", "stores/s3/store.py"),
+}
+
+
+def lines_of_plan() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Files, each with the number of its line after those of its folders."""
+    folders: list[tuple[str, int]] = []
+    for number, line in enumerate(PLAN.splitlines()):
+        if line:
+            name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 4
+            folders = [*folders[:depth], (name, number)]
+            if not name.endswith("/"):
+                yield "".join(name for name, _ in folders), tuple(number for _, number in folders)
+
+
+LINES = dict(lines_of_plan())
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+
+
+def line_of(file: str) -> tuple[int, ...]:
+    folder = file.rpartition("/")[0]
+    line = LINES.get(file) or LINES.get(f"{folder}/*.py")
+    assert line, f"say in PLAN where {file} stands"
+    return line
+
+
+def imports_of(file: str) -> Iterator[str]:
+    """The files of this package that ``file`` imports anywhere: at its top, late, or for annotations only."""
+    package = (ROOT.name, *file.split("/")[:-1])
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = (*package[: len(package) + 1 - node.level], *filter(None, (node.module or "").split(".")))
+            origin = base if node.level else tuple((node.module or "").split("."))
+            names = [(*origin, alias.name) for alias in node.names]
+        else:
+            continue
+        yield from (file_of(name) for name in names if name[0] == ROOT.name)
+
+
+def file_of(name: tuple[str, ...]) -> str:
+    """The file of a module, or the one that has the object of this name."""
+    path = "/".join(name[1:])
+    found = [file for file in (f"{path}.py", f"{path}/__init__.py".lstrip("/")) if file in FILES]
+    return found[0] if found else file_of(name[:-1])
+
+
+def is_allowed(importer: str, imported: str) -> bool:
+    if any(importer.startswith(room) and imported.startswith(tuple(private)) for room, private in PRIVATE.items()):
+        return False
+    return importer == imported or line_of(importer) < line_of(imported)
+
+
+def test_every_file_stands_in_the_plan_and_the_plan_has_no_other() -> None:
+    assert all(map(line_of, FILES))
+    assert not [line for line in LINES if not line.endswith("*.py") and line not in FILES]
+
+
+def test_nothing_imports_what_stands_above_it() -> None:
+    arrows = {(file, imported) for file in FILES for imported in imports_of(file)}
+    assert len(arrows) > len(FILES), "no imports were found"
+    assert not {arrow for arrow in arrows if not is_allowed(*arrow)} - LEFT
