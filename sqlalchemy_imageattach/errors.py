@@ -12,6 +12,8 @@ a :exc:`TypeError`.  A message says what was expected, what came, and what to do
 
 from __future__ import annotations
 
+from functools import partial
+
 __all__ = [
     "BlobExistsError",
     "BlobNotFoundError",
@@ -24,17 +26,26 @@ __all__ = [
     "ImageIdentityError",
     "InvalidTypeError",
     "InvalidValueError",
-    "MissingIndexError",
     "MissingExtraError",
+    "MissingIndexError",
     "NoFileError",
     "NoOriginalError",
     "OutdatedIndexError",
     "PolicyViolationError",
+    "QueueClosedError",
     "RejectedImageError",
+    "RemoteAddressError",
+    "RemoteAnswerError",
+    "RemoteError",
+    "RemoteStatusError",
+    "RemoteTimeoutError",
+    "RemoteTooLongError",
     "StoreAccessDeniedError",
     "StoreError",
     "TooCostlyError",
+    "TryAgainError",
     "UnknownHostError",
+    "UnknownJobError",
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
@@ -99,6 +110,68 @@ class TooCostlyError(RejectedImageError):
 
 class EngineUnavailableError(ImageAttachError, RuntimeError):
     """No installed imaging engine can do what was asked; the message names the extra to install."""
+
+
+# --- what others name by a URL ---------------------------------------------------------------------------------------
+
+
+class RemoteError(ImageAttachError, OSError):
+    """What a URL names could not be had.  Nothing has been attached and nothing of it is kept.
+
+    Its text can be shown to a visitor: it tells nothing of names and addresses inside.  What happened is its
+    ``__cause__``, for the log.
+
+    :ivar code: what went wrong, in a word that stays the same
+    :ivar params: what belongs to it, by name, such as ``status``.
+    """
+
+    code = "remote"
+    _message = "the picture could not be fetched"
+
+    def __init__(self, message: str | None = None, /, **params: object) -> None:
+        super().__init__(self._message.format_map(params) if message is None else message)
+        self.params = params
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(type(self), **self.params), self.args, self.__dict__
+
+
+class RemoteAddressError(RemoteError):
+    """The URL names nothing that may be asked, or nobody answers there; which of these, it does not tell."""
+
+    code = "address"
+    _message = (
+        "no picture can be fetched from there: expected the http: or https: URL of a public server, without a user name"
+        " and a password"
+    )
+
+
+class RemoteTimeoutError(RemoteError, TimeoutError):
+    """The download took longer than its :class:`~sqlalchemy_imageattach.remote.FetchPolicy` allows."""
+
+    code = "timeout"
+    _message = "the picture could not be fetched in time: try again later, or upload the file itself"
+
+
+class RemoteTooLongError(RemoteError):
+    """There are more bytes than the ``limit`` of the :class:`~sqlalchemy_imageattach.remote.FetchPolicy`."""
+
+    code = "too-long"
+    _message = "expected a file of at most {limit} bytes at that URL, got a longer one"
+
+
+class RemoteStatusError(RemoteError):
+    """The server answered, but not with what the URL names: by another ``status``, and perhaps ``retry_after``."""
+
+    code = "status"
+    _message = "the server of that URL has no picture there (it answered {status})"
+
+
+class RemoteAnswerError(RemoteError):
+    """The answer is broken, ends in the middle, is compressed though nobody asked for it, or redirects too often."""
+
+    code = "answer"
+    _message = "the server of that URL did not answer as it should ({reason})"
 
 
 # --- stores ----------------------------------------------------------------------------------------------------------
@@ -176,3 +249,16 @@ class VectorSearchUnavailableError(ImageAttachError, RuntimeError):
 
 class DuplicateImageError(RejectedImageError):
     """A picture that looks the same is stored already, and the class refuses such ones."""
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+class TryAgainError(ImageAttachError, RuntimeError):
+    """A job failed by what may pass, which is its cause; queues try it again by their own means."""
+
+
+class UnknownJobError(ImageAttachError, LookupError):
+    """A job names a kind, an image class or a store that is not known where it was to be done."""
+
+
+class QueueClosedError(ImageAttachError, RuntimeError):
+    """A job came to a queue that takes none any more."""

@@ -44,8 +44,8 @@ RUN = ("testsetup", "testcode", "testoutput", "testcleanup")
 #: What programs import; other modules are the business of these.
 PUBLIC = (
     *("context", "entity", "errors", "file", "imaging", "key", "store", "testing", "util", "version"),
-    *("stores.fs", "stores.memory", "stores.mirror", "stores.overlay", "stores.s3", "stores.urls", "serving.wsgi"),
-    *("backfill", "cli", "maintenance", "migration"),
+    *("stores.fs", "stores.memory", "stores.mirror", "stores.overlay", "stores.s3", "stores.by_url", "serving.wsgi"),
+    *("cli", "maintenance", "migration", "remote", "variants.backfill"),
 )
 
 

@@ -25,6 +25,7 @@ variants/                   declared sizes of a picture on their way to pages
 maintenance/                do rows and blobs agree?
     __init__.py             face: check, sweep, Report, Problem
     report.py               check(), sweep(), Report
+    repair.py               misplaced blobs, brought to where their rows say
     removal.py              what a sweep deletes, and when it refuses
     comparison.py           rows against blobs
     findings.py             Problem, and many of them on the disk
@@ -35,11 +36,21 @@ migration/                  all blobs into another store
     copier.py               one blob, verified
     result.py               what was done, and what failed
 jobs/                       work after the outermost commit
-    __init__.py
+    __init__.py             face
+    celery.py               by Celery
+    dramatiq.py             by Dramatiq
+    rq.py                   by RQ
+    threads.py              by threads of this process
+    deletion.py             blobs that were not deleted after the commit
+    runner.py               does jobs; handlers
+    transient.py            what is worth another attempt
+    queue.py                what a queue has to be, and which one is meant
     after_commit.py         collect during the transaction, hand over after its commit
+    job.py                  Job, a value
+    keys.py                 primary keys as JSON can say them
 bulk/                       what operations over all rows share; private
     __init__.py
-    rows.py                 RowReader, KeyRange
+    rows.py                 RowReader, Shard
     classes.py              image classes and owners of a declarative base
     digest.py               length and checksum of a stored blob
     failures.py             one failure record, the first thousand kept
@@ -57,6 +68,7 @@ entity/                     images attached to mapped objects
     attaching.py            in and out of a set
     collection.py           what every set is; what the two above need
     image.py                the Image mixin
+    conflicts.py            what may be tried again
     locks.py                claims on rows
     identity.py             keys of rows and blobs; size_and_type, row_slot
     transactions/           stores in step with transactions; knows images as objects only
@@ -113,22 +125,42 @@ serving/                    HTTP for files; knows no store, no database
     __init__.py
     wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
     host.py                 the URL of the running request
+remote/                     pictures by URL
+    __init__.py             face: fetch, afetch, FetchPolicy
+    fetch.py                guarded downloads, for threads and for event loops
+    journey.py              one download without I/O: redirects, decompression
+    connection.py           connections to checked addresses, each with the time that is left
+    policy.py               what a download may ask, and cost
+    guard.py                which addresses may be asked
 imaging/                    knows no SQLAlchemy, no store
     __init__.py             face
     rendering.py            pictures from a picture
     probing.py              probe and identify
+    isolation/              engines in child processes, with the kernel's limits
+        __init__.py         render and verify: which engine, and where
+        worker.py           the child
+        walls.py            what the kernel keeps it from
+        pool.py             the parent
+        messages.py         what they say to each other
     engines/
         __init__.py
         choice.py           which engine, and what to install
         decoder.py          an engine out of what only decodes
+        resvg.py            SVG
+        svgdocument.py      an SVG as it is drawn
+        pdfium.py           PDF
+        heif.py             HEIC
         wand.py             ImageMagick
-        *.py                one file per engine
+        pillow.py           the types of the web
+        vector.py           pixels for what has none
     raster/
         __init__.py
         frames.py           one frame after the other
+        decoding.py         whose fault it is when a decoder raises
         encode.py           pixels to a file
         resample.py         sizes
         colours.py          modes and profiles
+    looking.py              what the bytes and the structure say
     formats/
         __init__.py         which scanner
         *.py                one scanner per format

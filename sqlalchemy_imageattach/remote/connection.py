@@ -1,0 +1,232 @@
+"""Connections to checked addresses, each of whose waits ends with the time of the whole download.
+
+httpcore asks a *network backend* for each of its connections; these ones resolve, check and connect.  The name itself
+goes on to be the ``Host`` of the request and the name in the server's certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpcore
+
+from .guard import Resolve, public_addresses
+
+__all__ = ["AsyncGuardedBackend", "Budget", "GuardedBackend", "RefusedAddress", "budget"]
+
+
+class RefusedAddress(httpcore.ConnectError):
+    """The name stands for no address that may be asked."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """What a download may still cost.
+
+    :param deadline: by :func:`time.monotonic`
+    :param header_bytes: how many bytes may come before the head of the response is complete; ``None`` once it is
+    """
+
+    deadline: float
+    header_bytes: int | None
+    clock: Callable[[], float] = field(default=time.monotonic)
+
+    def seconds(self, wanted: float | None, error: type[Exception]) -> float:
+        """How long to wait at most for what comes next."""
+        left = self.deadline - self.clock()
+        if left <= 0:
+            msg = "the time of the download is over"
+            raise error(msg)
+        return left if wanted is None else min(wanted, left)
+
+    def count(self, data: bytes) -> bytes:
+        """``data``, unless it is more than the head of a response may have."""
+        if self.header_bytes is not None:
+            self.header_bytes -= len(data)
+            if self.header_bytes < 0:
+                msg = "the head of the response is too long"
+                raise httpcore.RemoteProtocolError(msg)
+        return data
+
+
+#: That of the download under way in this thread or task: connections are kept for several, one after another.
+budget: ContextVar[Budget] = ContextVar("sqlalchemy_imageattach.remote.budget")
+
+_SocketOptions = Iterable[Any] | None
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        limits = budget.get()
+        return limits.count(self._stream.read(max_bytes, limits.seconds(timeout, httpcore.ReadTimeout)))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, budget.get().seconds(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        # the handshake may wait as long for each byte: somebody else has to look at the clock
+        seconds = budget.get().seconds(timeout, httpcore.ConnectTimeout)
+        timer = threading.Timer(seconds, _break_off, [self._stream.get_extra_info("socket")])
+        timer.daemon = True
+        timer.start()
+        try:
+            return _Stream(self._stream.start_tls(ssl_context, server_hostname, seconds))
+        finally:
+            timer.cancel()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _break_off(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class GuardedBackend(httpcore.NetworkBackend):
+    """Connects to public addresses only.
+
+    :param resolve: gives the addresses of a name
+    :param allow_private: whether every address will do
+    """
+
+    def __init__(self, resolve: Resolve, allow_private: bool) -> None:
+        self._resolve = resolve
+        self._allow_private = allow_private
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: _SocketOptions = None,
+    ) -> httpcore.NetworkStream:
+        failure: Exception | None = None
+        addresses = _in_time(self._resolve, host, port, timeout)
+        for address in _checked(addresses, self._allow_private):
+            try:
+                seconds = budget.get().seconds(timeout, httpcore.ConnectTimeout)
+                return _Stream(self._backend.connect_tcp(address, port, seconds, local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        assert failure is not None, "there is one address at least"
+        raise failure
+
+
+class _AsyncStream(httpcore.AsyncNetworkStream):
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        limits = budget.get()
+        return limits.count(await self._stream.read(max_bytes, limits.seconds(timeout, httpcore.ReadTimeout)))
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, budget.get().seconds(timeout, httpcore.WriteTimeout))
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        timeout = budget.get().seconds(timeout, httpcore.ConnectTimeout)
+        return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class AsyncGuardedBackend(httpcore.AsyncNetworkBackend):
+    """:class:`GuardedBackend` for event loops; names are resolved on a thread."""
+
+    def __init__(self, resolve: Resolve, allow_private: bool) -> None:
+        self._resolve = resolve
+        self._allow_private = allow_private
+        self._backend = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: _SocketOptions = None,
+    ) -> httpcore.AsyncNetworkStream:
+        failure: Exception | None = None
+        seconds = budget.get().seconds(timeout, httpcore.ConnectTimeout)
+        try:
+            addresses = await asyncio.wait_for(asyncio.to_thread(_resolved, self._resolve, host, port), seconds)
+        except TimeoutError:
+            raise _SLOW_NAME from None
+        for address in _checked(addresses, self._allow_private):
+            try:
+                seconds = budget.get().seconds(timeout, httpcore.ConnectTimeout)
+                return _AsyncStream(
+                    await self._backend.connect_tcp(address, port, seconds, local_address, socket_options)
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        assert failure is not None, "there is one address at least"
+        raise failure
+
+    async def sleep(self, seconds: float) -> None:
+        await self._backend.sleep(seconds)
+
+
+def _checked(addresses: Iterable[str], allow_private: bool) -> list[str]:
+    found = list(addresses)
+    allowed = found if allow_private else public_addresses(found)
+    if not allowed:
+        msg = f"expected public addresses, got {', '.join(found) or 'none'}"
+        raise RefusedAddress(msg)
+    return allowed
+
+
+def _in_time(resolve: Resolve, host: str, port: int, timeout: float | None) -> Sequence[str]:
+    """What ``resolve`` says, or an error once the time is over: resolvers of systems have no limit that can be set."""
+    seconds = budget.get().seconds(timeout, httpcore.ConnectTimeout)
+    answer: Future[Sequence[str]] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(_resolved(resolve, host, port))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="imageattach-resolve", daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        raise _SLOW_NAME from None
+
+
+def _resolved(resolve: Resolve, host: str, port: int) -> Sequence[str]:
+    try:
+        return resolve(host, port)
+    except (OSError, UnicodeError) as error:  # a label of more than 63 characters is a UnicodeError
+        msg = f"{host!r} has no address"
+        raise RefusedAddress(msg) from error
+
+
+_SLOW_NAME = httpcore.ConnectTimeout("the name was not resolved in time")

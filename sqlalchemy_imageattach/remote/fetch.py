@@ -1,0 +1,223 @@
+"""Guarded downloads, for threads and for event loops: the two doors only move bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpcore
+
+from ..errors import RemoteAddressError, RemoteAnswerError, RemoteTimeoutError
+from ..spool import Spool
+from .connection import AsyncGuardedBackend, Budget, GuardedBackend, RefusedAddress, budget
+from .journey import Body, Journey
+from .policy import FetchPolicy
+
+__all__ = ["AsyncFetcher", "FetchPolicy", "Fetched", "Fetcher", "afetch", "fetch"]
+
+_KEPT = 20  # connections that wait for another request
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a URL named.
+
+    :param url: where it was found in the end, after redirects
+    :param content: the bytes
+    :param headers: those of the last answer, by their names in lower case.  None of them is to be believed
+    """
+
+    url: str
+    content: Spool
+    headers: Mapping[str, str]
+
+
+class Fetcher:
+    """Downloads one URL after another, keeping connections.  Threads can share it; close it, or use it in a ``with``.
+
+    ::
+
+        with Fetcher(FetchPolicy(max_bytes=10 * 2**20)) as fetcher:
+            for url in urls:
+                picture = fetcher.fetch(url)
+
+    :param policy: what may be asked, and what it may cost
+    :param connections: how many there may be at once
+    """
+
+    def __init__(self, policy: FetchPolicy | None = None, *, connections: int = 10) -> None:
+        self.policy = policy or FetchPolicy()
+        self._pool = httpcore.ConnectionPool(
+            **_pool_options(self.policy, connections),
+            network_backend=GuardedBackend(self.policy.resolve, _allows_private(self.policy)),
+        )
+
+    def fetch(self, url: str) -> Fetched:
+        """Download what ``url`` names.  If this raises, nothing of it is left.
+
+        :raises InvalidTypeError: ``url`` is no string
+        :raises RemoteError: it could not be had; the subclass says why
+        """
+        journey = Journey(url, self.policy)
+        with _errors(), _within(self.policy):
+            while True:
+                address, headers = journey.request()
+                limits = budget.get()
+                limits.header_bytes = self.policy.max_header_bytes
+                with self._pool.stream("GET", address, headers=headers, extensions=_timeouts(self.policy)) as response:
+                    limits.header_bytes = None
+                    found = _headers(response)
+                    if not journey.follow(response.status, found):
+                        return Fetched(journey.url, _read(response, found, self.policy), found)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncFetcher:
+    """:class:`Fetcher` for event loops.
+
+    ::
+
+        async with AsyncFetcher() as fetcher:
+            picture = await fetcher.fetch(url)
+    """
+
+    def __init__(self, policy: FetchPolicy | None = None, *, connections: int = 10) -> None:
+        self.policy = policy or FetchPolicy()
+        self._pool = httpcore.AsyncConnectionPool(
+            **_pool_options(self.policy, connections),
+            network_backend=AsyncGuardedBackend(self.policy.resolve, _allows_private(self.policy)),
+        )
+
+    async def fetch(self, url: str) -> Fetched:
+        """:meth:`Fetcher.fetch`, to be awaited."""
+        journey = Journey(url, self.policy)
+        with _errors(), _within(self.policy):
+            while True:
+                address, headers = journey.request()
+                limits = budget.get()
+                limits.header_bytes = self.policy.max_header_bytes
+                async with self._pool.stream(
+                    "GET", address, headers=headers, extensions=_timeouts(self.policy)
+                ) as response:
+                    limits.header_bytes = None
+                    found = _headers(response)
+                    if not journey.follow(response.status, found):
+                        return Fetched(journey.url, await _aread(response, found, self.policy), found)
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+def fetch(url: str, policy: FetchPolicy | None = None) -> Fetched:
+    """Download what ``url`` names, asking public addresses only.  If this raises, nothing of it is left.
+
+    ::
+
+        picture = fetch("https://images.example.com/portrait.jpg", FetchPolicy(max_bytes=10 * 2**20))
+
+    :param url: an ``http:`` or ``https:`` URL without user name and password
+    :param policy: what may be asked, and what it may cost
+    :raises InvalidTypeError: ``url`` is no string
+    :raises RemoteAddressError: it names nothing that may be asked, or nobody answers there
+    :raises RemoteTimeoutError: it took longer than the policy allows
+    :raises RemoteTooLongError: there are more bytes than the policy allows
+    :raises RemoteStatusError: the server answered by another status than 200
+    :raises RemoteAnswerError: the answer is broken, ends in the middle, or redirects too often
+    """
+    with Fetcher(policy, connections=1) as fetcher:
+        return fetcher.fetch(url)
+
+
+async def afetch(url: str, policy: FetchPolicy | None = None) -> Fetched:
+    """:func:`fetch`, to be awaited."""
+    async with AsyncFetcher(policy, connections=1) as fetcher:
+        return await fetcher.fetch(url)
+
+
+def _read(response: httpcore.Response, headers: Mapping[str, str], policy: FetchPolicy) -> Spool:
+    body = Body(headers, policy)
+    try:
+        for chunk in response.iter_stream():
+            body.feed(chunk)
+        return body.end()
+    finally:
+        body.close()
+
+
+async def _aread(response: httpcore.Response, headers: Mapping[str, str], policy: FetchPolicy) -> Spool:
+    body = Body(headers, policy)
+    try:
+        async for chunk in response.aiter_stream():
+            body.feed(chunk)
+        return body.end()
+    finally:
+        body.close()
+
+
+def _pool_options(policy: FetchPolicy, connections: int) -> dict[str, Any]:
+    return {
+        "ssl_context": policy.ssl_context,
+        "proxy": None if policy.proxy is None else httpcore.Proxy(policy.proxy),
+        "max_connections": connections,
+        "max_keepalive_connections": min(connections, _KEPT),
+        "keepalive_expiry": 5.0,
+        "retries": 0,
+    }
+
+
+def _allows_private(policy: FetchPolicy) -> bool:
+    # all that is connected to is the proxy then, which the operator has named
+    return policy.allow_private or policy.proxy is not None
+
+
+def _timeouts(policy: FetchPolicy) -> dict[str, Any]:
+    return {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), policy.wait_seconds)}
+
+
+def _headers(response: httpcore.Response) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in response.headers:
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+@contextmanager
+def _within(policy: FetchPolicy) -> Iterator[None]:
+    token = budget.set(Budget(time.monotonic() + policy.max_seconds, None))
+    try:
+        yield
+    finally:
+        budget.reset(token)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """What went wrong, in words that tell a visitor nothing of the inside; the rest is their cause."""
+    try:
+        yield
+    except (RefusedAddress, httpcore.ConnectError) as error:
+        # in one: whether there is such a name, and whether anybody listens there, is nobody's business
+        raise RemoteAddressError from error
+    except httpcore.TimeoutException as error:
+        raise RemoteTimeoutError from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
+        raise RemoteAnswerError(reason="broken-answer") from error
