@@ -249,6 +249,8 @@ class VectorSearchUnavailableError(ImageAttachError, RuntimeError):
 
 class DuplicateImageError(RejectedImageError):
     """A picture that looks the same is stored already, and the class refuses such ones."""
+
+
 # --- jobs ------------------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """Pictures by likeness: distances in SQL, near duplicates, and search by a picture.
 
-Needs the extra ``search``: ``pip install "SQLAlchemy-ImageAttach[search]"``.  One declaration beside a class of pictures
-makes a table of vectors, and keeps it in step with the pictures::
+Needs the extra ``search``: ``pip install "SQLAlchemy-ImageAttach[search]"``.  One declaration beside a class of
+pictures makes a table of vectors, and keeps it in step with the pictures::
 
     class UserPicture(Base, Image): ...
 

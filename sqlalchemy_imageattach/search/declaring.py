@@ -17,7 +17,7 @@ from .listening import indexes_of, keep_in_step
 from .onnx import EfficientNetLite0
 from .sources import FilePictures, PictureSource, StoredPictures
 
-__all__ = ["embeddings_of", "fingerprints_of", "find_index", "source_of"]
+__all__ = ["embeddings_of", "find_index", "fingerprints_of", "source_of"]
 
 IndexT = TypeVar("IndexT", bound=PictureIndex)
 
@@ -41,7 +41,7 @@ def embeddings_of(
         looks = embeddings_of(UserPicture)
         Base.metadata.create_all(engine)
 
-    :param cls: a mapped class with the :class:`~sqlalchemy_imageattach.entity.Image` mixin, or one whose rows name files
+    :param cls: a mapped class, with the :class:`~sqlalchemy_imageattach.entity.Image` mixin or with paths of files
     :param extractor: what makes the vectors; :class:`EfficientNetLite0` by default
     :param path: the name of the attribute with the path of the file, where the class has no ``Image`` mixin
     :param ignore: the name of an attribute that says whether a picture is to be left out
@@ -90,8 +90,8 @@ def fingerprints_of(
         prints = fingerprints_of(UserPicture, on_duplicate="refuse")
         prints.duplicates(session)
 
-    :param on_duplicate: what a flush does with a picture that looks like one that is there: ``"allow"`` it, ``"refuse"``
-        it with :exc:`~sqlalchemy_imageattach.errors.DuplicateImageError`, or ``"tell"``
+    :param on_duplicate: what a flush does with a picture that looks like one that is there: ``"allow"`` it,
+        ``"refuse"`` it with :exc:`~sqlalchemy_imageattach.errors.DuplicateImageError`, or ``"tell"``
     :param threshold: how many of 64 bits may differ of two that look the same
     :param told: called with the class, the primary key of the picture and those of the others; without, it is logged
     """
@@ -111,18 +111,14 @@ def fingerprints_of(
     return index
 
 
-def source_of(
-    cls: type[Any], path: str | None, ignore: str | None, root: Callable[[], Path | None]
-) -> PictureSource:
+def source_of(cls: type[Any], path: str | None, ignore: str | None, root: Callable[[], Path | None]) -> PictureSource:
     """Where the pictures of a class are."""
     if not isinstance(cls, type) or not hasattr(cls, "__mapper__"):
         raise wrong_type("cls", cls, "a mapped class")
     if path is not None and not issubclass(cls, Image):
         return FilePictures(cls, path, ignore, root)
     if not issubclass(cls, Image):
-        msg = (
-            f"{cls.__name__} has no Image mixin: expected path, the name of the attribute with the path of its file"
-        )
+        msg = f"{cls.__name__} has no Image mixin: expected path, the name of the attribute with the path of its file"
         raise InvalidTypeError(msg)
     return StoredPictures(cls)
 

@@ -81,7 +81,7 @@ def _all_are(element: IsRanked, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(IsRanked, "postgresql")
 def _some_are_in_postgresql(element: IsRanked, compiler: SQLCompiler, **options: Any) -> str:
     (distance,) = element.clauses
-    column, *_ = distance.clauses  # type: ignore[attr-defined]
+    column, *_ = distance.clauses
     return "true" if is_native(column.type, compiler.dialect) else _some_are(element, compiler, **options)
 
 

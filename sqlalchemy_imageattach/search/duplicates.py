@@ -10,13 +10,13 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from sqlalchemy import ColumnElement, not_, select
+from sqlalchemy import ColumnElement, and_, not_, select
 from sqlalchemy.orm import Session
 
 from ..arguments import check_callable, check_choice, check_range, check_type
 from ..bulk.rows import sync_session
 from ..errors import DuplicateImageError
-from .fingerprint import HammingDistance, HashMeasure, dhash64
+from .fingerprint import HammingDistance, HashMeasure, dhash64, hamming_distance
 from .index import Measured, PictureIndex, Unreadable
 from .sources import PictureSource
 
@@ -28,6 +28,9 @@ OnDuplicate = Literal["allow", "refuse", "tell"]
 
 #: Of 64 bits: what resizing and compressing change.
 THRESHOLD: Final = 8
+
+#: The hash of all pictures of a single colour: such ones are alike only if their bytes are.
+FEATURELESS: Final = 0
 
 #: So many hashes are compared with all others at a time.
 _BLOCK: Final = 256
@@ -94,13 +97,18 @@ class Fingerprints(PictureIndex):
         _check_threshold(limit)
         own = sync_session(session)
         self.check(own.connection(bind_arguments={"mapper": self.mapper}))
-        statement = select(self.side.value, *self.side.owner_columns()).where(self.is_ours())
-        rows = self._execute(own, statement.order_by(self.table.columns.id)).all()
+        columns = self.table.columns
+        statement = select(columns.dhash, columns.source_sha256, *self.side.owner_columns()).where(self.is_ours())
         by_hash: dict[int, list[tuple[Any, ...]]] = {}
-        for row in rows:
-            by_hash.setdefault(row[0], []).append(tuple(row[1:]))
+        featureless: dict[str, list[tuple[Any, ...]]] = {}
+        for dhash, checksum, *identity in map(tuple, self._execute(own, statement.order_by(columns.id))):
+            if dhash == FEATURELESS:
+                featureless.setdefault(checksum, []).append(tuple(identity))
+            else:
+                by_hash.setdefault(dhash, []).append(tuple(identity))
         hashes = np.fromiter(by_hash, np.int64, len(by_hash))
         groups = [[each for dhash in group for each in by_hash[dhash]] for group in _linked(hashes, limit)]
+        groups += featureless.values()
         return [DuplicateGroup(self.cls, tuple(group)) for group in groups if len(group) > 1]
 
     def before_write(self, session: Session, measured: Sequence[Measured]) -> None:
@@ -113,18 +121,26 @@ class Fingerprints(PictureIndex):
             like += [
                 other.picture.identity
                 for other in measured[:number]
-                if other.error is None and _differing(other.value, each.value) <= self.threshold
+                if other.error is None and self._are_alike(other, each)
             ]
             if like:
                 self._found(each.picture.identity, like)
 
     def _like(self, session: Session, measured: Measured) -> list[tuple[Any, ...]]:
+        columns = self.table.columns
+        if measured.value == FEATURELESS:
+            alike: ColumnElement[bool] = columns.source_sha256 == measured.checksum
+        else:
+            alike = and_(columns.dhash != FEATURELESS, self.distance(measured.value) <= self.threshold)
         statement = select(*self.side.owner_columns()).where(
-            self.is_ours(),
-            not_(self.side.is_of(measured.picture.identity)),
-            self.distance(measured.value) <= self.threshold,
+            self.is_ours(), not_(self.side.is_of(measured.picture.identity)), alike
         )
         return [tuple(row) for row in self._execute(session, statement)]
+
+    def _are_alike(self, first: Measured, second: Measured) -> bool:
+        if FEATURELESS in {first.value, second.value}:
+            return first.checksum == second.checksum
+        return hamming_distance(first.value, second.value) <= self.threshold
 
     def _found(self, identity: tuple[Any, ...], like: list[tuple[Any, ...]]) -> None:
         if self.on_duplicate == "refuse":
@@ -141,10 +157,6 @@ class Fingerprints(PictureIndex):
 
 def _check_threshold(threshold: object) -> None:
     check_range("threshold", check_type("threshold", threshold, int), "0 to 64 bits", 0, 64)
-
-
-def _differing(first: int, second: int) -> int:
-    return ((first ^ second) & 0xFFFFFFFFFFFFFFFF).bit_count()
 
 
 def _linked(hashes: NDArray[np.int64], threshold: int) -> Iterator[list[int]]:
@@ -164,4 +176,3 @@ def _linked(hashes: NDArray[np.int64], threshold: int) -> Iterator[list[int]]:
     for number, value in enumerate(hashes.tolist()):
         groups.setdefault(root(number), []).append(value)
     yield from groups.values()
-

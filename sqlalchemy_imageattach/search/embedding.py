@@ -98,7 +98,7 @@ class Embeddings(PictureIndex):
         """The vector of a picture to search by; see :meth:`distance` for what it can be."""
         return vector_of(self.extractor, picture, self.source.policy)
 
-    def distance(self, picture: Any, entity: Any = None) -> ColumnElement[float]:
+    def distance(self, picture: Any, entity: Any = None, *, key: Any = None) -> ColumnElement[float]:
         """The distance of each row of the class from a picture: 0 is the same, 1 has nothing in common.
 
         It stands for itself, whatever else the statement does: in ORDER BY, in WHERE, in the columns, below ``min()``.
@@ -112,12 +112,13 @@ class Embeddings(PictureIndex):
         :param picture: the bytes of a picture, a file, a path, a picture of Pillow's, an image or an image set, or a
             vector; where the extractor takes texts, a string is one, and a path has to be a :class:`~pathlib.Path`
         :param entity: an alias of the class
+        :param key: the column with the primary key, if it is not that of the class
         :raises RejectedImageError: the picture cannot be decoded, or is too large
         :raises VectorDimensionError: the vector has another number of dimensions
         """
         row = self.table.alias()
         here = self.cls if entity is None else entity
-        found = select(self._distance_to(row, picture)).where(self.is_current(here, row)).correlate_except(row)
+        found = select(self._distance_to(row, picture)).where(self.is_current(here, row, key=key)).correlate_except(row)
         return func.coalesce(found.scalar_subquery(), NOT_INDEXED)
 
     def nearest(
@@ -198,7 +199,8 @@ def _vector_of_pixels(extractor: Extractor, picture: Pillow.Image) -> Floats:
 
 def _add_index(table: Any) -> None:
     column = table.columns.vector
-    if any(column in index.columns.values() for index in table.indexes) or column.type.dimension > _LARGEST_INDEXED:
+    is_there = any(each is column for index in table.indexes for each in index.columns)
+    if is_there or column.type.dimension > _LARGEST_INDEXED:
         return
     index = Index(
         f"ix_{table.name}_vector"[:63],
@@ -209,6 +211,5 @@ def _add_index(table: Any) -> None:
     index.ddl_if(callable_=_can_index)
 
 
-def _can_index(_ddl: Any, _target: Any, _bind: Any, _tables: Any = None, *, dialect: Dialect, **_: Any) -> bool:
+def _can_index(*_: Any, dialect: Dialect, **__: Any) -> bool:
     return is_native(Vector(1), dialect)
-

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar, cast, get_args
 from PIL import Image as Pillow
 from sqlalchemy import Connection, Result, and_, delete, exists, func, insert, not_, or_, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Mapper, Session, aliased
 from sqlalchemy.types import TypeEngine
 
 from ..arguments import check_choice
@@ -124,14 +124,20 @@ class PictureIndex:
         columns = (self.table if table is None else table).columns
         return and_(self._is_of_extractor(table), columns.version == self.measure.version)
 
-    def is_current(self, entity: Any, table: Any = None) -> Any:
-        """The condition that a row of the side table tells of the picture that ``entity`` has now."""
-        keys = [getattr(entity, self.mapper.get_property_by_column(key).key) for key in self.mapper.primary_key]
+    def is_current(self, entity: Any, table: Any = None, *, key: Any = None) -> Any:
+        """The condition that a row of the side table tells of the picture that ``entity`` has now.
+
+        :param key: the column with the primary key, if it is not that of ``entity``
+        """
+        keys = [key] if key is not None else self._keys_of(entity)
         conditions = [self.side.is_of(keys, table), self.is_ours(table)]
-        called = self.source.column(entity)
+        called = self.source.column(entity) if key is None else None
         if called is not None:
             conditions.append((self.table if table is None else table).columns.source == called)
         return and_(*conditions)
+
+    def _keys_of(self, entity: Any) -> list[Any]:
+        return [getattr(entity, self.mapper.get_property_by_column(key).key) for key in self.mapper.primary_key]
 
     def _is_of_extractor(self, table: Any = None) -> Any:
         columns = (self.table if table is None else table).columns
@@ -170,11 +176,17 @@ class PictureIndex:
             self._execute(session, delete(self.table).where(ours, or_(*map(self.side.is_of, some))))
 
     def prune(self, session: Session) -> int:
-        """Forget rows that went without the ORM's notice, and pictures that are called otherwise now."""
-        keys = [getattr(self.cls, self.mapper.get_property_by_column(key).key) for key in self.mapper.primary_key]
-        current = exists(select(1).select_from(self.mapper).where(self.side.is_of(keys)).correlate(self.table))
+        """Forget the pictures of rows that are gone, without the ORM's notice."""
+        owner = aliased(self.cls)
+        current = exists(
+            select(1).select_from(owner).where(self.side.is_of(self._keys_of(owner))).correlate(self.table)
+        )
         result = self._execute(session, delete(self.table).where(self._is_of_extractor(), not_(current)))
         return max(int(cast("Any", result).rowcount), 0)
+
+    def clear(self, session: Session) -> None:
+        """Forget everything."""
+        self._execute(session, delete(self.table).where(self._is_of_extractor()))
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -189,7 +201,7 @@ class PictureIndex:
                 columns.version == self.measure.version,
                 columns.source_sha256.in_(wanted[start : start + _LOOK_UP]),
             )
-            known.update((row[0], row[1]) for row in self._execute(session, statement))
+            known.update((row.source_sha256, row[-1]) for row in self._execute(session, statement))
         return known
 
     def sources(self, session: Session, identities: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, lazyload
 
 from ..arguments import check_type
 from ..bulk.failures import without_traceback
-from ..bulk.keyset import between, key_columns
+from ..bulk.keyset import key_columns, page_after
 from ..bulk.rows import bind_of, sync_session
 from ..store import Store
 from .index import Measured, PictureIndex, measure
@@ -120,7 +120,7 @@ def build_index(
 
 def _page(session: Session, index: PictureIndex, after: tuple[Any, ...] | None, dialect: str) -> list[Any]:
     columns = key_columns(index.mapper, index.cls)
-    statement = select(index.cls).where(*between(columns, after, None, dialect)).order_by(*columns).limit(PAGE)
+    statement = page_after(select(index.cls), columns, after, dialect).limit(PAGE)
     return list(session.scalars(statement.options(lazyload("*"))))
 
 
@@ -132,9 +132,7 @@ def _index_page(
     known = index.sources(session, identities)
     pictures = [picture for _, picture in found if picture is not None]
     wanted = [picture for picture in pictures if anew or known.get(picture.identity) != picture.source]
-    ignored = [
-        identity for identity, (_, picture) in zip(identities, found, strict=True) if picture is None
-    ]
+    ignored = [identity for identity, (_, picture) in zip(identities, found, strict=True) if picture is None]
     stale = [identity for identity in ignored if identity in known]
     measured = measure(index, session, wanted, side_by_side=True) if wanted else []
     session.rollback()  # nothing is held while others may want to write
@@ -170,5 +168,3 @@ def _write(index: PictureIndex, session: Session, measured: list[Measured], stal
                 session.commit()
             except IntegrityError:
                 session.rollback()
-
-

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import event, inspect
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Mapper, Session, UOWTransaction, object_session
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, UOWTransaction, object_session
 
 from .index import Measured, PictureIndex, measure
 
@@ -94,12 +94,18 @@ def _after_flush(session: Session, _context: UOWTransaction) -> None:
         index_rows(index, session, rows)
 
 
-@event.listens_for(Session, "after_bulk_delete")
-def _after_bulk_delete(context: Any) -> None:
-    # databases that enforce foreign keys have done so already; SQLite does not by default
-    cls = context.mapper.class_ if context.mapper is not None else None
-    for index in indexes_of(cls) if cls is not None else ():
-        index.prune(context.session)
+@event.listens_for(Session, "do_orm_execute")
+def _do_orm_execute(state: ORMExecuteState) -> Any:
+    """``delete(Picture)``: databases that enforce foreign keys forget by themselves; SQLite does not by default."""
+    if not state.is_delete or state.bind_mapper is None:
+        return None
+    indexes = indexes_of(state.bind_mapper.class_)
+    if not indexes:
+        return None
+    result = state.invoke_statement()
+    for index in indexes:
+        index.prune(state.session)
+    return result
 
 
 def _by_index(rows: Any) -> Iterator[tuple[PictureIndex, list[Any]]]:

@@ -15,7 +15,7 @@ from ..arguments import wrong_type, wrong_value
 from ..context import find_store
 from ..entity import Image
 from ..entity.identity import mapper_of
-from ..entity.transactions.pending import attachment_of
+from ..entity.transactions.pending import blob_state
 from ..errors import UnreadableImageError
 from ..imaging import ImagePolicy
 from ..store import Store, key_of
@@ -64,9 +64,9 @@ class StoredPictures:
     def find(self, row: Any, store: Store | None, session: Session | None) -> Picture | None:
         if not row.original:
             return None
-        upload = attachment_of(row).upload
-        if upload is not None:
-            opened: Callable[[], IO[bytes]] = upload.content.open
+        pending = blob_state(row).pending
+        if pending is not None:
+            opened: Callable[[], IO[bytes]] = pending.content.open
         else:
             found = find_store(store, {} if session is None else session.info)
             key = key_of(row)

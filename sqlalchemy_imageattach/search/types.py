@@ -14,10 +14,12 @@ Whether PostgreSQL has the extension is found out when an engine first connects,
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Final, Literal, get_args
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import ColumnElement, Connection, Dialect, LargeBinary, Table, Text, cast, event
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, Dialect, LargeBinary, Table, Text, cast, event, type_coerce
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.engine import Engine
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
@@ -41,7 +43,7 @@ def find_pgvector(dialect: Dialect) -> tuple[int, ...] | None:
     return _found.get(dialect)
 
 
-class HalfVector(UserDefinedType[str]):
+class HalfVector(UserDefinedType[Floats]):
     """The type ``halfvec`` of pgvector, sent and read as text, so that no driver has to know it.
 
     :param dimension: how many numbers
@@ -59,7 +61,13 @@ class HalfVector(UserDefinedType[str]):
         return cast(cast(bindvalue, Text), self)
 
     def column_expression(self, column: Any) -> Any:
-        return cast(column, Text)
+        return type_coerce(cast(column, Text), self)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Floats | None]:
+        def process(value: str | None) -> Floats | None:
+            return None if value is None else unit_vector(np.fromstring(value.strip("[]"), sep=","))
+
+        return process
 
 
 ischema_names.setdefault("halfvec", HalfVector)  # so that reflection knows it; the package pgvector has the same key
@@ -112,9 +120,7 @@ class Vector(TypeDecorator[Floats]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Floats | None:
         if value is None:
             return None
-        if isinstance(value, str):
-            return unit_vector([float(number) for number in value.strip("[]").split(",")])
-        return from_bytes(bytes(value))
+        return value if isinstance(value, np.ndarray) else from_bytes(bytes(value))
 
     def compare_against_backend(self, dialect: Dialect, conn_type: TypeEngine[Any]) -> bool | None:
         """For Alembic: a binary column is as good as another, and ``halfvec`` has its dimension."""
