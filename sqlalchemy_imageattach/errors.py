@@ -46,9 +46,11 @@ __all__ = [
     "TryAgainError",
     "UnknownHostError",
     "UnknownJobError",
+    "UnknownVariantError",
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
+    "VariantConflictError",
     "VectorDimensionError",
     "VectorSearchUnavailableError",
 ]
@@ -249,6 +251,17 @@ class VectorSearchUnavailableError(ImageAttachError, RuntimeError):
 
 class DuplicateImageError(RejectedImageError):
     """A picture that looks the same is stored already, and the class refuses such ones."""
+
+
+class UnknownVariantError(ImageAttachError, LookupError):
+    """The image class declares no variant of this name in its ``image_variants``."""
+
+
+class VariantConflictError(InvalidValueError):
+    """The table has room for one picture of this size (and type), and another one is there.
+
+    Tables of 1.x do not tell two crops of one size apart, nor an original from what is made of it in its own size.
+    """
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

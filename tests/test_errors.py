@@ -43,6 +43,8 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.UnknownJobError: LookupError,
     errors.UnreadableImageError: ValueError,
     errors.UnsavedImageError: ValueError,
+    errors.UnknownVariantError: LookupError,
+    errors.VariantConflictError: ValueError,
     errors.UnsupportedLayoutError: ValueError,
     errors.VectorDimensionError: ValueError,
     errors.VectorSearchUnavailableError: RuntimeError,
