@@ -42,6 +42,7 @@ __all__ = [
     "TryAgainError",
     "UnknownHostError",
     "UnknownJobError",
+    "UnknownVariantError",
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
@@ -217,6 +218,10 @@ class ImageIdentityError(ImageAttachError, ValueError):
 
 class ConcurrentReplacementError(ImageAttachError, RuntimeError):
     """Another transaction replaced or removed the original while this one made something from it.  Try again."""
+
+
+class UnknownVariantError(ImageAttachError, LookupError):
+    """The image class declares no variant of this name in its ``image_variants``."""
 
 
 class VariantConflictError(InvalidValueError):

@@ -39,6 +39,7 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.UnknownJobError: LookupError,
     errors.UnreadableImageError: ValueError,
     errors.UnsavedImageError: ValueError,
+    errors.UnknownVariantError: LookupError,
     errors.VariantConflictError: ValueError,
     errors.UnsupportedLayoutError: ValueError,
 }

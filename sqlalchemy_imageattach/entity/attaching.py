@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "new_image",
     "put_in",
     "remove_all",
+    "remove_some",
 ]
 
 
@@ -49,8 +50,12 @@ def attach(
     expected_size: tuple[int, int] | None = None,
     expected_type: str | None = None,
     original: bool = True,
+    companions: Callable[[ImageT, PendingBlob, ImageInfo], Sequence[tuple[ImageT, PendingBlob]]] | None = None,
 ) -> ImageT:
-    """Afterwards ``image_set`` has the picture; if this raises it is as it was."""
+    """Afterwards ``image_set`` has the picture; if this raises it is as it was.
+
+    :param companions: what makes the images that come with a new original
+    """
     _check_expectations(expected_size, expected_type)
     found = image_set._find_store(store)
     policy = image_set.image_class.image_policy
@@ -69,7 +74,9 @@ def attach(
         image.frames = info.frames
     if not original:  # then it belongs to the original there is, and must not outlive it
         blob_state(image).made_from = image_set.original
-    put_in(image_set, [(image, PendingBlob(content, found))])
+    pending = PendingBlob(content, found)
+    others = companions(image, pending, info) if original and companions is not None else ()
+    put_in(image_set, [(image, pending), *others])
     return image
 
 
@@ -114,6 +121,12 @@ def remove_all(image_set: PictureSet[ImageT], store: Store | None) -> None:
     given = None if store is None else image_set._find_store(store)
     for image in list(image_set):
         _remove(image_set, image, given)
+
+
+def remove_some(image_set: PictureSet[ImageT], images: Iterable[ImageT], store: Store | None = None) -> None:
+    """Take images out of the set; their blobs go when the transaction has committed."""
+    for image in images:
+        _remove(image_set, image, store)
 
 
 def _remove(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import TypeDecorator, inspect, select
 from sqlalchemy.engine import Connection
@@ -64,9 +65,15 @@ def distinguishes_types(mapper: Mapper[Any]) -> bool:
 
 def has_own_column(mapper: Mapper[Any], name: str) -> bool:
     """Whether ``name`` is mapped, and is the mixin's: a class that says ``name = None`` may have one for itself."""
-    return name in mapper.column_attrs and not any(
-        base.__dict__.get(name, base) is None for base in mapper.class_.__mro__
-    )
+    answers = _own_columns.setdefault(mapper, {})
+    if name not in answers:
+        answers[name] = name in mapper.column_attrs and not any(
+            base.__dict__.get(name, base) is None for base in mapper.class_.__mro__
+        )
+    return answers[name]
+
+
+_own_columns: WeakKeyDictionary[Mapper[Any], dict[str, bool]] = WeakKeyDictionary()
 
 
 def distinguishes_variants(mapper: Mapper[Any]) -> bool:

@@ -27,6 +27,7 @@ from ..concurrency import awaitable, run_blocking
 from ..context import find_store
 from ..errors import InvalidTypeError, InvalidValueError, UnsavedImageError
 from ..imaging import ImagePolicy
+from ..imaging.variant import Variant, check_declaration
 from ..store import Store, key_of
 from .identity import default_object_id, mapper_of, primary_key_names
 from .transactions.pending import blob_state
@@ -58,6 +59,10 @@ class Image:
     #: What is accepted as a picture of this class.  Override it to be more or less strict.
     image_policy: ClassVar[ImagePolicy] = ImagePolicy()
 
+    #: What is made of each picture of this class, by names for
+    #: :meth:`~sqlalchemy_imageattach.entity.BaseImageSet.variant`.
+    image_variants: ClassVar[Mapping[str, Variant]] = {}
+
     # No annotations at run time: these columns are to be copied into dataclasses and plain classes alike, and to be
     # left out or replaced by subclasses.
     if TYPE_CHECKING:
@@ -75,6 +80,7 @@ class Image:
         focal_y: Mapped[float | None]
         dominant_color: Mapped[str | None]
         thumbhash: Mapped[str | None]
+        made_for: Mapped[str | None]
     else:
         #: The width in pixels, upright.
         width = mapped_column("width", Integer, primary_key=True, autoincrement=False)
@@ -107,6 +113,8 @@ class Image:
         dominant_color = mapped_column("dominant_color", String(9), nullable=True)
         #: A blurred preview of an original, as ThumbHash in Base64.
         thumbhash = mapped_column("thumbhash", String(48), nullable=True)
+        #: The name of the declared variant that it was made for; ``None`` if the application asked for it by itself.
+        made_for = mapped_column("made_for", String(64), nullable=True)
 
     @property
     def object_type(self) -> str:
@@ -252,11 +260,13 @@ class LegacyImage(Image):
         focal_y = None
         dominant_color = None
         thumbhash = None
+        made_for = None
 
 
 @event.listens_for(Image, "instrument_class", propagate=True)
 def _instrument_class(mapper: Mapper[Any], cls: type[Image]) -> None:
-    """A class whose key is its own, and has no size in it, has no variant in it either."""
+    """What the class declares can be; and where its key is its own, and has no size in it, it has no variant either."""
+    check_declaration(cls.__name__, cls.image_variants)
     table, width = mapper.local_table, getattr(cls.width, "column", None)
     if width is None or width.primary_key or not isinstance(table, Table):
         return

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import IO, BinaryIO, Generic, NamedTuple, Self, cast
 
 from sqlalchemy import or_, select
@@ -45,7 +45,16 @@ from .locks import claim
 from .transactions.ledger import Ledger
 from .transactions.pending import PendingBlob, blob_state
 
-__all__ = ["find", "find_or_generate", "find_rendition", "generate"]
+__all__ = [
+    "Upright",
+    "Wanted",
+    "find",
+    "find_declared",
+    "find_or_generate",
+    "generate",
+    "new_thumbnail",
+    "require_slots",
+]
 
 
 class Upright(NamedTuple):
@@ -67,10 +76,11 @@ class Wanted:
     mimetype: str
     variant: str
 
-    @classmethod
-    def of(cls, rendition: Rendition, upright: Upright, *, moves: bool) -> Wanted:
+    @staticmethod
+    @lru_cache(maxsize=8192)
+    def of(rendition: Rendition, upright: Upright, *, moves: bool) -> Wanted:
         target = rendition.target(*upright)
-        return cls(rendition, upright, *size_and_type(target), rendition.variant(*upright, moves=moves))
+        return Wanted(rendition, upright, *size_and_type(target), rendition.variant(*upright, moves=moves))
 
     @property
     def identity(self) -> tuple[int, int, str, str]:
@@ -132,11 +142,18 @@ def find(
     )
 
 
-def find_rendition(image_set: PictureSet[ImageT], rendition: Rendition) -> ImageT | None:
-    """The image that ``rendition`` describes, as far as the rows alone can tell."""
+def find_declared(
+    image_set: PictureSet[ImageT], renditions: Sequence[Rendition]
+) -> dict[tuple[int, int, str, str], tuple[Wanted, ImageT | None]]:
+    """What ``renditions`` come to, each once, with their images as far as the rows alone can tell."""
     original = image_set.require_original()
-    frames = _frames_of(original)
-    return _met(image_set, Wanted.of(rendition, Upright(*size_and_type(original)), moves=frames != 1))
+    upright, moves = Upright(*size_and_type(original)), _frames_of(original) != 1
+    wanted = {(each := Wanted.of(rendition, upright, moves=moves)).identity: each for rendition in renditions}
+    there = {(*size_and_type(image), variant_of(image)): image for image in image_set if not image.original}
+    return {
+        identity: (each, there[identity] if identity in there else _met(image_set, each))
+        for identity, each in wanted.items()
+    }
 
 
 def generate(
@@ -287,10 +304,11 @@ def _generate(
         images.append(found)
     if not missing:
         return [image for image in images if image is not None]
-    _require_slots(image_set, missing.values(), source.store, anew=anew)
+    staying = [image for image in image_set if image.original or not anew]
+    require_slots(image_set, staying, missing.values(), source.store)
     results = source.render([wanted.rendition for wanted in missing.values()])
     made = {
-        identity: _new_thumbnail(image_set, source.original, result, wanted.variant)
+        identity: new_thumbnail(image_set, source.original, result, wanted.variant)
         for (identity, wanted), result in zip(missing.items(), results, strict=True)
     }
     blobs = [PendingBlob(Spool.of(result.blob), source.store) for result in results]
@@ -301,13 +319,18 @@ def _generate(
     ]
 
 
-def _require_slots(image_set: PictureSet[ImageT], missing: Iterable[Wanted], store: Store, *, anew: bool) -> None:
-    """There is room for what is to be made, in the table and in the store."""
-    slots: dict[tuple[object, ...], object] = {
-        row_slot(image_set.image_class, image, store): image for image in image_set if image.original or not anew
-    }
+def require_slots(
+    image_set: PictureSet[ImageT], there: Iterable[ImageT], missing: Iterable[Wanted], store: Store
+) -> None:
+    """There is room for what is to be made, in the table and in the store.
+
+    :param there: the images that stay
+    :raises VariantConflictError: there is not
+    """
+    cls = image_set.image_class
+    slots: dict[tuple[object, ...], object] = {row_slot(cls, image, store): image for image in there}
     for wanted in missing:
-        other = slots.setdefault(row_slot(image_set.image_class, wanted, store), wanted)
+        other = slots.setdefault(row_slot(cls, wanted, store), wanted)
         if other is not wanted:
             raise _conflict(image_set, wanted, other, store)
 
@@ -354,7 +377,7 @@ def _add_what_was_made_meanwhile(session: Session, image_set: PictureSet[ImageT]
             adapter.append_without_event(image)
 
 
-def _new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rendered, variant: str) -> ImageT:
+def new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rendered, variant: str) -> ImageT:
     image = new_image(image_set)
     # where the size is no part of the key, no two rows have any of it in common
     if "width" in primary_key_names(mapper_of(type(original))):

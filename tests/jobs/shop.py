@@ -69,7 +69,7 @@ class ShakyStore(FileSystemStore):
         self._look()
         return super().get_file(*args, **kwargs)
 
-    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         self._look()
         return super().delete_file(*args, **kwargs)
 
