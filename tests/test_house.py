@@ -64,6 +64,8 @@ entity/                     images attached to mapped objects
     relationship.py         image_attachment(), ImageAttachment
     multiple.py             several pictures of one owner
     imageset.py             one picture: the public methods
+    markup.py               picture(): srcset, sizes, type
+    declared.py             variants that a class declares, and the focal point
     thumbnails.py           find or make
     attaching.py            in and out of a set
     collection.py           what every set is; what the two above need
@@ -120,7 +122,9 @@ stores/
     mirror.py               two stores with the same content
     overlay.py              one store over another that is only read
     memory.py               for tests
-store.py                    Store, StoredBlob, has_key
+    keyed.py                KeyedStore: the four documented methods, once, by key
+storewrapper.py             a store around another one; nothing is forgotten
+store.py                    Store, StoredBlob
 serving/                    HTTP for files; knows no store, no database
     __init__.py
     wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
@@ -167,6 +171,8 @@ imaging/                    knows no SQLAlchemy, no store
         header.py           Header, what a scanner finds
         exif.py             the orientation
     policy.py               what is accepted
+    placeholder.py          colour and blurred preview of a picture
+    variant.py              what a class declares: Variant
     rendition.py            what is asked for
     reader.py               bytes, counted
     sniffing.py             the type by the first bytes
@@ -175,6 +181,7 @@ util.py                     docstrings that are put together
 file.py                     what is accepted as a file; proxies
 spool.py                    a private copy of a stream
 key.py                      ImageKey
+oldnames.py                 what 1.x called blobs
 imagetypes.py               one row per type
 arguments.py                checks of arguments and their messages
 concurrency.py              worker threads below AsyncSession
@@ -191,8 +198,6 @@ PRIVATE = {"cli/": ["bulk/"]}
 LEFT: set[tuple[str, str]] = {
     ("entity/attaching.py", "entity/imageset.py"),
     ("entity/thumbnails.py", "entity/imageset.py"),
-    ("store.py", "stores/by_url.py"),
-    ("stores/s3/headers.py", "stores/s3/store.py"),
 }
 
 
