@@ -24,6 +24,7 @@ variants/                   declared sizes of a picture on their way to pages
     backfill.py             make them for pictures that are there
 maintenance/                do rows and blobs agree?
     __init__.py             face: check, sweep, Report, Problem
+    spread.py               the blobs by many workers
     report.py               check(), sweep(), Report
     repair.py               misplaced blobs, brought to where their rows say
     removal.py              what a sweep deletes, and when it refuses
@@ -31,6 +32,7 @@ maintenance/                do rows and blobs agree?
     findings.py             Problem, and many of them on the disk
 migration/                  all blobs into another store
     __init__.py             face: migrate, migrate_class, MigrationPlan
+    spread.py               by many workers
     plan.py                 arguments to plan
     transfer.py             rows in pages, blobs in threads
     copier.py               one blob, verified
@@ -41,6 +43,8 @@ jobs/                       work after the outermost commit
     dramatiq.py             by Dramatiq
     rq.py                   by RQ
     threads.py              by threads of this process
+    spread.py               one large piece of work as many jobs
+    ranges.py               rows in parts, one job for each
     deletion.py             blobs that were not deleted after the commit
     runner.py               does jobs; handlers
     transient.py            what is worth another attempt
