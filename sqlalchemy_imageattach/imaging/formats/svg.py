@@ -3,8 +3,7 @@
 SVG is a program more than a picture, so it has to be allowed by a policy, and even then this module refuses what could
 make a renderer read another file, call another machine or grow without end:
 
-* a document type that declares anything, and so any entity ("XXE", "billion laughs"); one that only names a standard
-  (``<!DOCTYPE svg PUBLIC …>``) declares nothing, and nothing fetches what it names;
+* a document type with declarations of its own, and so any entity ("XXE", "billion laughs");
 * references to anything but a part of the document (``#gradient``) or an embedded raster picture (``data:image/png``),
   in ``href``, ``src``, ``url(...)``, ``@import``, style sheets by processing instruction, XInclude or ``xml:base``.
 
@@ -104,9 +103,10 @@ class _Document:
         self.style_depth = 0
         self.style: list[str] = []
 
-    def doctype(self, _name: str, _system: str | None, _public: str | None, has_internal_subset: int) -> None:
-        if has_internal_subset:
-            _refuse("it has a document type with declarations, which can hold entities; remove the <!DOCTYPE ...>")
+    def doctype(self, _name: str, _system: str | None, _public: str | None, has_subset: int) -> None:
+        # one that only names the standard declares nothing, and nobody fetches it
+        if has_subset:
+            _refuse("its document type can declare entities; remove the [...] within its <!DOCTYPE ...>")
 
     def entity(self, *_: object) -> None:
         _refuse("it uses an entity of its own; write what that stands for in its place")
