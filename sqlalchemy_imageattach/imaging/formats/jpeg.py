@@ -21,6 +21,8 @@ _APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
 #: Each scan of a progressive JPEG goes over the whole picture.  Encoders write about ten, the most eager ones thirty.
 _MOST_SCANS: Final = 100
 _MOST_PIXELS_OF_SCANS: Final = 2_500_000_000
+#: Decoders join what is said in several blocks one by one, in time that grows with the square of their number.
+_MOST_BLOCKS: Final = 100
 #: How many finds in a row are one step of the reader.
 _FINDS_A_STEP: Final = 8
 
@@ -29,6 +31,7 @@ def scan(reader: Reader) -> Header:
     """Look through a JPEG: from segment to segment up to the first scan, then for the end, from the back."""
     frame = b""
     in_scans = False
+    blocks = 0
     orientation: int | None = None
     offset = 2
     while True:
@@ -45,9 +48,13 @@ def scan(reader: Reader) -> Header:
         if marker in _FRAME_HEADERS and not frame:
             frame = reader.at(offset, 8)
             in_scans = marker in _PROGRESSIVE
-        elif marker == _APP1 and orientation is None and reader.at(offset, min(8, length))[2:] == b"Exif\0\0":
+        elif marker == _APP1 and reader.at(offset, min(8, length))[2:] == b"Exif\0\0":
             # the first block counts, whatever it says
-            orientation = orientation_of(reader.at(offset + 8, min(length - 8, LONGEST)))
+            if orientation is None:
+                orientation = orientation_of(reader.at(offset + 8, min(length - 8, LONGEST)))
+            blocks += 1
+            if blocks > _MOST_BLOCKS:
+                refuse_costly(f"a JPEG of more than {_MOST_BLOCKS} blocks of EXIF")
         offset += length
     height, width = int.from_bytes(frame[3:5]), int.from_bytes(frame[5:7])
     if not width or not height:
