@@ -20,8 +20,11 @@ cli/                        the command imageattach: one command per operation b
     params.py               what commands take
     output.py               lines, JSON, progress
 variants/                   declared sizes of a picture on their way to pages
-    __init__.py
+    __init__.py             face: Variant, bring_up_to_date
+    eager.py                make declared variants after the commit
+    upkeep.py               bring what is stored to what is declared
     backfill.py             make them for pictures that are there
+    owners.py               one owner after the other
 maintenance/                do rows and blobs agree?
     __init__.py             face: check, sweep, Report, Problem
     report.py               check(), sweep(), Report
