@@ -198,6 +198,9 @@ imaging/                    knows no SQLAlchemy, no store
         encode.py           pixels to a file
         resample.py         sizes
         colours.py          modes and profiles
+        gifframes.py        frames of a GIF
+        pngparts.py         what of a PNG its decoder sees
+        profiles.py         profiles of strangers, and of what is said otherwise
     looking.py              what the bytes and the structure say
     formats/
         __init__.py         which scanner

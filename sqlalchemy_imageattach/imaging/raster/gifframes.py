@@ -7,6 +7,7 @@ is not covered with a colour of the palette.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from PIL import Image, ImageFile
 
@@ -40,7 +41,7 @@ def gif_frames(source: Guarded) -> Iterator[tuple[Image.Image, float, int]]:
 class _Codes(ImageFile.ImageFile):
     """The codes of one frame, as a picture of levels."""
 
-    def __init__(self, source: Guarded, picture: Picture, bits: int) -> None:
+    def __init__(self, source: Any, picture: Picture, bits: int) -> None:
         self._picture, self._bits = picture, bits
         super().__init__(source)
 
