@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sqlalchemy.orm import Session
+
 from ..concurrency import run_blocking
+from ..context import find_store
 from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError
 from ..file import binary_file
 from ..imaging import ImageInfo, ImagePolicy, probe
@@ -14,7 +17,7 @@ from ..spool import Spool
 from ..store import Store
 from .identity import distinguishes_types, mapper_of
 from .image import Image
-from .transactions.pending import Upload, attachment_of
+from .transactions.pending import Content, Upload, attachment_of
 
 if TYPE_CHECKING:
     from .imageset import BaseImageSet
@@ -27,6 +30,7 @@ __all__ = [
     "place_of",
     "put_in",
     "remove_all",
+    "stand_alone",
     "variant",
 ]
 
@@ -181,3 +185,12 @@ def _read_and_probe(read: Callable[[], Spool], policy: ImagePolicy) -> tuple[Spo
     content = read()
     with content.open() as file:
         return content, probe(file, policy)
+
+
+def stand_alone(session: Session, image: Image, content: Content, store: Store | None) -> None:
+    """Add ``image``, which belongs to no set, to the session, with what is to be written for it."""
+    upload = Upload(content, find_store(store, session.info))
+    attachment_of(image).upload = upload
+    if "revision" in mapper_of(type(image)).column_attrs:
+        image.revision = upload.token
+    session.add(image)
