@@ -117,13 +117,13 @@ TYPES: Final[tuple[ImageType, ...]] = (
         mimetype="image/heic",
         extension=".heic",
         brands=(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"),
-        decoders=("wand",),
+        decoders=("heif", "wand"),
         thumbnail="image/webp",
     ),
     ImageType(
         mimetype="image/heif",
         extension=".heif",
-        decoders=("wand",),
+        decoders=("heif", "wand"),
         thumbnail="image/webp",
     ),
     ImageType(
@@ -149,7 +149,7 @@ TYPES: Final[tuple[ImageType, ...]] = (
     ImageType(
         mimetype="image/svg+xml",
         extension=".svg",
-        decoders=("wand",),
+        decoders=("resvg",),
         vector=True,
         active=True,
     ),
@@ -157,7 +157,7 @@ TYPES: Final[tuple[ImageType, ...]] = (
         mimetype="application/pdf",
         extension=".pdf",
         prefixes=(b"%PDF-",),
-        decoders=("wand",),
+        decoders=("pdfium",),
         vector=True,
         active=True,
     ),

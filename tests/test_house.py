@@ -128,14 +128,21 @@ imaging/                    knows no SQLAlchemy, no store
         __init__.py
         choice.py           which engine, and what to install
         decoder.py          an engine out of what only decodes
+        resvg.py            SVG
+        svgdocument.py      an SVG as it is drawn
+        pdfium.py           PDF
+        heif.py             HEIC
         wand.py             ImageMagick
-        *.py                one file per engine
+        pillow.py           the types of the web
+        vector.py           pixels for what has none
     raster/
         __init__.py
         frames.py           one frame after the other
+        decoding.py         whose fault it is when a decoder raises
         encode.py           pixels to a file
         resample.py         sizes
         colours.py          modes and profiles
+    looking.py              what the bytes and the structure say
     formats/
         __init__.py         which scanner
         *.py                one scanner per format

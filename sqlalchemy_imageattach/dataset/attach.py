@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from ..entity.attaching import stand_alone
+from ..context import find_store
+from ..entity.transactions.pending import PendingBlob, blob_state
 from ..store import Store
 from .labels import LabelledImage
 from .sample import Picture, Provenance, check_label, check_uri
@@ -32,5 +33,9 @@ def attach(
     image.fetched_at, image.http_status = provenance.fetched_at, provenance.status
     image.likeness = picture.likeness
     image.size, image.mimetype, image.original = picture.size, picture.mimetype, True
-    stand_alone(session, image, picture.content, store)
+    # as attaching to a set does
+    pending = PendingBlob(picture.content, find_store(store, session.info))
+    blob_state(image).pending = pending
+    image.revision = pending.token
+    session.add(image)
     return image

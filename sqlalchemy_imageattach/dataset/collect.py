@@ -194,8 +194,12 @@ class _Work:
 
     def run(self, submit: Callable[[Download], Future[Outcome]], connections: int) -> None:
         while True:
+            if self._is_enough:
+                self._source = None
+                self._ready.clear()
+                self._resting.clear()
             self._wake()
-            self._read(3 * connections)
+            self._read(20 * connections)
             self._start(submit, connections)
             if not self._under_way:
                 if not self._resting:
@@ -214,7 +218,8 @@ class _Work:
 
     def _read(self, ahead: int) -> None:
         """Take candidates from the source, until enough wait for their turn."""
-        while self._source is not None and not self._is_enough and self._waiting < ahead:
+        # a host that is out of order must not make all of a long list be read
+        while self._source is not None and self._waiting < ahead and len(self._resting) < 50 * ahead:
             try:
                 candidate = next(self._source)
             except StopIteration:
@@ -226,8 +231,7 @@ class _Work:
 
     @property
     def _waiting(self) -> int:
-        # what rests counts too: a host that is out of order must not make all of a long list be read
-        return sum(map(len, self._ready.values())) + len(self._resting)
+        return sum(map(len, self._ready.values()))
 
     def _consider(self, candidate: Candidate) -> None:
         label = candidate.label if candidate.label is not None else self._label
@@ -258,10 +262,6 @@ class _Work:
             limit = self._per_host if host else connections
             queue = self._ready[host]
             while queue and len(self._under_way) < connections and self._asked[host] < limit:
-                if self._is_enough:
-                    self._ready.clear()
-                    self._resting.clear()
-                    return
                 self._under_way[submit(queue.popleft())] = host
                 self._asked[host] += 1
             if not queue:
@@ -334,8 +334,6 @@ def _dataset(session: Any, into: type[LabelledImage] | None, store: Store | None
     if found.new or found.dirty or found.deleted:
         msg = "the session has changes that are not committed: commit or roll back before collecting"
         raise DatasetError(msg)
-    if found.in_transaction():
-        found.commit()  # it has nothing to lose, and might keep others from writing
     maker = sessionmaker(found.get_bind(mapper=inspect(cls)), info=dict(found.info))
     return SQLAlchemyDataset(maker, cls, store)
 

@@ -31,6 +31,7 @@ from __future__ import annotations
 from ..imaging import VECTOR_TYPES
 from . import listeners as _events  # registers the listeners
 from .collection import BaseImageQuery
+from .conflicts import is_conflict
 from .image import Image, LegacyImage
 from .imageset import BaseImageSet, SingleImageSet
 from .multiple import ImageSubset, MultipleImageSet
@@ -48,6 +49,7 @@ __all__ = [
     "MultipleImageSet",
     "SingleImageSet",
     "image_attachment",
+    "is_conflict",
 ]
 
 #: The name of :class:`SingleImageSet` before 1.0.

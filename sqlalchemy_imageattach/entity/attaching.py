@@ -4,37 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from sqlalchemy.orm import Session
+from typing import Any
 
 from ..concurrency import run_blocking
-from ..context import find_store
 from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError
 from ..file import binary_file
 from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
-from .identity import distinguishes_types, mapper_of
-from .image import Image
-from .transactions.pending import Content, Upload, attachment_of
-
-if TYPE_CHECKING:
-    from .imageset import BaseImageSet
+from .collection import ImageT, PictureSet
+from .identity import row_slot, size_and_type
+from .transactions.pending import PendingBlob, blob_state
 
 __all__ = [
     "attach",
     "content_of_blob",
     "content_of_file",
     "new_image",
-    "place_of",
     "put_in",
     "remove_all",
-    "stand_alone",
-    "variant",
 ]
-
-ImageT = TypeVar("ImageT", bound=Image)
 
 
 def content_of_blob(blob: object) -> Callable[[], Spool]:
@@ -51,7 +40,7 @@ def content_of_file(policy: ImagePolicy, file: object) -> Callable[[], Spool]:
 
 
 def attach(
-    image_set: BaseImageSet[ImageT],
+    image_set: PictureSet[ImageT],
     read: Callable[[], Spool],
     store: Store | None,
     extra_args: Sequence[Any] | None,
@@ -77,12 +66,12 @@ def attach(
     image.mimetype = info.mimetype
     image.original = original
     if not original:  # then it belongs to the original there is, and must not outlive it
-        attachment_of(image).made_from = image_set.original
-    put_in(image_set, [(image, Upload(content, found))])
+        blob_state(image).made_from = image_set.original
+    put_in(image_set, [(image, PendingBlob(content, found))])
     return image
 
 
-def put_in(image_set: BaseImageSet[ImageT], uploads: Sequence[tuple[ImageT, Upload]]) -> None:
+def put_in(image_set: PictureSet[ImageT], pending: Sequence[tuple[ImageT, PendingBlob]]) -> None:
     """Make images, each with the content to be written for it, members of the set, in place of those they replace.
 
     If this raises, as a validator of the application may, the set is as it was.
@@ -93,13 +82,13 @@ def put_in(image_set: BaseImageSet[ImageT], uploads: Sequence[tuple[ImageT, Uplo
     if attachment.viewonly:
         msg = f"{attachment} is viewonly=True, so the picture would not be stored: attach it to a set that is not"
         raise InvalidValueError(msg)
-    former = [(each, upload.store) for image, upload in uploads for each in _replaced_by(image_set, image)]
+    former = [(each, blob.store) for image, blob in pending for each in _replaced_by(image_set, image)]
     added: list[ImageT] = []
     try:
-        for image, upload in uploads:  # all of them first, since the application may validate them, and refuse
-            attachment_of(image).upload = upload
+        for image, blob in pending:  # all of them first, since the application may validate them, and refuse
+            blob_state(image).pending = blob
             if "revision" in type(image).__mapper__.column_attrs:  # type: ignore[attr-defined]
-                image.revision = upload.token
+                image.revision = blob.token
             image_set.append(image)
             added.append(image)
     except BaseException:
@@ -110,20 +99,20 @@ def put_in(image_set: BaseImageSet[ImageT], uploads: Sequence[tuple[ImageT, Uplo
         _remove(image_set, each, store)
 
 
-def remove_all(image_set: BaseImageSet[ImageT], store: Store | None) -> None:
+def remove_all(image_set: PictureSet[ImageT], store: Store | None) -> None:
     """Empty the set; ``store``, where given, is the one that has the blobs."""
     given = None if store is None else image_set._find_store(store)
     for image in list(image_set):
         _remove(image_set, image, given)
 
 
-def _remove(image_set: BaseImageSet[ImageT], image: ImageT, store: Store | None) -> None:
-    attachment_of(image).removed_from = store
+def _remove(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -> None:
+    blob_state(image).removed_from = store
     image_set.remove(image)
 
 
 def new_image(
-    image_set: BaseImageSet[ImageT],
+    image_set: PictureSet[ImageT],
     extra_args: Sequence[Any] | None = None,
     extra_kwargs: Mapping[str, Any] | None = None,
 ) -> ImageT:
@@ -139,31 +128,21 @@ def new_image(
         raise InvalidTypeError(msg) from error
 
 
-def variant(image: Any) -> tuple[int, int, str]:
-    """What tells the images of one set apart; also of a :class:`~sqlalchemy_imageattach.imaging.Target`."""
-    return image.width, image.height, image.mimetype
-
-
-def place_of(image_set: BaseImageSet[ImageT], image: Any) -> tuple[Any, ...]:
-    """What no two images of ``image_set`` have in common, since their rows would have the same key."""
-    place = variant(image)
-    return place if distinguishes_types(mapper_of(image_set.image_class)) else place[:2]
-
-
-def _replaced_by(image_set: BaseImageSet[ImageT], image: ImageT) -> list[ImageT]:
+def _replaced_by(image_set: PictureSet[ImageT], image: ImageT) -> list[ImageT]:
     """The images of the set that go when ``image`` comes.
 
-    :raises InvalidValueError: it is a thumbnail, and the original has its place
+    :raises InvalidValueError: it is a thumbnail, and the original has its size and type
     """
     if image.original:
         return list(image_set)
-    place = place_of(image_set, image)
-    former = [other for other in image_set if place_of(image_set, other) == place]
+    cls = image_set.image_class
+    slot = row_slot(cls, image)
+    former = [other for other in image_set if row_slot(cls, other) == slot]
     if any(other.original for other in former):
-        both = "both the size and the type" if len(place) == 3 else "the size"
+        both = "both the size and the type" if len(slot) == 3 else "the size"
         msg = (
-            f"a {image_set.image_class.__name__} that is a thumbnail cannot have {both} of its original, got"
-            f" {' '.join(map(str, variant(image)))}: use the original instead, or another size"
+            f"a {cls.__name__} that is a thumbnail cannot have {both} of its original, got"
+            f" {' '.join(map(str, size_and_type(image)))}: use the original instead, or another size"
         )
         raise InvalidValueError(msg)
     return former
@@ -185,12 +164,3 @@ def _read_and_probe(read: Callable[[], Spool], policy: ImagePolicy) -> tuple[Spo
     content = read()
     with content.open() as file:
         return content, probe(file, policy)
-
-
-def stand_alone(session: Session, image: Image, content: Content, store: Store | None) -> None:
-    """Add ``image``, which belongs to no set, to the session, with what is to be written for it."""
-    upload = Upload(content, find_store(store, session.info))
-    attachment_of(image).upload = upload
-    if "revision" in mapper_of(type(image)).column_attrs:
-        image.revision = upload.token
-    session.add(image)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from sqlalchemy.orm import Query, RelationshipProperty, Session, collections, object_session, with_parent
 
 from ..context import find_store
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, NoOriginalError
 from ..store import Store
 from .identity import mapper_of
 from .image import Image
 
-__all__ = ["BaseImageQuery", "ImageList", "ImageT"]
+__all__ = ["BaseImageQuery", "ImageList", "ImageT", "PictureSet"]
 
 ImageT = TypeVar("ImageT", bound=Image)
 
@@ -96,6 +97,42 @@ class BaseImageQuery(Generic[ImageT]):
         return find_store(argument, None if session is None else session.info)
 
 
+class PictureSet(BaseImageQuery[ImageT]):
+    """The images of one picture: what attaching and making thumbnails need of a set."""
+
+    if TYPE_CHECKING:
+
+        def append(self, image: ImageT, /) -> None: ...
+        def remove(self, image: ImageT, /) -> None: ...
+
+    # --- what is there -----------------------------------------------------------------------------------------------
+
+    @property
+    def original(self) -> ImageT | None:
+        """The picture as it was attached; ``None`` if there is none yet."""
+        originals = [image for image in self if image.original]
+        if len(originals) < 2:  # without a look at created_at, which the database may have set, and which is not loaded
+            return originals[0] if originals else None
+        # More than one only if two transactions attached the very first picture at the same time.
+        return max(originals, key=_age)
+
+    def require_original(self) -> ImageT:
+        """The picture as it was attached.
+
+        :raises NoOriginalError: there is none yet; it is an :exc:`OSError`
+        """
+        original = self.original
+        if original is None:
+            msg = f"{type(self.owner).__name__}.{self._attachment.key} has no picture yet: attach one by from_file()"
+            raise NoOriginalError(msg)
+        return original
+
+    @property
+    def _discriminators(self) -> Mapping[str, Any]:
+        """The values that tell this picture from others of the same owner."""
+        return {}
+
+
 class ImageList(list[ImageT]):
     """A list in which images that are equal, as those of a dataclass may be, are still different images."""
 
@@ -107,3 +144,10 @@ class ImageList(list[ImageT]):
                 return
         msg = f"{image!r} is not in this image set"
         raise InvalidValueError(msg)
+
+
+def _age(image: Image) -> datetime:
+    created_at: datetime | None = image.created_at
+    if created_at is None:
+        created_at = datetime.max
+    return created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)

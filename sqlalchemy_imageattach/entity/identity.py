@@ -24,8 +24,10 @@ __all__ = [
     "mapper_of",
     "primary_key_names",
     "require_type_of_column",
+    "row_slot",
     "set_identity",
     "set_identity_names",
+    "size_and_type",
 ]
 
 #: The types of keys that identifiers are made of.
@@ -54,6 +56,20 @@ def distinguishes_types(mapper: Mapper[Any]) -> bool:
     """Whether one size of a picture can be there in several types: not so in tables of 1.x."""
     names = primary_key_names(mapper)
     return "mimetype" in names or "width" not in names
+
+
+def size_and_type(image: Any) -> tuple[int, int, str]:
+    """What tells the images of one picture apart; also of a :class:`~sqlalchemy_imageattach.imaging.Target`."""
+    return image.width, image.height, image.mimetype
+
+
+def row_slot(cls: type[Any], image: Any) -> tuple[Any, ...]:
+    """What no two images of one picture have in common, since their rows would have the same key.
+
+    :param cls: the class of the images; ``image`` may be a target instead
+    """
+    slot = size_and_type(image)
+    return slot if distinguishes_types(mapper_of(cls)) else slot[:2]
 
 
 def set_identity(image: Any) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from ..errors import InvalidTypeError, InvalidValueError, UnsavedImageError
 from ..imaging import ImagePolicy
 from ..store import Store, key_of
 from .identity import default_object_id, mapper_of, primary_key_names
-from .transactions.pending import attachment_of
+from .transactions.pending import blob_state
 
 __all__ = ["Image", "LegacyImage", "utc_now"]
 
@@ -158,12 +158,12 @@ class Image:
         :raises OSError: the store has no such blob, or cannot be reached
         :raises ContextError: no store was given, and there is no current one
         """
-        attachment = attachment_of(self)
-        if attachment.is_pending and attachment.upload is not None:
-            return attachment.upload.content.open()
+        state = blob_state(self)
+        if state.is_pending and state.pending is not None:
+            return state.pending.content.open()
         found = self._find_store(store)
         file = run_blocking(found.get, key_of(self), use_seek=use_seek)
-        attachment.stored_in = found
+        state.stored_in = found
         return file
 
     def make_blob(self, store: Store | None = None) -> bytes:
@@ -190,7 +190,7 @@ class Image:
         return find_store(argument, None if session is None else session.info)
 
     def _require_blob(self) -> None:
-        if not attachment_of(self).is_pending:
+        if not blob_state(self).is_pending:
             return
         session = object_session(self)
         if session is None or not session.autoflush:

@@ -14,51 +14,21 @@ an :class:`ImageSubset` of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from sqlalchemy.orm import collections
 
 from ..concurrency import awaitable
-from ..errors import NoOriginalError
 from ..imaging import Fit, Rendition
 from ..store import Store
 from . import attaching, thumbnails
-from .collection import BaseImageQuery, ImageList, ImageT
-from .image import Image
+from .collection import ImageList, ImageT, PictureSet
 
 __all__ = ["BaseImageSet", "SingleImageSet"]
 
 
-class BaseImageSet(BaseImageQuery[ImageT]):
+class BaseImageSet(PictureSet[ImageT]):
     """One picture in all its sizes: what :class:`SingleImageSet` and :class:`ImageSubset` have in common."""
-
-    if TYPE_CHECKING:
-
-        def append(self, image: ImageT, /) -> None: ...
-        def remove(self, image: ImageT, /) -> None: ...
-
-    # --- what is there -----------------------------------------------------------------------------------------------
-
-    @property
-    def original(self) -> ImageT | None:
-        """The picture as it was attached; ``None`` if there is none yet."""
-        originals = [image for image in self if image.original]
-        if len(originals) < 2:  # without a look at created_at, which the database may have set, and which is not loaded
-            return originals[0] if originals else None
-        # More than one only if two transactions attached the very first picture at the same time.
-        return max(originals, key=_age)
-
-    def require_original(self) -> ImageT:
-        """The picture as it was attached.
-
-        :raises NoOriginalError: there is none yet; it is an :exc:`OSError`
-        """
-        original = self.original
-        if original is None:
-            msg = f"{type(self.owner).__name__}.{self._attachment.key} has no picture yet: attach one by from_file()"
-            raise NoOriginalError(msg)
-        return original
 
     def find_thumbnail(
         self,
@@ -320,13 +290,6 @@ class BaseImageSet(BaseImageQuery[ImageT]):
     aopen_file = awaitable(open_file)
     amake_blob = awaitable(make_blob)
 
-    # --- what subclasses say -----------------------------------------------------------------------------------------
-
-    @property
-    def _discriminators(self) -> Mapping[str, Any]:
-        """The values that tell this picture from others of the same owner."""
-        return {}
-
 
 class SingleImageSet(BaseImageSet[ImageT], ImageList[ImageT]):  # type: ignore[misc]  # count() takes no argument here
     """The one picture of its owner, in all its sizes.  Empty, and false, while there is none."""
@@ -334,10 +297,3 @@ class SingleImageSet(BaseImageSet[ImageT], ImageList[ImageT]):  # type: ignore[m
     @collections.collection.internally_instrumented  # type: ignore[untyped-decorator]
     def clear(self, store: Store | None = None) -> None:
         super().clear(store)
-
-
-def _age(image: Image) -> datetime:
-    created_at: datetime | None = image.created_at
-    if created_at is None:
-        created_at = datetime.max
-    return created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)

@@ -29,7 +29,7 @@ from .locks import claim, mark_as_claimed, require_no_unknown_thumbnails
 from .rekeying import images_to_follow, refuse_latecomers, watch_keys
 from .transactions.frame import BlobRef, Write
 from .transactions.ledger import Ledger
-from .transactions.pending import StoredContent, Upload, attachment_of, find_upload, remember_merged
+from .transactions.pending import PendingBlob, StoredContent, blob_state, find_pending, remember_merged
 
 __all__: list[str] = []
 
@@ -39,7 +39,7 @@ class _Flush:
 
     def __init__(self) -> None:
         #: Images whose row is being written, and whose blob is to be written once the row is.
-        self.uploads: dict[InstanceState[Any], Upload] = {}
+        self.pending: dict[InstanceState[Any], PendingBlob] = {}
         #: What is to be written when all rows are.
         self.writes: list[Write] = []
         #: Images whose row the database changes together with that of their owner.
@@ -74,8 +74,8 @@ def _revision_set(image: Any, revision: object, _former: object, _initiator: obj
 @event.listens_for(Image, "before_insert", propagate=True)
 def _before_insert(mapper: Mapper[Any], connection: Connection, image: Any) -> None:
     session = _session_of(image)
-    upload = find_upload(image)
-    if upload is None:
+    pending = find_pending(image)
+    if pending is None:
         msg = (
             f"{type(image).__name__} has no file: a row may only be stored together with its blob. Attach one by"
             " from_file() or from_blob() of its owner's image set; to copy a stored picture, attach its make_blob()"
@@ -88,11 +88,11 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, image: Any) -> N
     if is_update:
         _replace(session, connection, replaced, image)
     _date(connection, image, is_update=is_update)
-    original = attachment_of(image).made_from
+    original = blob_state(image).made_from
     if original is not None and inspect(original).persistent:
         claim(ledger, connection, original)
-    attachment_of(image).upload = upload  # kept, also of a merged image, for another attempt after a rollback
-    _take(session, image, upload)
+    blob_state(image).pending = pending  # kept, also of a merged image, for another attempt after a rollback
+    _take(session, image, pending)
 
 
 @event.listens_for(Image, "before_update", propagate=True)
@@ -103,8 +103,8 @@ def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> N
     former, key = _stored_key(image, connection), key_of(image)
     if former == key:
         return
-    upload = find_upload(image)
-    if upload is None or upload.token != key.revision:  # otherwise: an unsaved picture was merged into this row
+    pending = find_pending(image)
+    if pending is None or pending.token != key.revision:  # otherwise: an unsaved picture was merged into this row
         if (former.width, former.height, former.mimetype, former.revision) != (
             key.width,
             key.height,
@@ -116,10 +116,10 @@ def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> N
                 f" expected {former}, got {key}; attach the changed picture as a new one instead"
             )
             raise ImageIdentityError(msg)
-        upload = _upload_of_stored(image, BlobRef.of(_stores_of(session, image)[0], former))
+        pending = _moving_blob(image, BlobRef.of(_stores_of(session, image)[0], former))
     Ledger.of(session).watch(connection)
     _supersede(session, connection, image)
-    _take(session, image, upload)
+    _take(session, image, pending)
 
 
 @event.listens_for(Image, "before_delete", propagate=True)
@@ -135,9 +135,9 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
     # only now are keys that the database generates known
     session = _session_of(image)
     flush = _flush_of(session)
-    upload = flush.uploads.pop(inspect(image), None)
-    if upload is not None:
-        flush.writes.append(Write(image, BlobRef.of(upload.store, _lasting_key(image)), upload.content))
+    pending = flush.pending.pop(inspect(image), None)
+    if pending is not None:
+        flush.writes.append(Write(image, BlobRef.of(pending.store, _lasting_key(image)), pending.content))
         mark_as_claimed(Ledger.of(session), image)
 
 
@@ -148,13 +148,13 @@ def _lasting_key(image: Any) -> ImageKey:
     return key_of(image)
 
 
-def _upload_of_stored(image: Any, blob: BlobRef) -> Upload:
+def _moving_blob(image: Any, blob: BlobRef) -> PendingBlob:
     """What takes the blob of ``image`` along to its new key."""
     if blob.is_immutable:
         content = StoredContent(blob.store, blob.key, image.byte_size, image.checksum)
-        return Upload(content, blob.store)
+        return PendingBlob(content, blob.store)
     # the same flush may write another picture over it
-    return Upload(run_blocking(_read, blob), blob.store)
+    return PendingBlob(run_blocking(_read, blob), blob.store)
 
 
 def _read(blob: BlobRef) -> Spool:
@@ -162,19 +162,19 @@ def _read(blob: BlobRef) -> Spool:
         return Spool.read_from(file)
 
 
-def _take(session: Session, image: Any, upload: Upload) -> None:
+def _take(session: Session, image: Any, pending: PendingBlob) -> None:
     columns = mapper_of(type(image)).column_attrs
     values: Mapping[str, Any] = {
         # a new one for each attempt: if the outcome of an earlier COMMIT is unknown, its blob must stay as it is
         "revision": new_revision(),
-        "byte_size": upload.content.byte_size,
-        "checksum": upload.content.checksum,
+        "byte_size": pending.content.byte_size,
+        "checksum": pending.content.checksum,
     }
     for name, value in values.items():
         if name in columns:
             setattr(image, name, value)
-    attachment_of(image).merged = None
-    _flush_of(session).uploads[inspect(image)] = upload
+    blob_state(image).merged = None
+    _flush_of(session).pending[inspect(image)] = pending
 
 
 def _replace(session: Session, connection: Connection, replaced: Any, image: Any) -> None:
@@ -225,14 +225,14 @@ def _stored_key(image: Any, connection: Connection) -> ImageKey:
 
 def _stores_of(session: Session, image: Any) -> list[Store]:
     """The one that has the blob of ``image``, if it is known; otherwise those that may have it."""
-    attachment = attachment_of(image)
-    if attachment.stored_in is not None:
-        return [attachment.stored_in]
-    if attachment.removed_from is None:
+    state = blob_state(image)
+    if state.stored_in is not None:
+        return [state.stored_in]
+    if state.removed_from is None:
         return [find_store(None, session.info)]
     with suppress(ContextError):
-        return [attachment.removed_from, find_store(None, session.info)]
-    return [attachment.removed_from]
+        return [state.removed_from, find_store(None, session.info)]
+    return [state.removed_from]
 
 
 def _picture(image: Any) -> tuple[Any, ...]:
@@ -284,7 +284,7 @@ def _follow(session: Session, flush: _Flush, image: Any) -> None:
     if former != new:
         ledger = Ledger.of(session)
         ledger.frame.supersede(former)
-        flush.writes.append(Write(image, new, _upload_of_stored(image, former).content))
+        flush.writes.append(Write(image, new, _moving_blob(image, former).content))
         mark_as_claimed(ledger, image)
 
 

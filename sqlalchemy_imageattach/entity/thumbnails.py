@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Generic, Self, TypeVar, cast
+from typing import IO, Any, BinaryIO, Generic, Self, cast
 
 from sqlalchemy import select
 from sqlalchemy.exc import NoResultFound
@@ -18,19 +18,15 @@ from ..imaging import Rendered, Rendition, Target, render
 from ..imaging.probing import identify
 from ..spool import Spool, is_seekable
 from ..store import Store
-from .attaching import new_image, place_of, put_in, variant
-from .identity import mapper_of, primary_key_names, set_identity
+from .attaching import new_image, put_in
+from .collection import ImageT, PictureSet
+from .identity import mapper_of, primary_key_names, row_slot, set_identity, size_and_type
 from .image import Image
 from .locks import claim
 from .transactions.ledger import Ledger
-from .transactions.pending import Upload, attachment_of
-
-if TYPE_CHECKING:
-    from .imageset import BaseImageSet
+from .transactions.pending import PendingBlob, blob_state
 
 __all__ = ["find", "find_or_generate", "generate", "generate_missing", "renditions_of"]
-
-ImageT = TypeVar("ImageT", bound=Image)
 
 
 def renditions_of(values: Iterable[Rendition | Mapping[str, Any]]) -> list[Rendition]:
@@ -58,7 +54,7 @@ def _rendition_of(value: object) -> Rendition:
     return Rendition(**value)
 
 
-def find(image_set: BaseImageSet[ImageT], width: int | None, height: int | None, format: str | None) -> ImageT:
+def find(image_set: PictureSet[ImageT], width: int | None, height: int | None, format: str | None) -> ImageT:
     """The image of that size; a thumbnail rather than the original if both have it."""
     if width is None and height is None:
         msg = "find_thumbnail() needs a width, a height, or both"
@@ -76,21 +72,21 @@ def find(image_set: BaseImageSet[ImageT], width: int | None, height: int | None,
     return min(found, key=lambda image: (image.original, image.width, image.height, image.mimetype))
 
 
-def generate(image_set: BaseImageSet[ImageT], renditions: Sequence[Rendition], store: Store | None) -> list[ImageT]:
+def generate(image_set: PictureSet[ImageT], renditions: Sequence[Rendition], store: Store | None) -> list[ImageT]:
     """The images that ``renditions`` describe, made from one decoding of the original; none if this raises."""
     with _Source(image_set, store) as source:
         return _generate(image_set, renditions, source)
 
 
 def generate_missing(
-    image_set: BaseImageSet[ImageT], renditions: Sequence[Rendition], store: Store | None
+    image_set: PictureSet[ImageT], renditions: Sequence[Rendition], store: Store | None
 ) -> list[ImageT]:
     """The same for those of ``renditions`` whose images are not there."""
     with _Source(image_set, store) as source:
         return _generate(image_set, [each for each in renditions if _there(image_set, each, source) is None], source)
 
 
-def find_or_generate(image_set: BaseImageSet[ImageT], rendition: Rendition, store: Store | None) -> ImageT:
+def find_or_generate(image_set: PictureSet[ImageT], rendition: Rendition, store: Store | None) -> ImageT:
     """The image that ``rendition`` describes; if it has to be made, other transactions wait and then find it."""
     with _Source(image_set, store) as source:
         if (found := _there(image_set, rendition, source)) is not None:
@@ -109,7 +105,7 @@ def find_or_generate(image_set: BaseImageSet[ImageT], rendition: Rendition, stor
 class _Source(Generic[ImageT]):
     """The original of a set; its file is fetched when it is first needed, and once."""
 
-    def __init__(self, image_set: BaseImageSet[ImageT], store: Store | None) -> None:
+    def __init__(self, image_set: PictureSet[ImageT], store: Store | None) -> None:
         self.original = image_set.require_original()
         self._image_set = image_set
         self._given = store
@@ -127,7 +123,7 @@ class _Source(Generic[ImageT]):
         the file, with width and height exchanged if the camera was turned.  Then the file tells.
         """
         if self.original.revision is not None:
-            return variant(self.original)
+            return size_and_type(self.original)
         info = run_blocking(identify, self._open())
         return info.width, info.height, info.mimetype
 
@@ -136,7 +132,7 @@ class _Source(Generic[ImageT]):
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            known = attachment_of(self.original).stored_in
+            known = blob_state(self.original).stored_in
             # a store with a len() is false while it is empty
             file = self.original.open_file(self.store if known is None else known)
             self._file = run_blocking(_seekable, file)
@@ -157,47 +153,45 @@ def _seekable(file: IO[bytes]) -> BinaryIO:
         return Spool.read_from(file).open()
 
 
-def _there(image_set: BaseImageSet[ImageT], rendition: Rendition, source: _Source[ImageT]) -> ImageT | None:
+def _there(image_set: PictureSet[ImageT], rendition: Rendition, source: _Source[ImageT]) -> ImageT | None:
     """The image that ``rendition`` describes; without a look at the file, if the size in the row leads to one."""
-    recorded = variant(source.original)
-    found = _of_variant(image_set, variant(rendition.target(*recorded)))
+    recorded = size_and_type(source.original)
+    found = _of_size_and_type(image_set, size_and_type(rendition.target(*recorded)))
     if found is None and source.upright != recorded:
-        wanted = variant(rendition.target(*source.upright))
-        found = source.original if wanted == source.upright else _of_variant(image_set, wanted)
+        wanted = size_and_type(rendition.target(*source.upright))
+        found = source.original if wanted == source.upright else _of_size_and_type(image_set, wanted)
     return found
 
 
-def _of_variant(image_set: BaseImageSet[ImageT], wanted: tuple[int, int, str]) -> ImageT | None:
-    return next((image for image in image_set if variant(image) == wanted), None)
+def _of_size_and_type(image_set: PictureSet[ImageT], wanted: tuple[int, int, str]) -> ImageT | None:
+    return next((image for image in image_set if size_and_type(image) == wanted), None)
 
 
-def _generate(
-    image_set: BaseImageSet[ImageT], renditions: Sequence[Rendition], source: _Source[ImageT]
-) -> list[ImageT]:
+def _generate(image_set: PictureSet[ImageT], renditions: Sequence[Rendition], source: _Source[ImageT]) -> list[ImageT]:
     if not renditions:
         return []
     original = source.original
     targets = [rendition.target(*source.upright) for rendition in renditions]
-    images = dict.fromkeys((variant(original), source.upright), original)
+    images = dict.fromkeys((size_and_type(original), source.upright), original)
     wanted = {
-        variant(target): (target, rendition)
+        size_and_type(target): (target, rendition)
         for target, rendition in zip(targets, renditions, strict=True)
-        if variant(target) not in images
+        if size_and_type(target) not in images
     }
-    _require_places(image_set, [original, *(target for target, _ in wanted.values())])
+    _require_slots(image_set, [original, *(target for target, _ in wanted.values())])
     if wanted:
         results = source.render([rendition for _, rendition in wanted.values()])
         made = [_new_thumbnail(image_set, original, result) for result in results]
-        uploads = [Upload(Spool.of(result.blob), source.store) for result in results]
-        put_in(image_set, list(zip(made, uploads, strict=True)))
-        images.update((variant(image), image) for image in made)
-    return [images[variant(target)] for target in targets]
+        blobs = [PendingBlob(Spool.of(result.blob), source.store) for result in results]
+        put_in(image_set, list(zip(made, blobs, strict=True)))
+        images.update((size_and_type(image), image) for image in made)
+    return [images[size_and_type(target)] for target in targets]
 
 
-def _require_places(image_set: BaseImageSet[ImageT], images: Iterable[Any]) -> None:
-    places: dict[tuple[Any, ...], Any] = {}
+def _require_slots(image_set: PictureSet[ImageT], images: Iterable[Any]) -> None:
+    slots: dict[tuple[Any, ...], Any] = {}
     for image in images:
-        other = places.setdefault(place_of(image_set, image), image)
+        other = slots.setdefault(row_slot(image_set.image_class, image), image)
         if other is not image:
             msg = (
                 f"{image_set.image_class.__name__} has one type for each size, since mimetype is not in its primary"
@@ -213,7 +207,7 @@ def _lock(session: Session, original: Image) -> None:
     claim(ledger, connection, original)
 
 
-def _made_meanwhile(session: Session, image_set: BaseImageSet[ImageT], target: Target) -> ImageT | None:
+def _made_meanwhile(session: Session, image_set: PictureSet[ImageT], target: Target) -> ImageT | None:
     cls, owner = image_set.image_class, image_set.owner
     adapter = image_set._adapter
     assert adapter is not None
@@ -230,7 +224,7 @@ def _made_meanwhile(session: Session, image_set: BaseImageSet[ImageT], target: T
     return image
 
 
-def _new_thumbnail(image_set: BaseImageSet[ImageT], original: ImageT, result: Rendered) -> ImageT:
+def _new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rendered) -> ImageT:
     image = new_image(image_set)
     # where the size is no part of the key, no two rows have any of it in common
     if "width" in primary_key_names(mapper_of(type(original))):
@@ -240,5 +234,5 @@ def _new_thumbnail(image_set: BaseImageSet[ImageT], original: ImageT, result: Re
     image.size = result.width, result.height
     image.mimetype = result.mimetype
     image.original = False
-    attachment_of(image).made_from = original
+    blob_state(image).made_from = original
     return image

@@ -13,7 +13,7 @@ __all__ = ["WEB_TYPES", "ImagePolicy", "Verification"]
 
 #: The raster types that are allowed by default: those that an engine reads with Pillow alone.
 WEB_TYPES: Final = frozenset(row.mimetype for row in TYPES if row.usual)
-_ENGINES: Final = ("pillow", "wand")
+_ENGINES: Final = ("pillow", "resvg", "heif", "pdfium", "wand")
 
 Verification = Literal["structure", "decode"]
 
@@ -31,7 +31,11 @@ class ImagePolicy:
         nor the client's word count.  By default JPEG, PNG, GIF, WebP, AVIF, BMP and TIFF.  SVG and PDF are
         programs more than pictures and HEIC needs a system library: all three have to be asked for, by
         :meth:`allowing`
-    :param engines: the names of the engines that may be used, the preferred one first
+    :param engines: the names of the engines that may be used, the preferred one first: ``"pillow"`` for what the web
+        shows, ``"resvg"`` for SVG, ``"heif"`` for HEIC, ``"pdfium"`` for PDF, and ``"wand"`` for HEIC, and what Pillow
+        does not know of a type
+    :param fonts: paths of font files, and of directories of them, that the text of an SVG may be set in, beside Noto
+        Sans, which the extra ``svg`` brings along.  The fonts of the system are not looked for: name their directories
     :param verify: ``"structure"`` finds empty, truncated and mislabelled files from their headers and their ends, in
         well below a millisecond; ``"decode"`` decodes the whole picture too before it is accepted, which also finds
         the damage within that stops a decoder (a JPEG decoder makes do with much), and takes as long as that does:
@@ -47,6 +51,7 @@ class ImagePolicy:
     max_pixels: int | None = 100_000_000
     allowed_types: frozenset[str] = field(default=WEB_TYPES)
     engines: tuple[str, ...] = _ENGINES
+    fonts: tuple[str, ...] = ()
     verify: Verification = "structure"
 
     def __post_init__(self) -> None:
@@ -57,6 +62,7 @@ class ImagePolicy:
             if mimetype.count("/") != 1 or mimetype != mimetype.strip().lower() or "*" in mimetype:
                 msg = f"allowed_types: expected exact mimetypes such as 'image/png', got {mimetype!r}"
                 raise InvalidValueError(msg)
+        object.__setattr__(self, "fonts", tuple(_strings("fonts", self.fonts)))
         object.__setattr__(self, "engines", tuple(_strings("engines", self.engines)))
         if not self.engines or not set(self.engines) <= set(_ENGINES):
             msg = f"engines: expected one or more of {', '.join(map(repr, _ENGINES))}, got {self.engines!r}"

@@ -557,7 +557,7 @@ def test_owners_are_not_kept_alive_by_anything_else(session: Session) -> None:
 def test_files_are_let_go_once_they_are_committed(session: Session) -> None:
     user = User()
     user.picture.from_blob(picture())
-    content = weakref.ref(user.picture[0]._attachment.upload.content)  # type: ignore[attr-defined]
+    content = weakref.ref(user.picture[0]._blob_state.pending.content)  # type: ignore[attr-defined]
     session.add(user)
     session.flush()
     assert content() is not None  # a rollback would need it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -19,15 +18,7 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 def wand(magick_policy: None) -> str:
     """The Wand engine's name, if everything that its tests need is installed."""
     try:
-        engine = engine_named("wand")
-        missing = [
-            mimetype
-            for mimetype in ("application/pdf", "image/svg+xml", "image/heic")
-            if not engine.reads(mimetype, animated=False)
-        ]
-        reason = f"this ImageMagick does not read {', '.join(missing)}" if missing else ""
-        if "application/pdf" in missing and shutil.which("gs") is None:
-            reason += " (Ghostscript is not installed)"
+        reason = "" if engine_named("wand").reads("image/heic", animated=False) else "this ImageMagick reads no HEIC"
     except EngineUnavailableError as error:
         reason = str(error)
     if reason and CI:
@@ -47,6 +38,12 @@ def policy(request: pytest.FixtureRequest) -> ImagePolicy:
 def wand_policy(wand: str) -> ImagePolicy:
     """A policy that allows everything and uses Wand only."""
     return all_types(wand)
+
+
+@pytest.fixture
+def everything() -> ImagePolicy:
+    """A policy that allows everything and uses what comes first for each type."""
+    return all_types(*ImagePolicy().engines)
 
 
 def all_types(*engines: str) -> ImagePolicy:

@@ -69,7 +69,7 @@ def test_a_type_refused_says_how_to_allow_it() -> None:
         ({"allowed_types": ["png"]}, InvalidValueError, "png"),
         ({"allowed_types": ["image/PNG"]}, InvalidValueError, "PNG"),
         ({"engines": "pillow"}, InvalidTypeError, "tuple"),
-        ({"engines": ()}, InvalidValueError, "'pillow', 'wand'"),
+        ({"engines": ()}, InvalidValueError, "'pillow', 'resvg', 'heif', 'pdfium', 'wand'"),
         ({"engines": ("gimp",)}, InvalidValueError, "gimp"),
         ({"verify": "maybe"}, InvalidValueError, "'decode'"),
     ],

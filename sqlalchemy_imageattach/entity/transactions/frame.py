@@ -13,7 +13,7 @@ from ...errors import BlobExistsError, StoreError
 from ...key import ImageKey
 from ...spool import Spool
 from ...store import Store, are_same_place
-from .pending import Content, attachment_of
+from .pending import Content, blob_state
 
 __all__ = ["BlobRef", "Frame", "Write", "innermost"]
 
@@ -90,17 +90,17 @@ class Write:
     def was_performed(self) -> None:
         self._content = None
         if (image := self.image) is not None:
-            attachment = attachment_of(image)
-            self._former_store, attachment.stored_in = attachment.stored_in, self.blob.store
+            state = blob_state(image)
+            self._former_store, state.stored_in = state.stored_in, self.blob.store
 
     def was_rolled_back(self) -> None:
         if (image := self.image) is not None:
-            attachment_of(image).stored_in = self._former_store
+            blob_state(image).stored_in = self._former_store
 
     def was_committed(self) -> None:
         if (image := self.image) is not None:
-            attachment = attachment_of(image)
-            attachment.upload = attachment.made_from = None
+            state = blob_state(image)
+            state.pending = state.made_from = None
 
 
 @dataclass(slots=True)

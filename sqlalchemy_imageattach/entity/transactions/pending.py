@@ -1,6 +1,6 @@
 """Pictures on their way into a store: attached to an image, not yet written, or written but not yet committed.
 
-What an image carries of them is kept in its ``_attachment``, an :class:`Attachment`.  It outlives a rollback, so that
+What an image carries of them is kept in its ``_blob_state``, an :class:`BlobState`.  It outlives a rollback, so that
 the same object can be added to a session again; once its transaction has committed the content is let go.
 """
 
@@ -16,7 +16,7 @@ from sqlalchemy import inspect
 from ...key import ImageKey, new_revision
 from ...store import Store
 
-__all__ = ["Attachment", "Content", "StoredContent", "Upload", "attachment_of", "find_upload", "remember_merged"]
+__all__ = ["BlobState", "Content", "PendingBlob", "StoredContent", "blob_state", "find_pending", "remember_merged"]
 
 
 class Content(Protocol):
@@ -43,7 +43,7 @@ class StoredContent:
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
-class Upload:
+class PendingBlob:
     """What is to be written for one image, and where."""
 
     content: Content
@@ -52,17 +52,17 @@ class Upload:
     token: str = field(default_factory=new_revision)
 
     def __post_init__(self) -> None:
-        _uploads[self.token] = self
+        _by_token[self.token] = self
 
 
 @dataclass(slots=True)
-class Attachment:
+class BlobState:
     """What this process knows of an image beyond its row."""
 
     #: The content to write, or written by a transaction that is not committed yet.
-    upload: Upload | None = None
+    pending: PendingBlob | None = None
     #: What was merged into a stored image and is not flushed yet.
-    merged: Upload | None = None
+    merged: PendingBlob | None = None
     #: The store that certainly has the blob, if that is known.
     stored_in: Store | None = None
     #: The store given to the operation that removed the image from its set.
@@ -73,42 +73,42 @@ class Attachment:
     @property
     def is_pending(self) -> bool:
         """Whether there is no blob in any store yet."""
-        return self.upload is not None and self.stored_in is None
+        return self.pending is not None and self.stored_in is None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # stores hold connections and locks; a file in waiting cannot travel
-        if self.upload is not None:
+        if self.pending is not None:
             msg = "an image whose file is not committed yet cannot be pickled: commit its session first"
             raise pickle.PicklingError(msg)
-        return Attachment, ()
+        return BlobState, ()
 
 
 # Session.merge() copies the columns of an unsaved image to another object, and nothing else: the token is what leads
 # from the copy to the content.  Weak, so the content is not kept alive by it.
-_uploads: WeakValueDictionary[str, Upload] = WeakValueDictionary()
+_by_token: WeakValueDictionary[str, PendingBlob] = WeakValueDictionary()
 
 
-def attachment_of(image: Any) -> Attachment:
-    """The :class:`Attachment` of ``image``, made when there is none yet."""
-    attachment = image.__dict__.get("_attachment")
-    if attachment is None:
-        attachment = image.__dict__["_attachment"] = Attachment()
-    return attachment  # type: ignore[no-any-return]
+def blob_state(image: Any) -> BlobState:
+    """The :class:`BlobState` of ``image``, made when there is none yet."""
+    state = image.__dict__.get("_blob_state")
+    if state is None:
+        state = image.__dict__["_blob_state"] = BlobState()
+    return state  # type: ignore[no-any-return]
 
 
 def remember_merged(image: Any, revision: object) -> None:
     """If ``revision`` is the token of an unsaved image, ``image`` is a copy of it, and keeps its content alive."""
-    upload = _uploads.get(revision) if isinstance(revision, str) else None
-    if upload is not None:
+    pending = _by_token.get(revision) if isinstance(revision, str) else None
+    if pending is not None:
         if inspect(image).key is None:
-            attachment_of(image).upload = upload
+            blob_state(image).pending = pending
         else:  # until it is flushed, it has the blob that it had
-            attachment_of(image).merged = upload
+            blob_state(image).merged = pending
 
 
-def find_upload(image: Any) -> Upload | None:
+def find_pending(image: Any) -> PendingBlob | None:
     """What is to be written for ``image``, also if ``image`` is a merged copy of the one that it was attached to."""
-    upload = attachment_of(image).upload
-    if upload is None and isinstance(token := getattr(image, "revision", None), str):
-        upload = _uploads.get(token)
-    return upload
+    pending = blob_state(image).pending
+    if pending is None and isinstance(token := getattr(image, "revision", None), str):
+        pending = _by_token.get(token)
+    return pending

@@ -96,10 +96,11 @@ def _first(engines: Iterator[Engine], source: Guarded, work: Callable[[Engine], 
 
 
 def _engines(policy: ImagePolicy, mimetype: str, *, animated: bool) -> Iterator[Engine]:
+    decoders = by_mimetype[mimetype].decoders if mimetype in by_mimetype else ()
     reasons = []
     found = False
     for name in policy.engines:
-        if mimetype in by_mimetype and name not in by_mimetype[mimetype].decoders:
+        if name not in decoders:
             reasons.append(f"{name} does not read {mimetype}")
             continue
         try:
@@ -113,20 +114,17 @@ def _engines(policy: ImagePolicy, mimetype: str, *, animated: bool) -> Iterator[
         else:
             reasons.append(f"{name} does not read {'animated ' if animated else ''}{mimetype}")
     if not found:
-        needed = _NEEDED.get(mimetype)
-        msg = f"no imaging engine for {mimetype}: {'; '.join(reasons)}" + (f"; it takes {needed}" if needed else "")
+        msg = f"no imaging engine for {mimetype}: {'; '.join(reasons)}"
         raise EngineUnavailableError(msg)
 
 
 #: Where each decoder is.
-_DECODERS: Final = {"pillow": ("pillow", "PillowDecoder"), "wand": ("wand", "WandDecoder")}
-
-#: What has to be installed for the types that Pillow does not read.
-_NEEDED: Final = {
-    "application/pdf": "Wand, ImageMagick, and Ghostscript (gs)",
-    "image/heic": "Wand, and an ImageMagick with libheif",
-    "image/heif": "Wand, and an ImageMagick with libheif",
-    "image/svg+xml": "Wand, and an ImageMagick with its SVG coder (on Debian libmagickcore-6.q16-6-extra)",
+_DECODERS: Final = {
+    "pillow": ("pillow", "PillowDecoder"),
+    "resvg": ("resvg", "ResvgDecoder"),
+    "heif": ("heif", "HeifDecoder"),
+    "pdfium": ("pdfium", "PdfiumDecoder"),
+    "wand": ("wand", "WandDecoder"),
 }
 
 

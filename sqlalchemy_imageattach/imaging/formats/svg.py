@@ -22,7 +22,7 @@ from ...errors import UnreadableImageError
 from ..reader import Reader, refuse_damaged
 from .header import Header
 
-__all__ = ["scan"]
+__all__ = ["length", "scan"]
 
 _SVG = "http://www.w3.org/2000/svg"
 _XML = "http://www.w3.org/XML/1998/namespace"
@@ -138,7 +138,7 @@ class _Document:
         """The size in pixels of CSS, from width and height, or from the view box where they are missing."""
         root = self.root or {}
         view = _view_box(root.get("viewBox", ""))
-        width, height = _length(root.get("width")), _length(root.get("height"))
+        width, height = length(root.get("width")), length(root.get("height"))
         if view is not None:
             if width is None and height is None:
                 width, height = view
@@ -163,7 +163,7 @@ def _check_style(value: str) -> None:
             _refuse(f"it refers to {value[match.start() : match.start() + 80]!r}, which is outside of it")
 
 
-def _length(value: str | None) -> float | None:
+def length(value: str | None) -> float | None:
     """Pixels; ``None`` where it is missing or relative to a page that is not there (``100%``)."""
     match = _LENGTH.fullmatch(value or "")
     if match is None or match[3].lower() not in _UNITS:

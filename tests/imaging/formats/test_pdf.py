@@ -172,7 +172,7 @@ QUADRANTS = [RED, GREEN, BLUE, WHITE]
         (b"/UserUnit 3", QUADRANTS),
     ],
 )
-def test_the_page_is_rendered_whole_upright_and_on_white(page: bytes, colours: list, packed: bool, wand: str) -> None:
+def test_the_page_is_rendered_whole_upright_and_on_white(page: bytes, colours: list, packed: bool) -> None:
     file = document(page, packed=packed)
     info = probe(file, POLICY)
     for width in (40, 300):
@@ -184,15 +184,15 @@ def test_the_page_is_rendered_whole_upright_and_on_white(page: bytes, colours: l
         assert near(corners(made.blob), colours, 6)
 
 
-def test_only_the_first_page_is_rendered(photos: Path, wand: str) -> None:
+def test_only_the_first_page_is_rendered(photos: Path) -> None:
     # its second page is black
     with (photos / "quadrants.pdf").open("rb") as file:
         (made,) = render(file, [Rendition(width=80)], POLICY)
     assert near(corners(made.blob), QUADRANTS, 4)
 
 
-def test_a_file_that_hides_its_true_size_gets_no_more_than_it_said(wand: str) -> None:
-    # Ghostscript obeys the table at the end; we take what is written last, which says that the page is small.
+def test_a_file_that_hides_its_true_size_gets_no_more_than_it_said() -> None:
+    # PDFium obeys the table at the end; we take what is written last, which says that the page is small.
     honest = document(pages=b"/MediaBox [0 0 100000 100000]").getvalue()
     body, end = honest.split(b"xref\n", 1)
     lie = b"3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 20 10] >>\nendobj\n"

@@ -1,0 +1,107 @@
+"""Conflicts between transactions: what may be tried again, whatever the database calls it.
+
+Two transactions that change one picture at the same time cannot both win.  The loser is told by
+a :exc:`~sqlalchemy_imageattach.errors.ConcurrentReplacementError` where this package found the conflict or could name
+it, and by an error of the database's own otherwise.  :func:`is_conflict` knows both::
+
+    for attempt in range(5):
+        try:
+            with Session(engine) as session:
+                session.get_one(User, ident).picture.from_blob(blob)
+                session.commit()
+            break
+        except Exception as error:
+            if attempt == 4 or not is_conflict(error):
+                raise
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
+
+from ..errors import ConcurrentReplacementError
+
+__all__ = ["is_conflict"]
+
+#: Serialization failure, deadlock, and a lock that was not to be had: PostgreSQL, and whoever speaks ODBC.
+_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+
+#: MariaDB, MySQL: a lock that was not to be had (1205, 3572), deadlock (1213), a row that has changed (1020).
+#: SQL Server: deadlock (1205), a row that has changed (3960).  Oracle: deadlock (60), serialization failure (8177).
+_NUMBERS = {
+    "mysql": frozenset({1020, 1205, 1213, 3572}),
+    "mssql": frozenset({1205, 3960}),
+    "oracle": frozenset({60, 8177}),
+}
+
+#: SQLITE_BUSY and SQLITE_LOCKED, whatever stands in the upper bits.
+_SQLITE_CODES = frozenset({5, 6})
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether ``error`` says that another transaction was in the way, so that trying again may succeed.
+
+    Roll back, load the objects anew and repeat the work from there.  It is so for
+    a :exc:`~sqlalchemy_imageattach.errors.ConcurrentReplacementError`; for deadlocks, serialization failures and locks
+    that could not be had, as PostgreSQL, MariaDB, MySQL, SQLite, SQL Server and Oracle report them; and for rows that
+    SQLAlchemy expected and did not find any more.  It is not so for a connection that was lost, where the outcome of
+    the transaction may be unknown, nor for a violated constraint of the application's own.
+
+        >>> is_conflict(ConcurrentReplacementError("another transaction has replaced it"))
+        True
+        >>> is_conflict(ValueError("no number"))
+        False
+
+    :param error: the exception that was caught
+    """
+    if isinstance(error, ConcurrentReplacementError | StaleDataError | ObjectDeletedError):
+        return True
+    return isinstance(error, DBAPIError) and not error.connection_invalidated and is_lost_race(error.orig)
+
+
+def is_lost_race(original: BaseException | None) -> bool:
+    """Whether the error of the driver is a deadlock, a serialization failure or a lock that was refused."""
+    return any(_says_so(each) for each in _chain(original))
+
+
+def _says_so(error: BaseException) -> bool:
+    if sqlstates_of(error) & _SQLSTATES:
+        return True
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        return code & 0xFF in _SQLITE_CODES
+    number = number_of(error)
+    return number is not None and number in _NUMBERS.get(_family(error), frozenset())
+
+
+def sqlstates_of(error: BaseException) -> set[str]:
+    """The five characters that the SQL standard has for an error, wherever the driver has put them."""
+    found = [getattr(error, name, None) for name in ("sqlstate", "pgcode")]
+    return {each for each in [*found, *error.args[:1]] if isinstance(each, str) and len(each) == 5}
+
+
+def number_of(error: BaseException) -> int | None:
+    """The number that a server has for an error, wherever the driver has put it."""
+    first = error.args[0] if error.args else None
+    candidates = (first, getattr(first, "code", None), getattr(error, "errno", None), getattr(error, "number", None))
+    return next((each for each in candidates if isinstance(each, int)), None)
+
+
+def _family(error: BaseException) -> str:
+    """The kind of server that a driver is for, by the driver's name."""
+    driver = type(error).__module__.partition(".")[0].lower()
+    if "ora" in driver:
+        return "oracle"
+    return "mssql" if "odbc" in driver or "mssql" in driver or "tds" in driver else "mysql"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    # SQLAlchemy wraps the errors of asynchronous drivers in its own
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__
