@@ -205,4 +205,3 @@ def _seconds(retry_after: object) -> float | None:
 
 def _provenance(candidate: Candidate) -> Provenance:
     return replace(candidate.provenance, fetched_at=datetime.now(UTC).replace(microsecond=0), status=200)
-

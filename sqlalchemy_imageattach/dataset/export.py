@@ -258,7 +258,6 @@ class _TarWriter(_Shards):
 
 def _short(sample: Sample) -> str:
 
-
     return source_key(sample.label, sample.uri)[:16]
 
 

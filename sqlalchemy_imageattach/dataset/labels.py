@@ -29,8 +29,8 @@ from sqlalchemy import (
     Text,
     event,
     func,
-    inspect,
     insert,
+    inspect,
     select,
     update,
 )
@@ -194,9 +194,7 @@ def _count_flush(session: Session, _context: object, instances: object) -> None:
         _count_class(session, cls, *([each for each in some if type(each) is cls] for some in (new, changed, gone)))
 
 
-def _count_class(
-    session: Session, cls: type[Any], new: list[Any], changed: list[Any], gone: list[Any]
-) -> None:
+def _count_class(session: Session, cls: type[Any], new: list[Any], changed: list[Any], gone: list[Any]) -> None:
     arriving = [*new, *changed]
     more = Counter(each.label for each in arriving)
     less = Counter(_label_before(each) for each in (*changed, *gone))
@@ -231,4 +229,3 @@ def _count(connection: Connection, counters: Table, label: str, change: int, slo
             connection.execute(counted)
     after = connection.execute(select(counters.c.next_slot).where(counters.c.label == label)).scalar_one()
     return int(after) - slots
-

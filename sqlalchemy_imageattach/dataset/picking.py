@@ -39,9 +39,7 @@ def count(session: Session, cls: type[LabelledImage], label: str | None = None) 
     return int(session.execute(statement).scalar_one())
 
 
-def random_sample(
-    session: Session, cls: type[_T], label: str, source: random.Random | None = None
-) -> _T | None:
+def random_sample(session: Session, cls: type[_T], label: str, source: random.Random | None = None) -> _T | None:
     """One picture of a label, each with the same chance; ``None`` if there is none.
 
     It takes two look-ups by keys, and one more each time that the one drawn has been deleted since.

@@ -205,4 +205,3 @@ def _checked(source: Iterable[object]) -> Iterator[Candidate]:
         if isinstance(each, str):
             raise wrong_value("source", each, "candidates", "from_urls() makes them of URLs")
         yield check_type("source", each, Candidate)
-

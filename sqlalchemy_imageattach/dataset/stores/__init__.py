@@ -6,7 +6,8 @@ in an image store.  :class:`CouchbaseDataset` keeps documents in a collection of
 
 from __future__ import annotations
 
+from .couchbase import CouchbaseDataset
 from .database import SQLAlchemyDataset
 from .protocol import DatasetStore
 
-__all__ = ["DatasetStore", "SQLAlchemyDataset"]
+__all__ = ["CouchbaseDataset", "DatasetStore", "SQLAlchemyDataset"]

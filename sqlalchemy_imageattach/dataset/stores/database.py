@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any
 
-from sqlalchemy import delete, inspect, insert, select, update
+from sqlalchemy import delete, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -186,4 +186,3 @@ def sample_of(row: LabelledImage, store: Store) -> Sample:
 
 def _failure(row: Any) -> Failure:
     return Failure(row.label, row.uri, row.reason, row.detail, row.attempts, row.is_final)
-
