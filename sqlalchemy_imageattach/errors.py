@@ -29,6 +29,7 @@ __all__ = [
     "NoFileError",
     "NoOriginalError",
     "PolicyViolationError",
+    "QueueClosedError",
     "RejectedImageError",
     "RemoteAddressError",
     "RemoteAnswerError",
@@ -39,7 +40,9 @@ __all__ = [
     "StoreAccessDeniedError",
     "StoreError",
     "TooCostlyError",
+    "TryAgainError",
     "UnknownHostError",
+    "UnknownJobError",
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
@@ -225,3 +228,18 @@ class ConcurrentReplacementError(ImageAttachError, RuntimeError):
 
 class DatasetError(ImageAttachError, ValueError):
     """A source of pictures, or a dataset, is not as it has to be; nothing half-written is left."""
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+class TryAgainError(ImageAttachError, RuntimeError):
+    """A job failed by what may pass, which is its cause; queues try it again by their own means."""
+
+
+class UnknownJobError(ImageAttachError, LookupError):
+    """A job names a kind, an image class or a store that is not known where it was to be done."""
+
+
+class QueueClosedError(ImageAttachError, RuntimeError):
+    """A job came to a queue that takes none any more."""

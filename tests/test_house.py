@@ -35,8 +35,18 @@ migration/                  all blobs into another store
     copier.py               one blob, verified
     result.py               what was done, and what failed
 jobs/                       work after the outermost commit
-    __init__.py
+    __init__.py             face
+    celery.py               by Celery
+    dramatiq.py             by Dramatiq
+    rq.py                   by RQ
+    threads.py              by threads of this process
+    deletion.py             blobs that were not deleted after the commit
+    runner.py               does jobs; handlers
+    transient.py            what is worth another attempt
+    queue.py                what a queue has to be, and which one is meant
     after_commit.py         collect during the transaction, hand over after its commit
+    job.py                  Job, a value
+    keys.py                 primary keys as JSON can say them
 bulk/                       what operations over all rows share; private
     __init__.py
     rows.py                 RowReader, KeyRange

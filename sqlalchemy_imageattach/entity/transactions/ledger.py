@@ -41,13 +41,17 @@ from .calls import make_calls
 from .doubt import OutcomeWatch
 from .frame import BlobRef, Frame, Write, innermost
 
-__all__ = ["CALLS_WHEN_JOINED_KEY", "Ledger"]
+__all__ = ["CALLS_WHEN_JOINED_KEY", "Ledger", "left_behind"]
 
 #: The key of ``session.info`` that says that a commit counts although the session has joined an outer transaction.
 CALLS_WHEN_JOINED_KEY = "image_calls_when_joined"
 
 _KEY = "sqlalchemy_imageattach.ledger"
 _log = logging.getLogger(__name__)
+
+
+#: Called with a session and the blobs that could not be deleted after the end of its transaction.
+left_behind: list[Callable[[Session, list[BlobRef]], None]] = []
 
 
 class Ledger:
@@ -187,8 +191,7 @@ class Ledger:
         self._connections.clear()
         return watches
 
-    @staticmethod
-    def _roll_back(frame: Frame, *, in_doubt: bool) -> None:
+    def _roll_back(self, frame: Frame, *, in_doubt: bool) -> None:
         for write in reversed(frame.created.values()):
             write.was_rolled_back()
         if in_doubt:
@@ -201,7 +204,7 @@ class Ledger:
                 )
             _leave_out(frame.calls, "whether its rows are committed is unknown")
         elif frame.created:
-            _finish(_undo_all, list(frame.created.values()))
+            self._tell_of(_finish(_undo_all, list(frame.created.values())))
 
     def _commit(self, frame: Frame, watches: Sequence[OutcomeWatch]) -> None:
         for write in frame.created.values():
@@ -228,9 +231,16 @@ class Ledger:
         else:
             try:
                 if frame.superseded:
-                    _finish(_delete_all, list(frame.superseded.items()))
+                    self._tell_of(_finish(_delete_all, list(frame.superseded.items())))
             finally:
                 self._make(frame.calls)
+
+    def _tell_of(self, left: list[BlobRef]) -> None:
+        session = self._session()
+        # a place that is written more than once may have got another blob by the time when somebody comes to it
+        if session is not None and (blobs := [blob for blob in left if blob.is_immutable]):
+            for listener in left_behind:
+                listener(session, blobs)
 
     def _is_told_to_trust(self) -> bool:
         session = self._session()
@@ -264,12 +274,12 @@ def _write_all(writes: list[Write]) -> list[BaseException]:
     return [outcome for _, outcome in outcomes if isinstance(outcome, BaseException)]
 
 
-def _undo_all(writes: list[Write]) -> None:
-    _or_leave_it((write.blob, write.undo) for write in writes)
+def _undo_all(writes: list[Write]) -> list[BlobRef]:
+    return _or_leave_it((write.blob, write.undo) for write in writes)
 
 
-def _delete_all(blobs: list[tuple[BlobRef, Sequence[Store]]]) -> None:
-    _or_leave_it((blob, partial(_delete, blob, others)) for blob, others in blobs)
+def _delete_all(blobs: list[tuple[BlobRef, Sequence[Store]]]) -> list[BlobRef]:
+    return _or_leave_it((blob, partial(_delete, blob, others)) for blob, others in blobs)
 
 
 def _delete(blob: BlobRef, others: Sequence[Store]) -> None:
@@ -289,20 +299,25 @@ def _delete(blob: BlobRef, others: Sequence[Store]) -> None:
         )
 
 
-def _finish(work: Callable[[list[Any]], None], blobs: list[Any]) -> None:
+def _finish(work: Callable[[list[Any]], list[BlobRef]], blobs: list[Any]) -> list[BlobRef]:
+    """Do ``work``, and give what could not be done."""
     try:
-        run_blocking(work, blobs)
+        return run_blocking(work, blobs)
     except Exception:  # e.g. the event loop is shutting down, and has no threads any more
         _log.exception("%d blobs are left for the sweeper", len(blobs))
+        return []
 
 
-def _or_leave_it(jobs: Iterable[tuple[BlobRef, Callable[[], None]]]) -> None:
-    """The database has decided already: what a store cannot do now is left for the sweeper."""
+def _or_leave_it(jobs: Iterable[tuple[BlobRef, Callable[[], None]]]) -> list[BlobRef]:
+    """The database has decided already: what a store cannot do now is left for the sweeper, and given."""
+    left = []
     for blob, outcome in _for_each(jobs):
         if isinstance(outcome, Exception):
             _log.error("%r is left in %r for the sweeper", blob.key, blob.store, exc_info=outcome)
+            left.append(blob)
         elif isinstance(outcome, BaseException):
             raise outcome
+    return left
 
 
 def _for_each(jobs: Iterable[tuple[BlobRef, Callable[[], None]]]) -> list[tuple[BlobRef, BaseException | None]]:

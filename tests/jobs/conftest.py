@@ -1,0 +1,31 @@
+"""A shop on SQLite, or on a server, with empty tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+
+from .shop import Base, Shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(f"sqlite:///{tmp_path / 'shop.db'}", str(tmp_path / "blobs"))
+    Base.metadata.create_all(shop.engine)
+    yield shop
+    shop.engine.dispose()
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database with empty tables, in which transactions wait for the rows of one another."""
+    url: URL = request.getfixturevalue(f"{request.param}_url")
+    text = url.render_as_string(hide_password=False)
+    engine = Shop(text, "").engine
+    Base.metadata.create_all(engine)
+    yield text
+    Base.metadata.drop_all(engine)
+    engine.dispose()

@@ -1,0 +1,205 @@
+"""A shop whose products have pictures, and whose workers make thumbnails of them: by one queue or another.
+
+It is the application of these tests, and of ``scripts/soak``.  A worker process imports :mod:`tests.jobs.worker`, which
+makes the same shop from the environment.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from PIL import Image as PillowImage
+from sqlalchemy import Engine, ForeignKey, create_engine, event, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, selectinload, sessionmaker
+from sqlalchemy.pool import NullPool
+
+from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
+from sqlalchemy_imageattach.entity.thumbnails import generate_missing
+from sqlalchemy_imageattach.errors import StoreError
+from sqlalchemy_imageattach.imaging import Rendition
+from sqlalchemy_imageattach.jobs import Job, JobRunner, Queue, Work, enqueue_after_commit, handles
+from sqlalchemy_imageattach.stores.fs import FileSystemStore
+
+RENDITIONS = [Rendition(width=20), Rendition(width=10)]
+KIND = "shop.renditions"
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Product(Base):
+    __tablename__ = "shop_product"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    photo: Mapped[SingleImageSet[ProductPhoto]] = image_attachment()
+
+
+class ProductPhoto(Image, Base):
+    __tablename__ = "shop_product_photo"
+    product_id: Mapped[int] = mapped_column(ForeignKey(Product.id), primary_key=True)
+
+
+@handles(KIND)
+def make_renditions(work: Work) -> None:
+    with work.session() as session, session.begin():
+        image = work.find_image(session)
+        if image is not None:
+            product = session.get_one(Product, image.product_id)
+            generate_missing(product.photo, RENDITIONS, work.store)
+
+
+class ShakyStore(FileSystemStore):
+    """It is down while there is a file of the name ``down`` beside its directory."""
+
+    def _look(self) -> None:
+        if Path(f"{self.path}.down").exists():
+            msg = "the store is down"
+            raise StoreError(msg)
+
+    def put_file(self, *args: Any, **kwargs: Any) -> None:
+        self._look()
+        super().put_file(*args, **kwargs)
+
+    def get_file(self, *args: Any, **kwargs: Any) -> IO[bytes]:
+        self._look()
+        return super().get_file(*args, **kwargs)
+
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+        self._look()
+        return super().delete_file(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What processes of one shop have in common.
+
+    :param database: the URL of the database
+    :param directory: of the store
+    :param kind: ``"celery"``, ``"dramatiq"`` or ``"rq"``
+    :param broker: the URL of the broker
+    :param name: what the queue is called
+    """
+
+    database: str
+    directory: str
+    kind: str = ""
+    broker: str = ""
+    name: str = ""
+
+    @classmethod
+    def from_environment(cls) -> Shop:
+        return cls(**json.loads(os.environ["SHOP"]))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"SHOP": json.dumps(asdict(self))}
+
+    @cached_property
+    def engine(self) -> Engine:
+        # workers fork, and connections are not to be shared
+        engine = create_engine(self.database, poolclass=NullPool)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 30000"))
+        return engine
+
+    @cached_property
+    def store(self) -> ShakyStore:
+        Path(self.directory).mkdir(exist_ok=True)
+        return ShakyStore(self.directory, "http://shop.example/")
+
+    @cached_property
+    def sessions(self) -> sessionmaker[Session]:
+        return sessionmaker(self.engine, info={"image_store": self.store})
+
+    @cached_property
+    def runner(self) -> JobRunner:
+        return JobRunner(self.sessions, Base)
+
+    @cached_property
+    def celery(self) -> Any:
+        from celery import Celery
+
+        app = Celery(self.name, broker=self.broker)
+        app.conf.update(
+            broker_transport_options={"global_keyprefix": f"{self.name}:", "visibility_timeout": 5},
+            broker_connection_retry_on_startup=False,
+            worker_prefetch_multiplier=1,
+            worker_hijack_root_logger=False,
+        )
+        return app
+
+    @cached_property
+    def queue(self) -> Queue:
+        """The queue, bound to the sessions as well."""
+        queue = getattr(self, f"_{self.kind}_queue")()
+        self.sessions.configure(info={"image_store": self.store, "image_queue": queue})
+        return queue
+
+    def _celery_queue(self) -> Queue:
+        from sqlalchemy_imageattach.jobs.celery import CeleryQueue
+
+        return CeleryQueue(self.celery, self.runner, queue=self.name, delay=0.1)
+
+    def _dramatiq_queue(self) -> Queue:
+        import dramatiq
+        from dramatiq.brokers.rabbitmq import RabbitmqBroker
+        from dramatiq.brokers.redis import RedisBroker
+
+        from sqlalchemy_imageattach.jobs.dramatiq import DramatiqQueue
+
+        if self.broker.startswith("redis"):
+            broker: dramatiq.Broker = RedisBroker(url=self.broker, namespace=self.name)
+        else:
+            broker = RabbitmqBroker(url=self.broker)
+        dramatiq.set_broker(broker)
+        return DramatiqQueue(broker, self.runner, queue=self.name, delay=0.1)
+
+    def _rq_queue(self) -> Queue:
+        import rq
+        from redis import Redis
+
+        from sqlalchemy_imageattach.jobs.rq import RQQueue
+
+        return RQQueue(rq.Queue(self.name, connection=Redis.from_url(self.broker)), run, delay=0)
+
+    def new_product(self, blob: bytes) -> int:
+        """Of a transaction that enqueues the job to make its thumbnails."""
+        with self.sessions() as session:
+            session.add(product := Product())
+            self.replace(session, product, blob)
+            session.commit()
+            return product.id
+
+    def replace(self, session: Session, product: Product, blob: bytes) -> None:
+        product.photo.from_blob(blob)
+        session.flush()
+        enqueue_after_commit(session, Job.of(KIND, product.photo.require_original()), self.queue)
+
+    def unfinished(self) -> list[int]:
+        """The products whose picture has not each thumbnail exactly once."""
+        with self.sessions() as session:
+            products = session.scalars(select(Product).options(selectinload(Product.photo)))
+            return [product.id for product in products if product.photo and _widths(product) != [10, 20, 40]]
+
+
+def _widths(product: Product) -> list[int]:
+    return sorted(image.width for image in product.photo)
+
+
+def run(message: dict[str, Any]) -> None:
+    """What a worker of RQ calls."""
+    from sqlalchemy_imageattach.jobs.rq import run_job
+
+    run_job(Shop.from_environment().runner, message)
+
+
+def picture(colour: str | tuple[int, int, int] = "red") -> bytes:
+    file = io.BytesIO()
+    PillowImage.new("RGB", (40, 30), colour).save(file, "PNG")
+    return file.getvalue()
