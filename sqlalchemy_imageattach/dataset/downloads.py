@@ -185,7 +185,8 @@ def _gone(error: RemoteError) -> Gone:
     if isinstance(error, RemoteTimeoutError):
         return Gone("timeout", str(error), is_final=False)
     if isinstance(error, RemoteAnswerError):
-        return Gone("broken-answer", str(error), is_final=error.params["reason"] != "broken-answer")
+        reason = str(error.params["reason"])
+        return Gone(reason, str(error), is_final=reason != "broken-answer")
     if isinstance(error, RemoteAddressError):
         return Gone("address", str(error), is_final=not error.may_be_tried_again)
     return Gone(error.code, str(error), is_final=True)

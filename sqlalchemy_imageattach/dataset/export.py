@@ -13,7 +13,7 @@ import os
 import secrets
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -52,7 +52,7 @@ def export(
                             ``index.csv`` beside, which says where each picture comes from
     ``"csv"``               ``<part>.csv``: the same table alone, without pictures
     ``"webdataset"``        ``<part>-000000.tar`` …: ``<checksum>.jpg``, ``.cls`` (the label) and ``.json`` of each
-    ``"parquet"``           ``<part>-000000.parquet`` …: the table, with the bytes in the column ``image``; needs pyarrow
+    ``"parquet"``           ``<part>-000000.parquet`` …: the table, with the bytes in the column ``image``; by pyarrow
     ======================  ========================================================================================
 
     Without ``parts`` there is no folder for the part, and files are called ``all``.
@@ -80,17 +80,18 @@ def export(
         msg = f"expected a directory to export into, but {os.fspath(root)!r} is a file"
         raise DatasetError(msg)
     root.mkdir(parents=True, exist_ok=True)
-    writer = _WRITERS[form](root, shard_size)
     number = 0
-    for sample in dataset.iterate(label):
-        part = "all" if parts is None else parts.part_of(sample.checksum)
-        if part is None:
-            continue
-        writer.write("" if parts is None and form == "folder" else part, sample)
-        number += 1
-        if progress is not None:
-            progress(number)
-    writer.close()
+    with ExitStack() as files:  # whole at its end, and gone if it is left by an exception
+        writer = _WRITERS[form](root, shard_size, files)
+        for sample in dataset.iterate(label):
+            part = "all" if parts is None else parts.part_of(sample.checksum)
+            if part is None:
+                continue
+            writer.write("" if parts is None and form == "folder" else part, sample)
+            number += 1
+            if progress is not None:
+                progress(number)
+        writer.close()
     return number
 
 
@@ -129,27 +130,20 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
 class _Table:
     """Rows of comma-separated values, in one file for each part."""
 
-    def __init__(self, root: Path, more: Iterable[str] = ()) -> None:
+    def __init__(self, root: Path, files: ExitStack, more: Iterable[str] = ()) -> None:
         self._root = root
+        self._files = files
         self._columns = [*more, *_COLUMNS]
-        self._open: dict[str, tuple[Any, IO[bytes], io.TextIOWrapper, Any]] = {}
+        self._tables: dict[str, csv.DictWriter[str]] = {}
 
     def write(self, name: str, row: dict[str, Any]) -> None:
-        if name not in self._open:
-            context = _whole(self._root / f"{name}.csv")
-            file = context.__enter__()
+        if name not in self._tables:
+            file = self._files.enter_context(_whole(self._root / f"{name}.csv"))
             text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-            table = csv.DictWriter(text, self._columns)
-            table.writeheader()
-            self._open[name] = context, file, text, table
-        self._open[name][3].writerow({key: _no_formula(value) for key, value in row.items()})
-
-    def close(self) -> None:
-        for context, _, text, _ in self._open.values():
-            text.flush()
-            text.detach()
-            context.__exit__(None, None, None)
-        self._open.clear()
+            self._files.callback(text.detach)
+            self._tables[name] = csv.DictWriter(text, self._columns)
+            self._tables[name].writeheader()
+        self._tables[name].writerow({key: _no_formula(value) for key, value in row.items()})
 
 
 def _no_formula(value: object) -> object:
@@ -158,9 +152,9 @@ def _no_formula(value: object) -> object:
 
 
 class _FolderWriter:
-    def __init__(self, root: Path, _shard_size: int) -> None:
+    def __init__(self, root: Path, _shard_size: int, files: ExitStack) -> None:
         self._root = root
-        self._table = _Table(root, ["file"])
+        self._table = _Table(root, files, ["file"])
 
     def write(self, part: str, sample: Sample) -> None:
         directory = self._root / part / sample.label
@@ -172,18 +166,18 @@ class _FolderWriter:
         self._table.write("index", {"file": path.relative_to(self._root).as_posix(), **_record(sample)})
 
     def close(self) -> None:
-        self._table.close()
+        """The tables end with the files."""
 
 
 class _CsvWriter:
-    def __init__(self, root: Path, _shard_size: int) -> None:
-        self._table = _Table(root)
+    def __init__(self, root: Path, _shard_size: int, files: ExitStack) -> None:
+        self._table = _Table(root, files)
 
     def write(self, part: str, sample: Sample) -> None:
         self._table.write(part, _record(sample))
 
     def close(self) -> None:
-        self._table.close()
+        """The tables end with the files."""
 
 
 class _Shards:
@@ -191,7 +185,7 @@ class _Shards:
 
     suffix = ""
 
-    def __init__(self, root: Path, shard_size: int) -> None:
+    def __init__(self, root: Path, shard_size: int, _files: ExitStack) -> None:
         self._root = root
         self._size = shard_size
         self._waiting: dict[str, list[Sample]] = {}
@@ -264,8 +258,8 @@ def _short(sample: Sample) -> str:
 class _ParquetWriter(_Shards):
     suffix = ".parquet"
 
-    def __init__(self, root: Path, shard_size: int) -> None:
-        super().__init__(root, shard_size)
+    def __init__(self, root: Path, shard_size: int, files: ExitStack) -> None:
+        super().__init__(root, shard_size, files)
         try:
             import pyarrow
             import pyarrow.parquet
@@ -292,7 +286,7 @@ class _ParquetWriter(_Shards):
                 writer.write_table(self._pyarrow.Table.from_pylist([row], schema))
 
 
-_WRITERS: dict[str, Callable[[Path, int], Any]] = {
+_WRITERS: dict[str, Callable[[Path, int, ExitStack], Any]] = {
     "folder": _FolderWriter,
     "csv": _CsvWriter,
     "webdataset": _TarWriter,

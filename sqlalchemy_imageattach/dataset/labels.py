@@ -87,7 +87,7 @@ class LabelledImage(Image):
         mimetype = mapped_column("mimetype", String(255), nullable=False)
         variant = None
         #: What the picture shows.
-        label = mapped_column("label", _LABEL, nullable=False)
+        label = mapped_column("label", _LABEL, nullable=False, active_history=True)
         #: Where it comes from: its URL, as a rule.
         uri = mapped_column("uri", Text, nullable=False)
         #: The SHA-256 of label and URI: a URI may be longer than what databases index.

@@ -93,7 +93,9 @@ class Double:
         try:
             while True:
                 head = await reader.readexactly(_HEADER.size)
-                magic, operation, key_length, extras_length, datatype, _, body_length, opaque, cas = _HEADER.unpack(head)
+                magic, operation, key_length, extras_length, datatype, _, body_length, opaque, cas = _HEADER.unpack(
+                    head
+                )
                 body = await reader.readexactly(body_length)
                 framing = 0
                 if magic == 0x08:

@@ -1,6 +1,6 @@
 """A dataset in a collection of Couchbase, by operations on single keys alone.
 
-No query and no index is needed: what must be unique is the key of an ``insert()``, and the server decides who was first.
+No query and no index is needed: what must be unique is the key of an ``insert()``, and the server decides who is first.
 
 ========================  ==========================================================================================
 document                  what it has
@@ -219,7 +219,7 @@ class CouchbaseDataset:
         from couchbase.exceptions import DocumentNotFoundException
 
         with suppress(DocumentNotFoundException):
-            return self._collection.get(self._name(name)).content_as[object]
+            return self._collection.get(self._name(name)).value
         return None
 
     def _insert(self, name: str, value: Any) -> bool:
@@ -320,7 +320,7 @@ class CouchbaseDataset:
             except DocumentNotFoundException as error:
                 msg = f"no such picture: {name}"
                 raise BlobNotFoundError(msg) from error
-        return io.BytesIO(found.content_as[bytes])
+        return io.BytesIO(found.value)
 
 
 def _record(label: str, uri: str, picture: Picture, provenance: Provenance, slot: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any
@@ -13,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from ...arguments import wrong_type
-from ...context import find_store
+from ...context import find_store, store_context
 from ...search.fingerprint import HammingDistance
 from ...store import Store, key_of
 from ..attach import attach
@@ -55,21 +56,21 @@ class SQLAlchemyDataset:
         key = source_key(label, uri)
         failures = failures_of(self.cls)
         try:
-            with self._sessions() as session:
+            with self._session() as session:
                 if self._row(session, key) is not None:
                     return False
                 attach(session, self.cls, label, uri, picture, provenance, store=self._store)
                 session.execute(delete(failures).where(failures.c.source_key == key))
                 session.commit()
         except IntegrityError:
-            with self._sessions() as session:
+            with self._session() as session:
                 if self._row(session, key) is None:
                     raise  # it is about something else
                 return False
         return True
 
     def get(self, label: str, uri: str) -> Sample | None:
-        with self._sessions() as session:
+        with self._session() as session:
             row = self._row(session, source_key(label, uri))
             return None if row is None else self._sample(session, row)
 
@@ -77,7 +78,7 @@ class SQLAlchemyDataset:
         return self._exists(self.cls.source_key == source_key(label, uri))
 
     def remove(self, label: str, uri: str) -> bool:
-        with self._sessions() as session:
+        with self._session() as session:
             row = self._row(session, source_key(label, uri))
             if row is None:
                 return False
@@ -87,24 +88,24 @@ class SQLAlchemyDataset:
 
     def count(self, label: str) -> int:
         counters = labels_of(self.cls)
-        with self._sessions() as session:
+        with self._session() as session:
             return session.scalar(select(counters.c.total).where(counters.c.label == label)) or 0
 
     def labels(self) -> Mapping[str, int]:
         counters = labels_of(self.cls)
-        with self._sessions() as session:
+        with self._session() as session:
             found = session.execute(select(counters.c.label, counters.c.total).order_by(counters.c.label)).all()
         return {label: total for label, total in found if total > 0}
 
     def random(self, label: str, source: random.Random | None = None) -> Sample | None:
-        with self._sessions() as session:
+        with self._session() as session:
             row = random_sample(session, self.cls, label, source)
             return None if row is None else self._sample(session, row)
 
     def iterate(self, label: str | None = None) -> Iterator[Sample]:
         last = 0
         while True:
-            with self._sessions() as session:
+            with self._session() as session:
                 statement = select(self.cls).where(self.cls.id > last).order_by(self.cls.id).limit(_PAGE)
                 if label is not None:
                     statement = statement.where(self.cls.label == label)
@@ -123,7 +124,7 @@ class SQLAlchemyDataset:
 
     def failure(self, label: str, uri: str) -> Failure | None:
         failures = failures_of(self.cls)
-        with self._sessions() as session:
+        with self._session() as session:
             row = session.execute(select(failures).where(failures.c.source_key == source_key(label, uri))).first()
         return None if row is None else _failure(row)
 
@@ -140,7 +141,7 @@ class SQLAlchemyDataset:
             "failed_at": datetime.now(UTC),
         }
         changed = update(table).where(table.c.source_key == key).values(values)
-        with self._sessions() as session:
+        with self._session() as session:
             if not session.execute(changed).rowcount:  # type: ignore[attr-defined]
                 try:
                     with session.begin_nested():
@@ -155,18 +156,23 @@ class SQLAlchemyDataset:
             statement = select(table).where(table.c.source_key > last).order_by(table.c.source_key).limit(_PAGE)
             if label is not None:
                 statement = statement.where(table.c.label == label)
-            with self._sessions() as session:
+            with self._session() as session:
                 page = session.execute(statement).all()
             if not page:
                 return
             yield from map(_failure, page)
             last = page[-1].source_key
 
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        with self._sessions() as session, nullcontext() if self._store is None else store_context(self._store):
+            yield session
+
     def _row(self, session: Session, key: str) -> LabelledImage | None:
         return session.scalars(select(self.cls).where(self.cls.source_key == key)).one_or_none()
 
     def _exists(self, *where: Any) -> bool:
-        with self._sessions() as session:
+        with self._session() as session:
             return session.scalar(select(self.cls.id).where(*where).limit(1)) is not None
 
     def _sample(self, session: Session, row: LabelledImage) -> Sample:
