@@ -43,9 +43,11 @@ __all__ = [
     "TryAgainError",
     "UnknownHostError",
     "UnknownJobError",
+    "UnknownVariantError",
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
+    "VariantConflictError",
 ]
 
 
@@ -228,6 +230,17 @@ class ConcurrentReplacementError(ImageAttachError, RuntimeError):
 
 class DatasetError(ImageAttachError, ValueError):
     """A source of pictures, or a dataset, is not as it has to be; nothing half-written is left."""
+
+
+class UnknownVariantError(ImageAttachError, LookupError):
+    """The image class declares no variant of this name in its ``image_variants``."""
+
+
+class VariantConflictError(InvalidValueError):
+    """The table has room for one picture of this size (and type), and another one is there.
+
+    Tables of 1.x do not tell two crops of one size apart, nor an original from what is made of it in its own size.
+    """
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

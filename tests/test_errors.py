@@ -39,6 +39,8 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.UnknownJobError: LookupError,
     errors.UnreadableImageError: ValueError,
     errors.UnsavedImageError: ValueError,
+    errors.UnknownVariantError: LookupError,
+    errors.VariantConflictError: ValueError,
     errors.UnsupportedLayoutError: ValueError,
 }
 ALL: list[type[ImageAttachError]] = [ImageAttachError, *BUILTINS]

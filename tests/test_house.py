@@ -25,6 +25,7 @@ variants/                   declared sizes of a picture on their way to pages
 maintenance/                do rows and blobs agree?
     __init__.py             face: check, sweep, Report, Problem
     report.py               check(), sweep(), Report
+    repair.py               misplaced blobs, brought to where their rows say
     removal.py              what a sweep deletes, and when it refuses
     comparison.py           rows against blobs
     findings.py             Problem, and many of them on the disk
@@ -49,7 +50,7 @@ jobs/                       work after the outermost commit
     keys.py                 primary keys as JSON can say them
 bulk/                       what operations over all rows share; private
     __init__.py
-    rows.py                 RowReader, KeyRange
+    rows.py                 RowReader, Shard
     classes.py              image classes and owners of a declarative base
     digest.py               length and checksum of a stored blob
     failures.py             one failure record, the first thousand kept
@@ -63,10 +64,13 @@ entity/                     images attached to mapped objects
     relationship.py         image_attachment(), ImageAttachment
     multiple.py             several pictures of one owner
     imageset.py             one picture: the public methods
+    markup.py               picture(): srcset, sizes, type
+    declared.py             variants that a class declares, and the focal point
     thumbnails.py           find or make
     attaching.py            in and out of a set
     collection.py           what every set is; what the two above need
     image.py                the Image mixin
+    conflicts.py            what may be tried again
     locks.py                claims on rows
     identity.py             keys of rows and blobs; size_and_type, row_slot
     transactions/           stores in step with transactions; knows images as objects only
@@ -118,7 +122,9 @@ stores/
     mirror.py               two stores with the same content
     overlay.py              one store over another that is only read
     memory.py               for tests
-store.py                    Store, StoredBlob, has_key
+    keyed.py                KeyedStore: the four documented methods, once, by key
+storewrapper.py             a store around another one; nothing is forgotten
+store.py                    Store, StoredBlob
 serving/                    HTTP for files; knows no store, no database
     __init__.py
     wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
@@ -134,6 +140,12 @@ imaging/                    knows no SQLAlchemy, no store
     __init__.py             face
     rendering.py            pictures from a picture
     probing.py              probe and identify
+    isolation/              engines in child processes, with the kernel's limits
+        __init__.py         render and verify: which engine, and where
+        worker.py           the child
+        walls.py            what the kernel keeps it from
+        pool.py             the parent
+        messages.py         what they say to each other
     engines/
         __init__.py
         choice.py           which engine, and what to install
@@ -159,6 +171,8 @@ imaging/                    knows no SQLAlchemy, no store
         header.py           Header, what a scanner finds
         exif.py             the orientation
     policy.py               what is accepted
+    placeholder.py          colour and blurred preview of a picture
+    variant.py              what a class declares: Variant
     rendition.py            what is asked for
     reader.py               bytes, counted
     sniffing.py             the type by the first bytes
@@ -167,6 +181,7 @@ util.py                     docstrings that are put together
 file.py                     what is accepted as a file; proxies
 spool.py                    a private copy of a stream
 key.py                      ImageKey
+oldnames.py                 what 1.x called blobs
 imagetypes.py               one row per type
 arguments.py                checks of arguments and their messages
 concurrency.py              worker threads below AsyncSession
@@ -183,8 +198,6 @@ PRIVATE = {"cli/": ["bulk/"]}
 LEFT: set[tuple[str, str]] = {
     ("entity/attaching.py", "entity/imageset.py"),
     ("entity/thumbnails.py", "entity/imageset.py"),
-    ("store.py", "stores/by_url.py"),
-    ("stores/s3/headers.py", "stores/s3/store.py"),
 }
 
 

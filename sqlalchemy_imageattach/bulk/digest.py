@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import IO, Protocol
 
 from ..file import read_chunks
 from ..key import ImageKey
-from ..store import Store
 
-__all__ = ["Digest", "digest_of"]
+__all__ = ["Digest", "Source", "digest_of"]
+
+
+class Source(Protocol):
+    """What blobs are read from: a store, as far as it matters here."""
+
+    def get(self, key: ImageKey, /) -> IO[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class Digest:
         return self.byte_size in {None, found.byte_size} and self.checksum in {None, found.checksum}
 
 
-def digest_of(store: Store, key: ImageKey) -> Digest:
+def digest_of(store: Source, key: ImageKey) -> Digest:
     """What ``store`` has as ``key``, read to its end in constant memory.
 
     :raises OSError: it has no such blob, or cannot be reached

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, and_, not_, or_, tuple_
+from sqlalchemy import ColumnElement, Select, and_, or_, tuple_
 from sqlalchemy.orm import Mapper
 
-__all__ = ["between", "equal", "key_columns"]
+__all__ = ["equal", "key_columns", "page_after", "pages"]
+
+_T = TypeVar("_T")
+
+#: Rows of one page.
+PAGE = 1000
 
 # These use an index for (a, b) > (1, 2); others need it spelled out, or do not know it.
 _ROW_VALUES = frozenset({"postgresql", "sqlite"})
@@ -19,18 +24,24 @@ def key_columns(mapper: Mapper[Any], entity: Any) -> list[Any]:
     return [getattr(entity, mapper.get_property_by_column(column).key) for column in mapper.primary_key]
 
 
-def between(
-    columns: Sequence[Any], after: tuple[Any, ...] | None, upto: tuple[Any, ...] | None, dialect: str
-) -> list[ColumnElement[bool]]:
-    """The conditions for keys above ``after``, up to and including ``upto``; ``None`` for no limit."""
-    conditions = []
+def page_after(
+    statement: Select[Any], columns: Sequence[Any], after: tuple[Any, ...] | None, dialect: str
+) -> Select[Any]:
+    """``statement`` for the first rows with keys above ``after``, in the order of the keys; ``None`` for no limit."""
     if after is not None:
-        conditions.append(_above(columns, after, dialect))
-        conditions.append(columns[0] >= after[0])  # an index can be entered by this one in any database
-    if upto is not None:
-        conditions.append(not_(_above(columns, upto, dialect)))
-        conditions.append(columns[0] <= upto[0])
-    return conditions
+        # an index can be entered by the first column in any database
+        statement = statement.where(_above(columns, after, dialect), columns[0] >= after[0])
+    return statement.order_by(*columns).limit(PAGE)
+
+
+def pages(page: Callable[[tuple[Any, ...] | None], list[_T]], key: Callable[[_T], tuple[Any, ...]]) -> Iterator[_T]:
+    """What ``page`` gives after no key, after the last key that it gave, and so on."""
+    after: tuple[Any, ...] | None = None
+    while found := page(after):
+        yield from found
+        if after == key(found[-1]):
+            return  # a key that the database compares as larger than itself, as rounded numbers can be
+        after = key(found[-1])
 
 
 def equal(column: Any, value: Any) -> ColumnElement[bool]:

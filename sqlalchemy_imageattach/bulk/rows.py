@@ -31,19 +31,15 @@ from ..arguments import wrong_type, wrong_value
 from ..errors import InvalidTypeError, InvalidValueError
 from ..key import ImageKey
 from ..store import key_of
-from .keyset import between, equal, key_columns
+from .keyset import equal, key_columns, page_after, pages
 
 __all__ = [
     "ImageRow",
-    "KeyRange",
     "RowReader",
     "Shard",
     "bind_of",
     "sync_session",
 ]
-
-#: Rows of one page.
-PAGE = 1000
 
 #: Rows that one statement looks up by their keys; databases limit the number of parameters.
 LOOK_UP = 100
@@ -87,17 +83,6 @@ class ImageRow:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRange:
-    """The rows with a primary key above ``after``, up to and including ``upto``; ``None`` for no limit.
-
-    It can be pickled, to travel through a queue to the machine that works on it.
-    """
-
-    after: tuple[Any, ...] | None = None
-    upto: tuple[Any, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Shard:
     """One of ``count`` parts into which all blobs fall by their names, whatever rows come and go meanwhile.
 
@@ -137,43 +122,34 @@ class RowReader:
         bind = self._session.get_bind(mapper=mapper)
         return self._session.in_transaction() or (isinstance(bind, Connection) and bind.in_transaction())
 
-    def rows(self, mapper: Mapper[Any], key_range: KeyRange | None = None) -> Iterator[ImageRow]:
+    def rows(self, mapper: Mapper[Any]) -> Iterator[ImageRow]:
         """All rows of a class and its subclasses in the order of their primary keys.
 
         :raises InvalidValueError: there are rows that have no whole primary key, and would be left out
         """
         self._refuse_null_keys(mapper)
-        key_range = key_range or KeyRange()
-        after = key_range.after
-        while page := self._page(mapper, after, key_range.upto):
-            yield from page
-            if after == page[-1].identity:
-                return  # a key that the database compares as larger than itself, as rounded numbers can be
-            after = page[-1].identity
 
-    def count(self, mapper: Mapper[Any], key_range: KeyRange | None = None) -> int:
+        def page(after: tuple[Any, ...] | None) -> list[ImageRow]:
+            with self._reading(mapper) as (session, dialect):
+                entity = _entity(mapper)
+                return _load(session, page_after(select(entity), key_columns(mapper, entity), after, dialect))
+
+        return pages(page, lambda row: row.identity)
+
+    def identities(self, mapper: Mapper[Any]) -> Iterator[tuple[Any, ...]]:
+        """The primary keys of all rows of a class and its subclasses, in their order."""
+
+        def page(after: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
+            with self._reading(mapper) as (session, dialect):
+                columns = key_columns(mapper, mapper.class_)
+                return [tuple(row) for row in session.execute(page_after(select(*columns), columns, after, dialect))]
+
+        return pages(page, lambda identity: identity)
+
+    def count(self, mapper: Mapper[Any]) -> int:
         """How many rows :meth:`rows` would give now."""
-        key_range = key_range or KeyRange()
-        with self._reading(mapper) as (session, dialect):
-            columns = key_columns(mapper, mapper.class_)
-            statement = select(func.count()).select_from(mapper.class_)
-            statement = statement.where(*between(columns, key_range.after, key_range.upto, dialect))
-            return _unfiltered(session, statement).scalar() or 0
-
-    def ranges(self, mapper: Mapper[Any], count: int) -> list[KeyRange]:
-        """At most ``count`` ranges of about the same number of rows, which together hold every primary key."""
-        total = self.count(mapper)
-        step = -(-total // count)
-        limits: list[tuple[Any, ...]] = []
-        with self._reading(mapper) as (session, dialect):
-            columns = key_columns(mapper, mapper.class_)
-            for _ in range(step, total, step or 1):
-                where = between(columns, limits[-1] if limits else None, None, dialect)
-                statement = select(*columns).where(*where).order_by(*columns).offset(step - 1).limit(1)
-                if (row := _unfiltered(session, statement).first()) is None:  # rows went meanwhile
-                    break
-                limits.append(tuple(row))
-        return [KeyRange(*pair) for pair in zip([None, *limits], [*limits, None], strict=True)]
+        with self._reading(mapper) as (session, _):
+            return _unfiltered(session, select(func.count()).select_from(mapper.class_)).scalar() or 0
 
     def look_up(self, mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], ImageRow]:
         """Those rows that are there now, by their primary keys."""
@@ -201,13 +177,6 @@ class RowReader:
                     " such rows, which cannot be read in pages; map the class by columns that are NOT NULL"
                 )
                 raise InvalidValueError(msg)
-
-    def _page(self, mapper: Mapper[Any], after: tuple[Any, ...] | None, upto: tuple[Any, ...] | None) -> list[ImageRow]:
-        with self._reading(mapper) as (session, dialect):
-            entity = _entity(mapper)
-            columns = key_columns(mapper, entity)
-            where = between(columns, after, upto, dialect)
-            return _load(session, select(entity).where(*where).order_by(*columns).limit(PAGE))
 
     @contextmanager
     def _reading(self, mapper: Mapper[Any]) -> Iterator[tuple[Session, str]]:

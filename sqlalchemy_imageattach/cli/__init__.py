@@ -156,15 +156,7 @@ def migrate_command(
         **options,
     )
     result = plan.execute()
-    for failure in result.failures:
-        output.item(
-            "failure",
-            failure,
-            image_class=failure.image_class.__name__,
-            identity=failure.identity,
-            key=failure.key,
-            error=str(failure.error),
-        )
+    output.failures(result.failures)
     output.result(
         f"{result.copied:,} {'to copy' if result.dry_run else 'copied'} ({result.copied_bytes:,} bytes),"
         f" {result.present:,} there already, {result.vanished:,} gone meanwhile, {result.failed:,} failed"
@@ -233,8 +225,7 @@ def sweep_command(
         session, models, store, dry_run=not delete, grace=hours_of(grace), progress=_phases(output), **options
     ) as report:
         _show(report, output)
-        for failure in report.failures:
-            output.item("failure", f"not deleted: {failure}", error=failure)
+        output.failures(report.failures)
         if report.failed:
             return FAILURES
         return FINE if report.ok else PROBLEMS
@@ -277,14 +268,7 @@ def thumbnails_command(
         output.progress(f"{result.owners:,} owners, {result.pictures:,} pictures, {result.generated:,} thumbnails made")
 
     result = backfill(session, models, renditions, store, regenerate=regenerate, progress=progress)
-    for failure in result.failures:
-        output.item(
-            "failure",
-            failure,
-            owner_class=failure.owner_class.__name__,
-            identity=failure.identity,
-            error=str(failure.error),
-        )
+    output.failures(result.failures)
     output.result(
         f"{result.generated:,} thumbnails made of {result.pictures:,} pictures, {result.failed:,} owners failed",
         **{name: getattr(result, name) for name in ("owners", "pictures", "generated", "failed", "ok")},

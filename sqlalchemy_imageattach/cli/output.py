@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
 from types import TracebackType
 from typing import Any, Self
+
+from ..migration import Failure
 
 __all__ = ["Output"]
 
@@ -41,6 +44,19 @@ class Output:
         """Write one problem or failure."""
         if not self.summary:
             self._write(str(text), {what: values})
+
+    def failures(self, failures: Iterable[Failure]) -> None:
+        """Write what could not be done."""
+        for each in failures:
+            self.item(
+                "failure",
+                each,
+                **{"class": each.mapped_class and each.mapped_class.__name__},
+                identity=each.identity,
+                key=each.key,
+                name=each.name,
+                error=str(each.error),
+            )
 
     def result(self, text: str, **values: Any) -> None:
         """Write what it all came to."""

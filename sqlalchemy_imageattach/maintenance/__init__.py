@@ -1,4 +1,5 @@
-"""Do rows and blobs agree?  :func:`check` tells, and :func:`sweep` removes the blobs that are nobody's.
+"""Do rows and blobs agree?  :func:`check` tells, :func:`repair` brings blobs to where their rows say, and :func:`sweep`
+removes those that are nobody's.
 
 ::
 
@@ -19,6 +20,10 @@ What the sweep deletes, and what it never touches:
 * **A blob is an orphan** if its name is, letter by letter, that of a key; if its object type is that of a mapped class;
   if no row of any mapped class names it, neither when all rows were read before the store was listed nor when they are
   read once more before the first is deleted; and if it is older than the grace period.
+* **A blob that a row means is no orphan**, even if no row names it.  A blob whose revision stands in any row is that
+  row's; it is deleted only as a spare copy, where the row's own blob is there and is the same byte for byte.  A blob
+  without a revision is spared if its type, id and size are those of a row whose own blob is missing, and even if only
+  its type and size are.
 * **A temporary file** is stale if the store says that it is one, if it lies where blobs of a mapped class do, and if it
   is older than the grace period.
 * **All rows count**, those too that the application filters out of its own queries, such as what it calls deleted.
@@ -36,9 +41,21 @@ a million, in the directory that ``SQLITE_TMPDIR`` or ``TMPDIR`` names: it shoul
 
 from __future__ import annotations
 
+from ..bulk.failures import Failure
 from .comparison import Progress
 from .findings import Problem, ProblemKind
 from .removal import SweepRefusedError
-from .report import GRACE, Report, check, sweep
+from .report import GRACE, Report, check, repair, sweep
 
-__all__ = ["GRACE", "Problem", "ProblemKind", "Progress", "Report", "SweepRefusedError", "check", "sweep"]
+__all__ = [
+    "GRACE",
+    "Failure",
+    "Problem",
+    "ProblemKind",
+    "Progress",
+    "Report",
+    "SweepRefusedError",
+    "check",
+    "repair",
+    "sweep",
+]

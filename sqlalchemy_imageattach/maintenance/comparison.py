@@ -7,13 +7,17 @@ The order matters, since the application goes on meanwhile.  Rows are read first
 rows in question are read again.  A row that was there before and after has had its blob all the time: if that was not
 listed, it is missing.  A blob that no row names may be one whose transaction is not committed yet: the grace period
 protects it.
+
+A blob that no row names may still be one that a row means.  The name of a blob can differ from what its row says, as
+with a key that the database has changed, or with the file name extensions of 1.x.  So strays are sorted by what speaks
+for a row: the revision, which no two pictures share; for what has none the type, the id and the size.
 """
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -22,7 +26,7 @@ from sqlalchemy.orm import Mapper
 from ..bulk.classes import object_types
 from ..bulk.digest import Digest, digest_of
 from ..bulk.rows import ImageRow, RowReader
-from ..bulk.scratch import batches, blobs_of, scratch_database
+from ..bulk.scratch import batches, blobs_of
 from ..bulk.workers import in_threads
 from ..key import ImageKey
 from ..store import Store, StoredBlob
@@ -44,15 +48,43 @@ CREATE TABLE blob (
 );
 """
 
-_INDEXES = """
+# Strays and rows without blobs are few, or all is lost anyhow; the rest is looked at once, along an index.
+_SORTING = f"""
 CREATE INDEX image_by_name ON image (name);
 CREATE INDEX blob_by_name ON blob (name);
+
+CREATE TABLE missing AS SELECT name, revision, slot(name) AS slot, shape(name) AS shape FROM image
+    WHERE NOT EXISTS (SELECT 1 FROM blob WHERE blob.name = image.name);
+CREATE INDEX missing_by_name ON missing (name);
+CREATE INDEX missing_by_revision ON missing (revision);
+CREATE INDEX missing_by_slot ON missing (slot);
+CREATE INDEX missing_by_shape ON missing (shape);
+
+CREATE TABLE stray AS SELECT *, slot(name) AS slot, shape(name) AS shape, '{ProblemKind.ORPHAN}' AS kind FROM blob
+    WHERE NOT EXISTS (SELECT 1 FROM image WHERE image.name = blob.name);
+CREATE INDEX stray_by_name ON stray (name);
+CREATE INDEX stray_by_revision ON stray (revision);
+CREATE INDEX stray_by_slot ON stray (slot);
+CREATE INDEX stray_by_shape ON stray (shape);
+
+UPDATE stray SET kind = '{ProblemKind.DOUBTFUL}' WHERE revision IS NULL
+    AND EXISTS (SELECT 1 FROM missing WHERE missing.revision IS NULL AND missing.shape = stray.shape);
+UPDATE stray SET kind = '{ProblemKind.SPARE}'
+    WHERE revision IN (SELECT image.revision FROM image CROSS JOIN stray USING (revision));
+UPDATE stray SET kind = '{ProblemKind.MISPLACED}'
+    WHERE EXISTS (SELECT 1 FROM missing WHERE missing.revision = stray.revision)
+    OR kind != '{ProblemKind.SPARE}'
+    AND EXISTS (SELECT 1 FROM missing WHERE missing.revision IS NULL AND missing.slot = stray.slot);
 """
 
 # the path is left out where it is the name
-_BLOB = "blob.name, coalesce(blob.path, blob.name), blob.mimetype, blob.revision, blob.byte_size, modified"
+_STRAY = "name, coalesce(path, name), mimetype, revision, byte_size, modified"
+#: The strays that the row means which has this revision and slot, though they are not where it says.
+_MEANT_BY = (
+    f"stray.kind = '{ProblemKind.MISPLACED}' AND (stray.revision = {{0}}revision"
+    " OR {0}revision IS NULL AND stray.slot = {0}slot)"
+)
 _IMAGE = "image.name, class, identity, image.mimetype, image.revision, image.byte_size, checksum"
-_NOBODYS = "NOT EXISTS (SELECT 1 FROM image WHERE image.name = blob.name)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +126,21 @@ class Comparison:
         self.workers = workers
         self.progress = progress or (lambda phase, done: None)
         self._limit = _microseconds(cutoff)
-        self._scratch = scratch_database()
+        self.findings = Findings()
+        self._scratch = self.findings.scratch
         self._scratch.executescript(_TABLES)
+        self._scratch.create_function("slot", 1, _slot, deterministic=True)
+        self._scratch.create_function("shape", 1, _shape, deterministic=True)
         self._classes: dict[type[Any], int] = {}
         self._types: dict[str, int] = {}
-        self.findings = Findings()
         self.rows = self.blobs = self.blob_bytes = self.in_grace = self.without_checksum = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._scratch.close()
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        if exc_type is not None:  # otherwise a report has the findings now
+            self.findings.close()
 
     # --- both sides --------------------------------------------------------------------------------------------------
 
@@ -126,7 +161,7 @@ class Comparison:
             self._scratch.executemany("INSERT INTO blob VALUES (?, ?, ?, ?, ?, ?, ?)", self._blob_values(blobs))
             seen += len(blobs)
             self.progress("blobs", seen)
-        self._scratch.executescript(_INDEXES)
+        self._scratch.executescript(_SORTING)
 
     def _row_values(self, rows: Iterable[ImageRow]) -> Iterator[tuple[Any, ...]]:
         for row in rows:
@@ -172,12 +207,23 @@ class Comparison:
 
     # --- blobs without rows ------------------------------------------------------------------------------------------
 
-    def find_orphans(self) -> None:
-        """Add the blobs that no row names."""
-        found = self._scratch.execute(f"SELECT {_BLOB} FROM blob WHERE modified <= ? AND {_NOBODYS}", (self._limit,))
-        self.findings.add(_orphan(*values) for values in found)
-        statement = f"SELECT count(*) FROM blob WHERE modified > ? AND {_NOBODYS}"
-        self.in_grace += self._scratch.execute(statement, (self._limit,)).fetchone()[0]
+    def find_strays(self) -> None:
+        """Add the blobs that no row names, but for the misplaced ones, which go with their rows."""
+        strays = f"FROM stray WHERE kind != '{ProblemKind.MISPLACED}' AND modified"
+        found = self._scratch.execute(f"SELECT kind, {_STRAY} {strays} <= ?", (self._limit,))
+        self.findings.add(self._stray(*values) for values in found)
+        self.in_grace += self._scratch.execute(f"SELECT count(*) {strays} > ?", (self._limit,)).fetchone()[0]
+
+    def _stray(self, kind: str, name: str, path: str, *rest: Any) -> Problem:
+        mimetype, revision, byte_size, modified = rest
+        modified_at = _EPOCH + timedelta(microseconds=modified)
+        found, row_key = ProblemKind(kind), None
+        if found is ProblemKind.SPARE:
+            statement = "SELECT image.name, image.mimetype FROM image WHERE revision = ?"
+            own_name, own_type = self._scratch.execute(statement, (revision,)).fetchone()
+            row_key = _key(own_name, own_type, revision)
+        key = _key(name, mimetype, revision)
+        return Problem(found, path, key, byte_size=byte_size, modified_at=modified_at, row_key=row_key)
 
     @property
     def object_types(self) -> Collection[str]:
@@ -188,29 +234,72 @@ class Comparison:
         """Object types that have orphans, each with the number of these and of all its blobs."""
         names = list(self._types)
         statement = (
-            f"SELECT type, total(modified <= ? AND {_NOBODYS}) AS orphans, count(*) FROM blob"
-            " GROUP BY type HAVING orphans > 0"
+            "SELECT type, orphans, (SELECT count(*) FROM blob WHERE blob.type = found.type) FROM"
+            f" (SELECT type, count(*) AS orphans FROM stray WHERE kind = '{ProblemKind.ORPHAN}' AND modified <= ?"
+            " GROUP BY type) AS found"
         )
         for index, orphans, blobs in self._scratch.execute(statement, (self._limit,)):
-            yield names[index], int(orphans), blobs
+            yield names[index], orphans, blobs
 
-    def clear_orphans(self) -> None:
-        """Read all rows once more, and take back that a blob is an orphan if one of them names it."""
+    def read_rows_again(self) -> None:
+        """Read all rows once more, and take back that a blob is a stray if one of them means it."""
         done = 0
         for mapper in self.mappers:
             for rows in batches(self.reader.rows(mapper)):
-                self.findings.clear_orphans(self.store.own_key(row.key).object_name() for row in rows if row.key)
+                keys = [self.store.own_key(row.key) for row in rows if row.key is not None]
+                self._delete_strays("name", (key.object_name() for key in keys))
+                self._delete_strays("revision", (key.revision for key in keys if key.revision is not None))
+                unnamed = [key.object_name() for key in keys if key.revision is None]
+                unnamed = [name for name in unnamed if not self._is_listed(name)]
+                self._delete_strays("slot", map(_slot, unnamed))
+                self._delete_strays("revision IS NULL AND shape", map(_shape, unnamed))
                 done += len(rows)
                 self.progress("rows", done)
+
+    def _delete_strays(self, column: str, values: Iterable[str]) -> None:
+        statement = f"DELETE FROM stray WHERE kind = '{ProblemKind.ORPHAN}' AND {column} = ?"
+        self._scratch.executemany(statement, ((value,) for value in values))
+
+    def _is_listed(self, name: str) -> bool:
+        return self._scratch.execute("SELECT 1 FROM blob WHERE name = ?", (name,)).fetchone() is not None
 
     # --- rows without blobs, or with other ones ----------------------------------------------------------------------
 
     def find_missing(self) -> None:
-        """Add the rows whose blob is not there."""
-        where = "NOT EXISTS (SELECT 1 FROM blob WHERE blob.name = image.name)"
-        for suspects in batches(self._suspects(f"SELECT {_IMAGE} FROM image WHERE {where}")):
+        """Add the rows whose blob is not there, and with them the misplaced blobs that they mean."""
+        self._find_missing("")
+
+    def find_misplaced(self) -> None:
+        """Add the rows whose blob is somewhere else."""
+        self._find_missing(f"AND EXISTS (SELECT 1 FROM stray WHERE {_MEANT_BY.format('missing.')})")
+
+    def _find_missing(self, condition: str) -> None:
+        statement = f"SELECT {_IMAGE} FROM missing CROSS JOIN image USING (name) WHERE true {condition}"
+        for suspects in batches(self._suspects(statement)):
             remaining = self._still_there(suspects)
-            self.findings.add(filter(None, in_threads(self._look_for, remaining, self.workers)))
+            # looked for in threads, which the scratch database is not for
+            found = in_threads(self._look_for, remaining, self.workers)
+            self.findings.add(self._placed(*each) for each in found if each is not None)
+
+    def _placed(self, problem: Problem, suspect: _Suspect) -> Problem:
+        """``problem``, or that the blob which is missing is somewhere else."""
+        if problem.kind is not ProblemKind.MISSING_BLOB:
+            return problem
+        parameters = {"revision": suspect.key.revision, "slot": _slot(suspect.name)}
+        statement = f"SELECT {_STRAY} FROM stray WHERE {_MEANT_BY.format(':')} ORDER BY byte_size IS NOT :byte_size"
+        stray = self._scratch.execute(statement, parameters | {"byte_size": suspect.recorded.byte_size}).fetchone()
+        if stray is None:
+            return problem
+        name, path, mimetype, revision, byte_size, modified = stray
+        return replace(
+            problem,
+            kind=ProblemKind.MISPLACED,
+            name=path,
+            key=_key(name, mimetype, revision),
+            byte_size=byte_size,
+            modified_at=_EPOCH + timedelta(microseconds=modified),
+            row_key=suspect.key,
+        )
 
     def find_wrong_sizes(self) -> None:
         """Add the rows whose blob has another length than they record."""
@@ -265,14 +354,14 @@ class Comparison:
             and Digest(now.byte_size, now.checksum) == before.recorded
         )
 
-    def _look_for(self, suspect: _Suspect) -> Problem | None:
+    def _look_for(self, suspect: _Suspect) -> tuple[Problem, _Suspect] | None:
         # it was not listed, but what counts is whether it can be read: a link may lead to it
         try:
             self.store.get(suspect.key).close()
         except FileNotFoundError:
-            return _problem(ProblemKind.MISSING_BLOB, suspect)
+            return _problem(ProblemKind.MISSING_BLOB, suspect), suspect
         except Exception as error:
-            return _problem(ProblemKind.UNREADABLE, suspect, None, f"{type(error).__name__}: {error}")
+            return _problem(ProblemKind.UNREADABLE, suspect, None, f"{type(error).__name__}: {error}"), suspect
         return None
 
     def _verify(self, suspect: _Suspect) -> tuple[Problem, _Suspect] | None:
@@ -292,10 +381,16 @@ def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _orphan(name: str, path: str, mimetype: str, revision: str | None, byte_size: int, modified: int) -> Problem:
-    modified_at = _EPOCH + timedelta(microseconds=modified)
-    key = _key(name, mimetype, revision)
-    return Problem(ProblemKind.ORPHAN, path, key, byte_size=byte_size, modified_at=modified_at)
+def _slot(name: str) -> str:
+    """An object name without its revision and type: ``user-picture/1/640x480``."""
+    head, _, tail = name.rpartition("/")
+    return f"{head}/{tail.partition('.')[0]}"
+
+
+def _shape(name: str) -> str:
+    """An object name without its id, too: ``user-picture/640x480``."""
+    object_type, _, size = _slot(name).rsplit("/", 2)
+    return f"{object_type}/{size}"
 
 
 def _key(name: str, mimetype: str, revision: str | None) -> ImageKey:

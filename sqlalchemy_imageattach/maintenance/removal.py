@@ -6,17 +6,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from ..bulk.digest import digest_of
+from ..bulk.failures import BulkResult, Failure
 from ..bulk.scratch import batches
 from ..bulk.workers import in_threads
 from ..errors import ImageAttachError
+from ..key import ImageKey
 from ..store import StoredBlob
 from .comparison import Comparison
 from .findings import Problem, ProblemKind
 
 __all__ = ["Removal", "SweepRefusedError", "refuse_nonsense", "refuse_old_rows"]
-
-#: So many failures are kept in detail; all are counted.
-FAILURES_KEPT = 1000
 
 
 class SweepRefusedError(ImageAttachError, RuntimeError):
@@ -30,8 +30,8 @@ def refuse_old_rows(comparison: Comparison) -> None:
     """
     if any(comparison.reader.is_in_transaction(mapper) for mapper in comparison.mappers):
         msg = (
-            "refusing to delete: the session is in a transaction, and may not see rows that others have committed since"
-            " it began; commit it or roll it back first, or use a new session"
+            "refusing to change anything: the session is in a transaction, and may not see rows that others have"
+            " committed since it began; commit it or roll it back first, or use a new session"
         )
         raise SweepRefusedError(msg)
 
@@ -86,17 +86,17 @@ class Removal:
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
         self._store = comparison.store
-        self.deleted = self.deleted_bytes = self.failed = 0
-        self.failures: list[str] = []
+        self.deleted = self.deleted_bytes = 0
+        self.result = BulkResult()
 
     def run(self) -> None:
         """Afterwards they are gone, but for those that the store failed to delete, or that somebody has come to use."""
         findings, done = self._comparison.findings, 0
-        for entries in batches(findings.entries(ProblemKind.ORPHAN, ProblemKind.TEMPORARY)):
+        for entries in batches(findings.entries(*ProblemKind.of_sweeps())):
             outcomes = list(in_threads(self._try, entries, self._comparison.workers))
             for outcome in outcomes:
                 self._count(outcome)
-            findings.mark_deleted(each.number for each in outcomes if each.fate is _Fate.GONE)
+            findings.mark((each.number for each in outcomes if each.fate is _Fate.GONE), "deleted")
             findings.remove(each.number for each in outcomes if each.fate is _Fate.IN_USE)
             done += len(entries)
             self._comparison.progress("deleting", done)
@@ -107,10 +107,9 @@ class Removal:
             self.deleted_bytes += done.problem.byte_size or 0
         elif done.fate is _Fate.IN_USE:
             self._comparison.in_grace += 1
-        else:
-            self.failed += 1
-            if self.failed <= FAILURES_KEPT:
-                self.failures.append(f"{done.problem.name!r}: {type(done.error).__name__}: {done.error}")
+        elif done.error is not None:
+            failure = Failure(done.error, key=done.problem.key, name=done.problem.name)
+            self.result = self.result.with_failure(failure)
 
     def _try(self, entry: tuple[int, Problem]) -> _Done:
         number, problem = entry
@@ -125,11 +124,17 @@ class Removal:
             assert problem.modified_at is not None
             blob = StoredBlob(problem.name, problem.byte_size, problem.modified_at, None, is_temporary=True)
             self._store.discard_temporary(blob)
+        elif problem.row_key is not None and not self._is_copy(problem.key, problem.row_key):
+            return _Fate.IN_USE
         elif problem.key.revision is not None or not self._is_in_use_again(problem):
             self._store.delete_key(problem.key)
         else:
             return _Fate.IN_USE
         return _Fate.GONE
+
+    def _is_copy(self, key: ImageKey, of: ImageKey) -> bool:
+        """Whether the row loses nothing: what is in its own place is the same, byte for byte."""
+        return digest_of(self._store, of) == digest_of(self._store, key)
 
     def _is_in_use_again(self, problem: Problem) -> bool:
         # without a revision, a name is not for ever: somebody may have written to it since the store was listed

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from ..arguments import check_range, check_type, wrong_type, wrong_value
 from ..bulk.classes import image_mappers, with_relatives
+from ..bulk.failures import Failure
 from ..bulk.rows import RowReader
 from ..bulk.workers import worker_count
 from ..context import find_store
@@ -17,8 +18,9 @@ from ..store import Store
 from .comparison import Comparison, Progress
 from .findings import Findings, Problem, ProblemKind
 from .removal import Removal, SweepRefusedError, refuse_nonsense, refuse_old_rows
+from .repair import Repair
 
-__all__ = ["GRACE", "Problem", "ProblemKind", "Progress", "Report", "SweepRefusedError", "check", "sweep"]
+__all__ = ["GRACE", "Problem", "ProblemKind", "Progress", "Report", "SweepRefusedError", "check", "repair", "sweep"]
 
 #: How old a blob that no row names must be to count as nobody's, unless it is said.  It has to be longer than the
 #: longest transaction, together with the difference between the clocks of the store and of this machine.
@@ -39,9 +41,10 @@ class Report:
     :param counts: how many problems there are of each kind that there is
     :param deleted: blobs and temporary files that the sweep has deleted
     :param deleted_bytes: their length
-    :param failures: why others could not be deleted: the first 1,000
+    :param repaired: misplaced blobs that :func:`repair` has brought to where their rows say
+    :param failures: why others could not be deleted or repaired: the first 1,000
     :param failed: how many could not
-    :param dry_run: whether nothing was deleted in any case
+    :param dry_run: whether nothing was changed in any case
     """
 
     rows: int
@@ -53,15 +56,17 @@ class Report:
     dry_run: bool
     deleted: int = 0
     deleted_bytes: int = 0
+    repaired: int = 0
     failed: int = 0
-    failures: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
     _findings: Findings = field(default_factory=Findings, repr=False)
+    _settled: frozenset[ProblemKind] = field(default=frozenset(), repr=False)
 
     @property
     def ok(self) -> bool:
         """Whether nothing is left to do: there are no problems but those only worth knowing, or they were swept."""
-        swept = set() if self.dry_run or self.failed else {ProblemKind.ORPHAN, ProblemKind.TEMPORARY}
-        return all(kind.is_harmless or kind in swept for kind in self.counts)
+        settled = set() if self.dry_run or self.failed else self._settled
+        return all(kind.is_harmless or kind in settled for kind in self.counts)
 
     def __iter__(self) -> Iterator[Problem]:
         return (problem for _, problem in self._findings.entries())
@@ -111,7 +116,7 @@ def check(
         comparison.find_wrong_sizes()
         if checksum:
             comparison.find_wrong_checksums()
-        comparison.find_orphans()
+        comparison.find_strays()
         return _report(comparison, dry_run=True)
 
 
@@ -152,20 +157,75 @@ def sweep(
         if not dry_run:
             refuse_old_rows(comparison)
         comparison.read()
-        comparison.find_orphans()
+        if not dry_run:
+            refuse_nonsense(comparison, limit, object_types)
+            comparison.read_rows_again()
+        comparison.find_misplaced()
+        comparison.find_strays()
         if dry_run:
             return _report(comparison, dry_run=True)
-        refuse_nonsense(comparison, limit, object_types)
-        comparison.clear_orphans()
         removal = Removal(comparison)
         removal.run()
         return _report(
             comparison,
             dry_run=False,
+            _settled=frozenset(ProblemKind.of_sweeps()),
             deleted=removal.deleted,
             deleted_bytes=removal.deleted_bytes,
-            failed=removal.failed,
-            failures=tuple(removal.failures),
+            failed=removal.result.failed,
+            failures=removal.result.failures,
+        )
+
+
+def repair(
+    session: Any,
+    declarative_base: Any,
+    store: Store,
+    *,
+    dry_run: bool = True,
+    grace: timedelta = GRACE,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Afterwards each misplaced blob is where its row says, unless it is a dry run; nothing is deleted.
+
+    A blob is misplaced if no row names it and one row means it all the same: the one with its revision or, where there
+    is none, with its type, id and size.  It is copied, verified against the length and the checksum that the row
+    records (where it records none, against the type), and read back.  What it was copied from is a spare copy then,
+    which :func:`sweep` deletes when it has compared both.
+
+    It can be done while the application is running, and broken off and started again at any time.
+
+    :param session: a session of the database that is in no transaction; not of a replica, which may lack new rows
+    :param declarative_base: the base class of the mapped classes, or their registry
+    :param store: the store; it must be able to list its blobs
+    :param dry_run: only find out what would be copied: the default
+    :param grace: how old a blob must be to count as an orphan
+    :param workers: how many blobs to copy at a time, each in a thread of its own; the default is 4
+    :param progress: called in the calling thread with what is being done and how many are done
+    :raises SweepRefusedError: the session is in a transaction, and it is no dry run
+    :raises ListingNotSupportedError: the store cannot list its blobs
+    :raises StoreError: it could not list all of them
+    :raises InvalidTypeError: an argument is of the wrong type
+    :raises InvalidValueError: ``grace`` is negative, or ``workers`` less than 1
+    """
+    with _compare(session, declarative_base, store, grace, workers, progress) as comparison:
+        if not dry_run:
+            refuse_old_rows(comparison)
+        comparison.read()
+        comparison.find_missing()
+        comparison.find_strays()
+        if dry_run:
+            return _report(comparison, dry_run=True)
+        work = Repair(comparison)
+        work.run()
+        return _report(
+            comparison,
+            dry_run=False,
+            _settled=frozenset({ProblemKind.MISPLACED}),
+            repaired=work.repaired,
+            failed=work.result.failed,
+            failures=work.result.failures,
         )
 
 

@@ -31,21 +31,19 @@ Below an ``AsyncSession`` the event loop goes on turning::
 
 from __future__ import annotations
 
-from ..bulk.rows import KeyRange
+from ..bulk.failures import Failure
 from .copier import BlobMismatchError, Verify
-from .plan import MigrationPlan, key_ranges, migrate, migrate_class
-from .result import Failure, MigrationResult
+from .plan import MigrationPlan, migrate, migrate_class
+from .result import MigrationResult
 from .transfer import OnError
 
 __all__ = [
     "BlobMismatchError",
     "Failure",
-    "KeyRange",
     "MigrationPlan",
     "MigrationResult",
     "OnError",
     "Verify",
-    "key_ranges",
     "migrate",
     "migrate_class",
 ]

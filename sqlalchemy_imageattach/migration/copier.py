@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from ..bulk.digest import Digest, digest_of
+from ..bulk.digest import Digest, Source, digest_of
 from ..bulk.failures import without_traceback
 from ..bulk.rows import ImageRow
 from ..errors import BlobExistsError, StoreError
@@ -95,7 +95,7 @@ class Settled:
 class Copier:
     """Brings blobs from ``source`` to ``destination``; threads can share it if they can share the stores."""
 
-    source: Store
+    source: Source
     destination: Store
     verify: Verify
     dry_run: bool

@@ -9,29 +9,18 @@ from sqlalchemy.orm import Mapper
 
 from ..arguments import check_callable, check_choice, wrong_type, wrong_value
 from ..bulk.classes import image_mappers, mapper_of_images
-from ..bulk.rows import KeyRange, RowReader, Shard
+from ..bulk.rows import RowReader, Shard
 from ..bulk.workers import check_count, worker_count
 from ..context import find_store
 from ..entity import Image
 from ..errors import InvalidValueError
 from ..store import Store, are_same_place
 from ..stores.mirror import MirrorStore
-from .copier import BlobMismatchError, Copier, Verify
-from .result import Failure, MigrationResult, Tally
+from .copier import Copier, Verify
+from .result import MigrationResult
 from .transfer import OnError, Options, Transfer
 
-__all__ = [
-    "BlobMismatchError",
-    "Failure",
-    "KeyRange",
-    "MigrationPlan",
-    "MigrationResult",
-    "OnError",
-    "Verify",
-    "key_ranges",
-    "migrate",
-    "migrate_class",
-]
+__all__ = ["MigrationPlan", "migrate", "migrate_class"]
 
 
 class MigrationPlan:
@@ -45,12 +34,12 @@ class MigrationPlan:
 
     def __init__(self, function: Callable[[], Iterator[Image]]) -> None:
         self.function = function
-        self._tally = Tally()
+        self._transfer: Transfer | None = None
 
     @property
     def result(self) -> MigrationResult:
         """What the last iteration has done so far."""
-        return self._tally.result
+        return MigrationResult() if self._transfer is None else self._transfer.result
 
     def __iter__(self) -> Iterator[Image]:
         return self.function()
@@ -107,16 +96,16 @@ def migrate(
     :param give_up_after: after so many failures to write in a row the destination is taken to be full or broken, and
         the rest is not tried; ``None`` never gives up
     :param shard: ``(i, n)``: only the part ``i`` of ``n`` parts, counted from 0, into which all blobs fall by their
-        names, so that ``n`` processes can share the work; each of them reads all rows.  :func:`key_ranges` divides the
-        rows
+        names, so that ``n`` processes can share the work; each of them reads all rows
     :param progress: called in the calling thread with the result so far, whenever another row is settled
     :raises InvalidTypeError: an argument is of the wrong type, e.g. a store that is none
     :raises InvalidValueError: both stores are the same place, the destination is two, or another argument is out of
         range
     """
-    parts: list[_Part] = [(mapper, None) for mapper in image_mappers(declarative_base)]
+    mappers = image_mappers(declarative_base)
     copier = _copier(source, destination, verify, dry_run)
-    return _plan(session, parts, copier, _options(copier, workers, on_error, give_up_after, shard, progress))
+    threads = worker_count(workers, source, destination)
+    return _plan(session, mappers, copier, _options(threads, on_error, give_up_after, shard, progress))
 
 
 def migrate_class(
@@ -131,48 +120,28 @@ def migrate_class(
     on_error: OnError = "collect",
     give_up_after: int | None = 100,
     shard: tuple[int, int] | None = None,
-    key_range: KeyRange | None = None,
     progress: Callable[[MigrationResult], object] | None = None,
 ) -> MigrationPlan:
     """A plan to copy the blobs of one image class and its subclasses; otherwise like :func:`migrate`.
 
     :param cls: the image class
-    :param key_range: only rows of this range, one of those that :func:`key_ranges` gives
     :raises InvalidTypeError: among others, if ``cls`` is no mapped image class
     """
-    mapper = mapper_of_images(cls)
-    if key_range is not None and not isinstance(key_range, KeyRange):
-        raise wrong_type("key_range", key_range, "a KeyRange, as key_ranges() gives them", got=repr(key_range))
+    mappers = [mapper_of_images(cls)]
     copier = _copier(source, destination, verify, dry_run)
-    options = _options(copier, workers, on_error, give_up_after, shard, progress)
-    return _plan(session, [(mapper, key_range)], copier, options)
-
-
-def key_ranges(session: Any, cls: type[Image], count: int) -> list[KeyRange]:
-    """At most ``count`` ranges of primary keys with about the same number of rows, which together hold every row.
-
-    They are values and can be pickled: put them into a queue, and let any number of machines call
-    :func:`migrate_class` with one after the other.  Rows that come later fall into one of them too.
-
-    :raises InvalidTypeError: ``cls`` is no mapped image class, ``session`` no session, or ``count`` no integer
-    :raises InvalidValueError: ``count`` is less than 1
-    """
-    check_count("count", count)
-    return RowReader(session).ranges(mapper_of_images(cls), count)
+    threads = worker_count(workers, source, destination)
+    return _plan(session, mappers, copier, _options(threads, on_error, give_up_after, shard, progress))
 
 
 # --- what was asked for ----------------------------------------------------------------------------------------------
 
 
-_Part = tuple[Mapper[Any], KeyRange | None]
-
-
-def _plan(session: Any, parts: list[_Part], copier: Copier, options: Options) -> MigrationPlan:
+def _plan(session: Any, mappers: list[Mapper[Any]], copier: Copier, options: Options) -> MigrationPlan:
     reader = RowReader(session)
 
     def run() -> Iterator[Image]:
-        plan._tally = Tally(dry_run=copier.dry_run)
-        return Transfer(reader, parts, copier, options, plan._tally).run()
+        plan._transfer = Transfer(reader, mappers, copier, options)
+        return plan._transfer.run()
 
     plan = MigrationPlan(run)
     return plan
@@ -194,8 +163,7 @@ def _copier(source: Store, destination: Store, verify: Verify, dry_run: bool) ->
 
 
 def _options(
-    copier: Copier,
-    workers: int | None,
+    workers: int,
     on_error: OnError,
     give_up_after: int | None,
     shard: tuple[int, int] | None,
@@ -207,8 +175,7 @@ def _options(
         raise wrong_value("on_error", on_error, "'collect', 'raise' or a function that takes a Failure")
     if progress is not None and not callable(progress):
         raise wrong_type("progress", progress, "a function that takes a MigrationResult", got=repr(progress))
-    threads = worker_count(workers, copier.source, copier.destination)
-    return Options(threads, on_error, give_up_after, _shard(shard), progress)
+    return Options(workers, on_error, give_up_after, _shard(shard), progress)
 
 
 def _shard(shard: tuple[int, int] | None) -> Shard | None:

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from ..key import ImageKey
+from ..bulk.failures import BulkResult
 
-__all__ = ["Failure", "MigrationResult", "Tally"]
-
-#: So many failures are kept in detail; all are counted.
-FAILURES_KEPT = 1000
+__all__ = ["MigrationResult"]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A blob that could not be migrated.
-
-    :param image_class: the class of the image
-    :param identity: the primary key of its row
-    :param key: the key of its blob; ``None`` if the row has none that could be one
-    :param error: why; without its traceback
-    """
-
-    image_class: type[Any]
-    identity: tuple[Any, ...]
-    key: ImageKey | None
-    error: Exception
-
-    def __str__(self) -> str:
-        return f"{self.image_class.__name__} {self.identity}: {type(self.error).__name__}: {self.error}"
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationResult:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationResult(BulkResult):
     """What a migration has done: each row that it came across is counted once.
 
     :param total: how many rows there were at the start, where that was asked for by ``progress``
@@ -47,15 +24,13 @@ class MigrationResult:
     :param gave_up: whether the rest was not tried, since the destination had failed too often
     """
 
-    total: int | None
-    copied: int
-    copied_bytes: int
-    present: int
-    vanished: int
-    failed: int
-    failures: tuple[Failure, ...]
-    dry_run: bool
-    gave_up: bool
+    total: int | None = None
+    copied: int = 0
+    copied_bytes: int = 0
+    present: int = 0
+    vanished: int = 0
+    dry_run: bool = False
+    gave_up: bool = False
 
     @property
     def examined(self) -> int:
@@ -66,38 +41,3 @@ class MigrationResult:
     def ok(self) -> bool:
         """Whether the destination has each blob; in a dry run, whether nothing speaks against it."""
         return not self.failed and not self.gave_up
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts."""
-
-    dry_run: bool = False
-    total: int | None = None
-    copied: int = 0
-    copied_bytes: int = 0
-    present: int = 0
-    vanished: int = 0
-    failed: int = 0
-    failures: tuple[Failure, ...] = field(default=())
-    gave_up: bool = False
-
-    def add_failure(self, failure: Failure) -> None:
-        self.failed += 1
-        if len(self.failures) < FAILURES_KEPT:
-            self.failures += (failure,)
-
-    @property
-    def result(self) -> MigrationResult:
-        """A copy of what is counted at this moment."""
-        return MigrationResult(
-            total=self.total,
-            copied=self.copied,
-            copied_bytes=self.copied_bytes,
-            present=self.present,
-            vanished=self.vanished,
-            failed=self.failed,
-            failures=self.failures,
-            dry_run=self.dry_run,
-            gave_up=self.gave_up,
-        )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy.orm import Mapper
 
-from ..bulk.failures import without_traceback
-from ..bulk.rows import ImageRow, KeyRange, RowReader, Shard
+from ..bulk.failures import Failure
+from ..bulk.rows import ImageRow, RowReader, Shard
 from ..bulk.scratch import blobs_of, scratch_database
 from ..bulk.workers import in_threads
 from ..concurrency import run_blocking
@@ -20,7 +20,7 @@ from ..errors import StoreError
 from ..key import ImageKey
 from ..store import Store
 from .copier import UNLISTED, Copier, Outcome, Settled, Task, Unlisted
-from .result import Failure, MigrationResult, Tally
+from .result import MigrationResult
 
 __all__ = ["OnError", "Options", "Transfer"]
 
@@ -48,37 +48,36 @@ class Transfer:
     """One run over the rows.
 
     :param reader: reads the rows
-    :param parts: the classes to migrate, each with the range of rows or ``None`` for all
+    :param mappers: the classes to migrate
     :param copier: brings each blob to where it is to be
-    :param tally: counts
     """
 
     def __init__(
         self,
         reader: RowReader,
-        parts: Sequence[tuple[Mapper[Any], KeyRange | None]],
+        mappers: Sequence[Mapper[Any]],
         copier: Copier,
         options: Options,
-        tally: Tally,
     ) -> None:
         self._reader = reader
-        self._parts = parts
+        self._mappers = mappers
         self._copier = copier
         self._options = options
-        self._tally = tally
+        #: What has been done so far.
+        self.result = MigrationResult(dry_run=copier.dry_run)
         self._failures_in_a_row = 0
 
     def run(self) -> Iterator[Image]:
         """Gives each image whose blob was copied, as soon as it was."""
         if self._options.progress is not None:
-            self._tally.total = sum(self._reader.count(*part) for part in self._parts)
+            self.result = replace(self.result, total=sum(map(self._reader.count, self._mappers)))
         with closing(_Index(self._copier.destination)) as index:
-            for mapper, key_range in self._parts:
-                yield from self._migrate(mapper, self._tasks(mapper, key_range, index))
+            for mapper in self._mappers:
+                yield from self._migrate(mapper, self._tasks(mapper, index))
 
-    def _tasks(self, mapper: Mapper[Any], key_range: KeyRange | None, index: _Index) -> Iterator[Task]:
-        for row in self._reader.rows(mapper, key_range):
-            if self._tally.gave_up:
+    def _tasks(self, mapper: Mapper[Any], index: _Index) -> Iterator[Task]:
+        for row in self._reader.rows(mapper):
+            if self.result.gave_up:
                 return
             if row.key is None:
                 self._fail(row, row.error)
@@ -92,14 +91,11 @@ class Transfer:
                 for each in settled:
                     self._watch_destination(each)
                     if each.outcome is Outcome.PRESENT:
-                        self._tally.present += 1
-                        self._report()
+                        self._count(present=1)
                         continue
                     unconfirmed.append(each)
                     if each.outcome is Outcome.COPIED:
-                        self._tally.copied += 1
-                        self._tally.copied_bytes += each.byte_size
-                        self._report()
+                        self._count(copied=1, copied_bytes=each.byte_size)
                         yield each.task.row.image
                     if len(unconfirmed) >= RECHECK or each.error is not None and self._options.on_error == "raise":
                         self._confirm(mapper, unconfirmed)
@@ -125,12 +121,11 @@ class Transfer:
                 if each.error is not None:
                     self._fail(each.task.row, each.error)
                 continue
-            self._tally.vanished += 1
             if each.outcome is Outcome.COPIED:
-                self._tally.copied -= 1
-                self._tally.copied_bytes -= each.byte_size
                 self._take_back(each.task)
-            self._report()
+                self._count(copied=-1, copied_bytes=-each.byte_size, vanished=1)
+            else:
+                self._count(vanished=1)
 
     def _take_back(self, task: Task) -> None:
         destination = self._copier.destination
@@ -146,9 +141,9 @@ class Transfer:
 
     def _fail(self, row: ImageRow, error: Exception | None) -> None:
         assert error is not None
-        failure = Failure(type(row.image), row.identity, row.key, without_traceback(error))
-        self._tally.add_failure(failure)
-        self._report()
+        failure = Failure(error, type(row.image), row.identity, row.key)
+        self.result = self.result.with_failure(failure)
+        self._count()
         if self._options.on_error == "raise":
             raise error
         if callable(self._options.on_error):
@@ -160,11 +155,12 @@ class Transfer:
         elif settled.in_destination:
             self._failures_in_a_row += 1
             if self._failures_in_a_row == self._options.give_up_after:
-                self._tally.gave_up = True
+                self.result = replace(self.result, gave_up=True)
 
-    def _report(self) -> None:
+    def _count(self, **more: int) -> None:
+        self.result = self.result.counting(**more)
         if self._options.progress is not None:
-            self._options.progress(self._tally.result)
+            self._options.progress(self.result)
 
 
 class _Index:

@@ -19,11 +19,11 @@ from sqlalchemy import Engine, create_engine, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from sqlalchemy_imageattach.bulk import rows as imagerows
+from sqlalchemy_imageattach.bulk import keyset
 from sqlalchemy_imageattach.entity import Image
 from sqlalchemy_imageattach.errors import InvalidTypeError
 from sqlalchemy_imageattach.key import ImageKey
-from sqlalchemy_imageattach.migration import key_ranges, migrate, migrate_class, transfer
+from sqlalchemy_imageattach.migration import migrate, migrate_class, transfer
 from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
@@ -60,8 +60,8 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_pages_and_ranges_give_each_row_once(engine, monkeypatch) -> None:
-    monkeypatch.setattr(imagerows, "PAGE", 3)
+def test_pages_and_shards_give_each_row_once(engine, monkeypatch) -> None:
+    monkeypatch.setattr(keyset, "PAGE", 3)
     source, destination = MemoryStore(), MemoryStore()
     fill(engine, source, 20)
     with engine.begin() as connection:
@@ -76,18 +76,19 @@ def test_pages_and_ranges_give_each_row_once(engine, monkeypatch) -> None:
         shares = [
             [
                 key_of(image)
-                for image in migrate_class(session, UserPicture, source, MemoryStore(), key_range=each, workers=1)
+                for image in migrate_class(session, UserPicture, source, MemoryStore(), shard=(number, 4), workers=1)
             ]
-            for each in key_ranges(session, UserPicture, 6)
+            for number in range(4)
         ]
-    assert sum(shares, []) == images
+    assert len(sum(shares, [])) == 25
+    assert set(sum(shares, [])) == set(images)
     assert all(shares)
 
 
 @pytest.mark.parametrize("make_mirror", [Mirror, lambda new, old: MirrorStore(old, new)])
 def test_writers_may_attach_replace_and_delete_while_it_runs(engine, monkeypatch, make_mirror) -> None:
     """Old blobs are in the source, the application writes to both: in the end the destination has what rows name."""
-    monkeypatch.setattr(imagerows, "PAGE", 10)
+    monkeypatch.setattr(keyset, "PAGE", 10)
     monkeypatch.setattr(transfer, "RECHECK", 7)
     source, destination = Hooked(), Hooked()
     with Session(engine) as session:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from sqlalchemy_imageattach.bulk import rows as imagerows
+from sqlalchemy_imageattach.bulk import keyset
 from sqlalchemy_imageattach.context import current_store, store_context
 from sqlalchemy_imageattach.entity import Image
 from sqlalchemy_imageattach.errors import (
@@ -35,10 +35,8 @@ from sqlalchemy_imageattach.key import ImageKey, new_revision
 from sqlalchemy_imageattach.migration import (
     BlobMismatchError,
     Failure,
-    KeyRange,
     MigrationPlan,
     MigrationResult,
-    key_ranges,
     migrate,
     migrate_class,
 )
@@ -250,7 +248,7 @@ def test_a_damaged_blob_is_a_failure_and_is_not_copied(session, engine, source, 
     result = migrate(session, Base, source, destination).execute()
     assert (result.copied, result.failed, result.ok) == (2, 1, False)
     [failure] = result.failures
-    assert (failure.image_class, failure.key) == (UserPicture, keys[1])
+    assert (failure.mapped_class, failure.key) == (UserPicture, keys[1])
     assert isinstance(failure.error, BlobMismatchError)
     assert isinstance(failure.error, OSError)
     assert "expected 9 bytes with SHA-256" in str(failure.error)
@@ -287,7 +285,7 @@ def test_a_missing_blob_does_not_stop_the_rest(session, engine, source, destinat
     result = migrate(session, Base, source, destination).execute()
     assert (result.copied, result.failed) == (4, 1)
     assert isinstance(result.failures[0].error, BlobNotFoundError)
-    assert "UserPicture (3, 640, 480, 'image/jpeg'): BlobNotFoundError" in str(result.failures[0])
+    assert "UserPicture (3, 640, 480, 'image/jpeg', ''): BlobNotFoundError" in str(result.failures[0])
     assert result.failures[0].error.__traceback__ is None
 
 
@@ -523,7 +521,7 @@ def test_rows_of_polymorphic_classes_are_counted_once_and_named_by_their_own_cla
 
 
 def test_pages_give_each_row_once_whatever_their_size(engine, session, source, monkeypatch) -> None:
-    monkeypatch.setattr(imagerows, "PAGE", 7)
+    monkeypatch.setattr(keyset, "PAGE", 7)
     keys = fill(engine, source, 40)
     images = list(migrate(session, Base, source, MemoryStore()))
     assert sorted(image.object_id for image in images) == [key.object_id for key in keys]
@@ -539,30 +537,6 @@ def test_shards_share_the_work_without_a_gap_or_an_overlap(engine, session, sour
     assert all(shares)
     assert sum(map(len, shares)) == 60
     assert set().union(*shares) == set(source.blobs)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 60, 500])
-def test_key_ranges_share_the_work_without_a_gap_or_an_overlap(engine, session, source, count) -> None:
-    fill(engine, source, 20)
-    with engine.begin() as connection:
-        for user_id, width in [(3, 1), (3, 2), (3, 3), (9, 1)]:
-            key = ImageKey("user-picture", user_id, width, 1, "image/png", new_revision())
-            source.put(key, io.BytesIO(b"x"), reproducible=True)
-            connection.execute(insert(UserPicture), row_of(key, b"x", user_id=user_id))
-    ranges = pickle.loads(pickle.dumps(key_ranges(session, UserPicture, count)))
-    assert len(ranges) == {1: 1, 2: 2, 3: 3, 7: 6, 60: 24, 500: 24}[count]
-    shares = []
-    for key_range in ranges:
-        share = Hooked()
-        migrate_class(session, UserPicture, source, share, key_range=key_range).execute()
-        shares.append(set(share.blobs))
-    assert all(shares)
-    assert sum(map(len, shares)) == 24
-    assert set().union(*shares) == set(source.blobs)
-
-
-def test_the_ranges_of_an_empty_table_hold_every_row_that_comes_later(session) -> None:
-    assert key_ranges(session, UserPicture, 5) == [KeyRange(None, None)]
 
 
 # --- 1.x -------------------------------------------------------------------------------------------------------------
@@ -772,7 +746,7 @@ def test_memory_does_not_grow_with_the_rows(engine, session, source, monkeypatch
         def put_file(self, file, *args: Any, **kwargs: Any) -> None:
             assert file.read()
 
-    monkeypatch.setattr(imagerows, "PAGE", 50)
+    monkeypatch.setattr(keyset, "PAGE", 50)
 
     def peak() -> int:
         tracemalloc.start()
@@ -899,14 +873,8 @@ def test_a_wrong_argument_is_refused_at_once(session, options, error, message) -
 def test_a_class_that_is_no_image_class_is_refused(session, cls) -> None:
     with pytest.raises(InvalidTypeError, match="expected a mapped class with the Image mixin"):
         migrate_class(session, cls, MemoryStore(), MemoryStore())
-    with pytest.raises(InvalidTypeError, match="expected a mapped class with the Image mixin"):
-        key_ranges(session, cls, 2)
 
 
 def test_other_wrong_arguments_are_refused_too(session) -> None:
-    with pytest.raises(InvalidTypeError, match="key_range: expected a KeyRange"):
-        migrate_class(session, UserPicture, MemoryStore(), MemoryStore(), key_range=(1, 2))  # type: ignore[arg-type]
-    with pytest.raises(InvalidValueError, match="count: expected 1 or more"):
-        key_ranges(session, UserPicture, 0)
     with pytest.raises(InvalidTypeError, match="callback: expected a function"):
         migrate(session, Base, MemoryStore(), MemoryStore()).execute("print")  # type: ignore[arg-type]
