@@ -132,7 +132,13 @@ class Split:
 
 
 def split(
-    session: Session, cls: type[_T], *, label: str | None = None, seed: int = 0, **parts: float
+    session: Session,
+    cls: type[_T],
+    parts: Split | None = None,
+    *,
+    label: str | None = None,
+    seed: int = 0,
+    **shares: float,
 ) -> Iterator[tuple[str, _T]]:
     """Each picture with the name of its part, in pages: memory does not grow with their number.
 
@@ -141,9 +147,11 @@ def split(
         for part, fruit in split(session, Fruit, train=0.8, test=0.2):
             ...
 
+    :param parts: how to divide; or give the shares by their names
+    :param label: only the pictures of this label
     :raises InvalidValueError: as :class:`Split` does
     """
-    return _split(session, cls, label, Split(seed=seed, **parts))
+    return _split(session, cls, label, parts or Split(seed=seed, **shares))
 
 
 def _split(session: Session, cls: type[_T], label: str | None, parts: Split) -> Iterator[tuple[str, _T]]:
