@@ -20,14 +20,18 @@ __all__ = [
     "ConcurrentReplacementError",
     "ContextError",
     "DatasetError",
+    "DuplicateImageError",
+    "EmptyIndexError",
     "EngineUnavailableError",
     "ImageAttachError",
     "ImageIdentityError",
     "InvalidTypeError",
     "InvalidValueError",
     "MissingExtraError",
+    "MissingIndexError",
     "NoFileError",
     "NoOriginalError",
+    "OutdatedIndexError",
     "PolicyViolationError",
     "QueueClosedError",
     "RejectedImageError",
@@ -48,6 +52,8 @@ __all__ = [
     "UnsavedImageError",
     "UnsupportedLayoutError",
     "VariantConflictError",
+    "VectorDimensionError",
+    "VectorSearchUnavailableError",
 ]
 
 
@@ -230,6 +236,33 @@ class ConcurrentReplacementError(ImageAttachError, RuntimeError):
 
 class DatasetError(ImageAttachError, ValueError):
     """A source of pictures, or a dataset, is not as it has to be; nothing half-written is left."""
+
+
+# --- finding by likeness ---------------------------------------------------------------------------------------------
+
+
+class VectorDimensionError(InvalidValueError):
+    """A vector has another number of dimensions than the column, or the extractor, that it is meant for."""
+
+
+class EmptyIndexError(ImageAttachError, LookupError):
+    """There is nothing to compare with: no picture of the class is indexed by the extractor yet."""
+
+
+class OutdatedIndexError(ImageAttachError, RuntimeError):
+    """Vectors of another version of the extractor are in the index; distances to them would mean nothing."""
+
+
+class MissingIndexError(ImageAttachError, LookupError):
+    """The class is not registered for search, or the database does not have the table of its vectors."""
+
+
+class VectorSearchUnavailableError(ImageAttachError, RuntimeError):
+    """The database cannot compare vectors as the column wants it; the message says what to install or to alter."""
+
+
+class DuplicateImageError(RejectedImageError):
+    """A picture that looks the same is stored already, and the class refuses such ones."""
 
 
 class UnknownVariantError(ImageAttachError, LookupError):

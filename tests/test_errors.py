@@ -15,13 +15,17 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.BlobNotFoundError: FileNotFoundError,
     errors.ConcurrentReplacementError: RuntimeError,
     errors.ContextError: LookupError,
+    errors.DuplicateImageError: ValueError,
+    errors.EmptyIndexError: LookupError,
     errors.EngineUnavailableError: RuntimeError,
     errors.ImageIdentityError: ValueError,
     errors.InvalidTypeError: TypeError,
     errors.InvalidValueError: ValueError,
     errors.MissingExtraError: ImportError,
+    errors.MissingIndexError: LookupError,
     errors.NoFileError: ValueError,
     errors.NoOriginalError: OSError,
+    errors.OutdatedIndexError: RuntimeError,
     errors.PolicyViolationError: ValueError,
     errors.QueueClosedError: RuntimeError,
     errors.RejectedImageError: ValueError,
@@ -42,6 +46,8 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.UnknownVariantError: LookupError,
     errors.VariantConflictError: ValueError,
     errors.UnsupportedLayoutError: ValueError,
+    errors.VectorDimensionError: ValueError,
+    errors.VectorSearchUnavailableError: RuntimeError,
 }
 ALL: list[type[ImageAttachError]] = [ImageAttachError, *BUILTINS]
 
