@@ -48,10 +48,14 @@ def _label(context: click.Context, parameter: click.Parameter, text: str | None)
         raise click.BadParameter(str(error)) from error
 
 
+def _labels(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[str | None, ...]:
+    return tuple(_label(context, parameter, text) for text in texts)
+
+
 def _parts(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Split | None:
     try:
         shares = {name: float(share) for name, _, share in (text.partition("=") for text in texts)}
-        return Split(**shares) if shares else None
+        return Split(seed=0, **shares) if shares else None
     except (ValueError, ImageAttachError) as error:
         msg = f"expected shares such as train=0.8 ({error})"
         raise click.BadParameter(msg) from error
@@ -155,7 +159,9 @@ def count_command(session: Session, output: Output, models: Any, label: str | No
 @dataset.command("sample")
 @click.argument("store", metavar="STORE", callback=store_of_url)
 @click.argument("number", metavar="NUMBER", type=click.IntRange(0))
-@click.option("--label", "labels", multiple=True, callback=lambda c, p, all_: tuple(_label(c, p, each) for each in all_))
+@click.option(
+    "--label", "labels", multiple=True, callback=lambda c, p, all_: tuple(_label(c, p, each) for each in all_)
+)
 @click.option("--balanced", is_flag=True, help="As many of each label.")
 @click.option("--seed", type=int, help="Pick the same pictures each time.")
 @_class_option
@@ -174,9 +180,7 @@ def sample_command(
 ) -> None:
     """Pick NUMBER pictures at random, and say where they are in STORE."""
     source = None if seed is None else random.Random(seed)
-    found = sample(
-        session, _class_of(models, name), number, labels=labels or None, balanced=balanced, source=source
-    )
+    found = sample(session, _class_of(models, name), number, labels=labels or None, balanced=balanced, source=source)
     for row in found:
         url = row.locate(store)
         output.item("picture", f"{row.label}\t{url}", label=row.label, uri=row.uri, url=url, checksum=row.checksum)

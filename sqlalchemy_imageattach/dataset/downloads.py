@@ -34,7 +34,7 @@ _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 LONGEST_PAUSE = 60.0
 
 _NOT_FOR_TRAINING = {"noai", "noimageai"}
-_AGENT = re.compile(r"\s*([\w.-]+)\s*:")
+_AGENT = re.compile(r"\s*([\w.*-]+)\s*:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def pause_before(tries: int, gone: Gone, draw: random.Random) -> float:
     """For how many seconds to wait: what the server asks for, else half a second, doubled each time, with jitter."""
     if gone.pause is not None:
         return gone.pause
-    return draw.uniform(0.5, 1.0) * 0.5 * 2**tries
+    return draw.uniform(0.25, 0.5) * float(2**tries)
 
 
 def _gone(error: RemoteError) -> Gone:

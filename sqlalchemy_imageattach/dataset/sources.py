@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..arguments import check_type, wrong_type, wrong_value
 from ..errors import DatasetError, MissingExtraError
@@ -130,7 +130,11 @@ def _from_folder(root: Path, labels: bool) -> Iterator[Candidate]:
             if name.startswith(".") or path.is_symlink() or (labels and len(relative.parts) < 2):
                 continue
             label = relative.parts[0] if labels else None
-            yield Candidate(relative.as_posix(), open=partial(path.open, "rb"), label=label)
+            yield Candidate(relative.as_posix(), open=partial(_open, path), label=label)
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def from_csv(file: Iterable[str]) -> Iterator[Candidate]:

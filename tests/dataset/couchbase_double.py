@@ -104,7 +104,8 @@ class Double:
                 extras, key = body[:extras_length], body[extras_length : extras_length + key_length]
                 value = body[extras_length + key_length :]
                 status, *answer = connection.answer(operation, extras, key, value, cas)
-                more, name, content, new_cas = (*answer, *(b"", b"", b"", 0)[len(answer) :])
+                filled: list[Any] = [*answer, b"", b"", b"", 0][: len(answer)] + [b"", b"", b"", 0][len(answer) :]
+                more, name, content, new_cas = filled
                 out = more + name + content
                 kind = 0x01 if operation in {GET_CONFIG, ERROR_MAP} else 0
                 writer.write(

@@ -213,10 +213,13 @@ def test_a_full_store_ends_it_and_nothing_is_half_written(tmp_path: Path, web: W
 def test_what_cannot_be_collected_is_refused(
     database: SQLAlchemyDataset, arguments: Any, options: Any, error: type[Exception]
 ) -> None:
-    with pytest.raises(error):
+    def work() -> None:
         report = collect(database, *arguments, **options)
         if report.source_error is not None:
             raise report.source_error
+
+    with pytest.raises(error):
+        work()
     assert database.labels() == {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections import Counter
@@ -206,13 +207,12 @@ def test_a_crash_between_any_two_documents_is_repaired(couchbase: CouchbaseDatas
         uri = f"crash-{operations}"
         if work == "remove":
             couchbase.add("Apple", uri, picture(500 + operations), NOTHING)
-        crashing = CouchbaseDataset(Crashing(collection, operations), prefix=couchbase._prefix)  # type: ignore[arg-type]
-        try:
-            crashing.add("Apple", uri, picture(500 + operations), NOTHING) if work == "add" else crashing.remove(
-                "Apple", uri
-            )
-        except Crash:
-            pass
+        crashing = CouchbaseDataset(Crashing(collection, operations), prefix=couchbase._prefix)
+        with contextlib.suppress(Crash):
+            if work == "add":
+                crashing.add("Apple", uri, picture(500 + operations), NOTHING)
+            else:
+                crashing.remove("Apple", uri)
         couchbase.repair()
         there = list(couchbase.iterate("Apple"))
         assert couchbase.count("Apple") == len(there)
