@@ -11,7 +11,6 @@ from typing import IO, Any
 import click
 from sqlalchemy.orm import Session, sessionmaker
 
-from ..bulk.classes import image_mappers
 from ..dataset import (
     Candidate,
     Collection,
@@ -27,6 +26,7 @@ from ..dataset import (
     from_json_lines,
     from_serpapi,
     from_urls,
+    labelled_classes,
     sample,
     split,
 )
@@ -232,11 +232,7 @@ def export_command(
 
 
 def _class_of(models: Any, name: str | None) -> type[LabelledImage]:
-    classes: dict[str, type[LabelledImage]] = {
-        mapper.class_.__name__: mapper.class_
-        for mapper in image_mappers(models)
-        if issubclass(mapper.class_, LabelledImage)
-    }
+    classes = labelled_classes(models)
     if name is None and len(classes) == 1:
         return next(iter(classes.values()))
     if name not in classes:

@@ -25,7 +25,7 @@ from ..errors import DatasetError
 from .attach import attach
 from .collect import Collection, NearDuplicates, collect
 from .export import Form, export
-from .labels import LabelledImage, recount
+from .labels import LabelledImage, labelled_classes, recount
 from .picking import Split, count, random_sample, sample, split
 from .sample import Candidate, Failure, Picture, Provenance, Sample, check_label, check_uri
 from .sources import from_csv, from_folder, from_json_lines, from_serpapi, from_urls, search_serpapi
@@ -57,6 +57,7 @@ __all__ = [
     "from_json_lines",
     "from_serpapi",
     "from_urls",
+    "labelled_classes",
     "random_sample",
     "recount",
     "sample",

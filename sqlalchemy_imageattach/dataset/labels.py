@@ -40,10 +40,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Mapper, Session, mapped_column
 from sqlalchemy.orm.attributes import get_history
 
+from ..bulk.classes import image_mappers
 from ..entity import Image
 from .sample import LABEL_LENGTH, check_label, check_uri, source_key
 
-__all__ = ["LabelledImage", "failures_of", "labels_of", "recount"]
+__all__ = ["LabelledImage", "failures_of", "labelled_classes", "labels_of", "recount"]
 
 _BIG = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself there
 
@@ -116,6 +117,15 @@ def labels_of(cls: type[LabelledImage]) -> Table:
 def failures_of(cls: type[LabelledImage]) -> Table:
     """The table of what could not be had for a class."""
     return _companion(cls, "failure")
+
+
+def labelled_classes(declarative_base: Any) -> dict[str, type[LabelledImage]]:
+    """The classes of labelled images of a declarative base, by their names.
+
+    :raises InvalidTypeError: it is no declarative base class
+    """
+    classes = [mapper.class_ for mapper in image_mappers(declarative_base)]
+    return {cls.__name__: cls for cls in classes if issubclass(cls, LabelledImage)}
 
 
 def recount(session: Session, cls: type[LabelledImage]) -> None:
