@@ -222,6 +222,8 @@ imaging/                    knows no SQLAlchemy, no store
     formats/
         __init__.py         which scanner
         *.py                one scanner per format
+        av1.py              the size that AV1 data say
+        pdfxref.py          where the objects of a PDF are
         header.py           Header, what a scanner finds
         exif.py             the orientation
     policy.py               what is accepted
