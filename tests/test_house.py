@@ -19,6 +19,35 @@ cli/                        the command imageattach: one command per operation b
     __init__.py             group, exit codes, commands
     params.py               what commands take
     output.py               lines, JSON, progress
+search/                     pictures by likeness
+    __init__.py             face
+    imagesearch.py          register, index, case: the documented use of Flask-Image-Search
+    declaring.py            embeddings_of(), fingerprints_of()
+    indexing.py             all that is there, in pages
+    listening.py            in step with flushes
+    deferred.py             after the commit instead, by jobs
+    filling.py              rows, in the transaction of their session
+    registry.py             which indexes a class has
+    duplicates.py           pictures that look the same
+    fingerprint.py          perceptual hashes, and their distance in SQL
+    embedding.py            vectors of pictures, and the distances of rows
+    index.py                what is known of the pictures of a class
+    sources.py              where pictures are: in stores, in files
+    sidetable.py            the table beside a class
+    column.py               Vector, the type of columns
+    distance.py             distance in SQL, per dialect
+    execution.py            what happens just before such a statement is executed
+    query.py                what is looked for
+    ranking.py              distances in the process, for databases that cannot
+    sqlite.py               the functions that SQLite is taught
+    types.py                how vectors are stored, per dialect
+    pixels.py               the pixels of pictures, small and plain
+    onnx.py                 extractors that run a model
+    extractors.py           pictures to vectors; the protocol, and those without a model
+    efficientnet.py         the default model, put together from its weights
+    onnxfile.py             ONNX files, written by hand
+    weights.py              weights of PyTorch, read without it
+    vectors.py              vectors as bytes
 variants/                   declared sizes of a picture on their way to pages
     __init__.py
     backfill.py             make them for pictures that are there
