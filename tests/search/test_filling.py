@@ -137,7 +137,7 @@ def test_a_row_that_changed_behind_our_back_is_not_found_by_what_it_was(engine: 
     with Session(engine) as session:
         session.add_all([user(1, "red"), user(2, "blue")])
         session.commit()
-        table = Picture.__table__
+        table: Any = Picture.__table__
         with engine.begin() as connection:
             connection.execute(table.update().where(table.c.user_id == 1).values(revision="of-another-program"))
         assert found(session, "red") == []
@@ -189,7 +189,7 @@ def test_an_index_is_built_of_what_is_there_and_only_of_what_is_missing(engine: 
         session.execute(looks.table.delete().where(looks.table.c.of_user_id > 60))
         session.commit()
         extractor.count = 0
-        seen = []
+        seen: list[Any] = []
         result = build_index(looks, session, progress=seen.append)
         assert (result.examined, result.indexed, result.computed, result.present) == (70, 10, 10, 60)
         assert (result.ok, extractor.count, len(seen)) == (True, 10, 2)

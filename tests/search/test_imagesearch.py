@@ -32,13 +32,13 @@ class Site:
         self.extractor = Counting()
         self.search = ImageSearch(self.app, **{"extractor": self.extractor, **options})
 
-        class Animals(db.Model):  # type: ignore[name-defined, misc]
+        class Animals(db.Model):  # type: ignore[name-defined]
             id = db.Column(db.Integer, primary_key=True)
             name = db.Column(db.Text)
             images = db.relationship("Image")
 
         @self.search.register()
-        class Image(db.Model):  # type: ignore[name-defined, misc]
+        class Image(db.Model):  # type: ignore[name-defined]
             id = db.Column(db.Integer, primary_key=True)
             path = db.Column(db.Text)
             note = db.Column(db.Text)
@@ -46,7 +46,8 @@ class Site:
             animal_id = db.Column(db.Integer, db.ForeignKey("animals.id"))
             distance = db.query_expression()
 
-        self.Animals, self.Image = Animals, Image
+        self.Animals: Any = Animals
+        self.Image: Any = Image
 
     def fill(self) -> None:
         self.db.create_all()
@@ -100,7 +101,7 @@ def test_the_factory_of_applications(tmp_path: Path) -> None:
     db, search = SQLAlchemy(), ImageSearch(extractor=TinyExtractor())
 
     @search.register(id="uid", path="url", ignore="exclude")
-    class Image(db.Model):  # type: ignore[name-defined, misc]
+    class Image(db.Model):  # type: ignore[name-defined]
         uid = db.Column(db.Integer, primary_key=True)
         url = db.Column(db.Text)
         exclude = db.Column(db.Boolean)
@@ -184,7 +185,7 @@ def test_several_columns_of_pictures_have_an_index_each(tmp_path: Path) -> None:
 
 
 def test_one_image_and_all_images_can_be_indexed_and_deleted(site: Site) -> None:
-    image = site.db.session.get(site.Image, 1)
+    image = site.db.session.get_one(site.Image, 1)
     site.search.delete(image)
     near = site.search.case("red.png", site.Image)
     assert site.ids(site.Image.query.order_by(near))[-1] == 1
@@ -210,7 +211,7 @@ def test_index_model_makes_the_table_of_an_application_that_has_none(site: Site)
 
 def test_the_index_follows_rows_that_are_changed_ignored_and_deleted(site: Site) -> None:
     near = site.search.case("navy.png", site.Image)
-    image = site.db.session.get(site.Image, 1)
+    image = site.db.session.get_one(site.Image, 1)
     image.path = site.write("other.png", "navy")
     site.db.session.commit()
     assert set(site.ids(site.Image.query.where(near < 1e-3))) == {1, 5}
@@ -330,7 +331,7 @@ def test_a_missing_file_aborts_it_where_it_is_to(tmp_path: Path) -> None:
 
 def test_an_update_of_another_column_extracts_nothing(site: Site) -> None:
     site.extractor.count = 0
-    site.db.session.get(site.Image, 1).note = "changed"
+    site.db.session.get_one(site.Image, 1).note = "changed"
     site.db.session.commit()
     assert site.extractor.count == 0
 
