@@ -8,6 +8,9 @@
    $ imageattach sweep s3://bucket/images?region=eu-west-1            # says what it would delete
    $ imageattach sweep s3://bucket/images?region=eu-west-1 --delete
    $ imageattach thumbnails s3://bucket/images?region=eu-west-1 --width 160 --width 640 --format webp
+   $ imageattach index --store s3://bucket/images?region=eu-west-1
+   $ imageattach search query.jpg
+   $ imageattach duplicates
 
 Stores are given by their URLs: see :mod:`sqlalchemy_imageattach.stores.by_url`.
 
@@ -19,7 +22,8 @@ terminal.
 code  meaning
 ====  ============================================================================================================
 0     it is done, and all is well
-1     it is done, and problems were found (``check``, ``stores``, or a dry run of ``sweep`` with something to delete)
+1     it is done, and problems were found (``check``, ``stores``, ``duplicates``, or a dry run of ``sweep`` with
+      something to delete)
 2     the command line is wrong: an unknown option, store URL or model, or a store migrated onto itself
 3     it could not be done, or not for all: the database or a store failed, or the sweep was refused; or its results
       could not be written
@@ -47,6 +51,7 @@ from ..migration import MigrationResult, migrate
 from ..store import Store
 from ..testing import check_store
 from ..variants.backfill import BackfillResult, backfill
+from ..variants.upkeep import UpkeepResult, bring_up_to_date
 from ..version import VERSION
 from .output import Output
 from .params import (
@@ -58,6 +63,7 @@ from .params import (
     store_of_url,
     workers_option,
 )
+from .search import COMMANDS
 
 __all__ = ["cli", "main"]
 
@@ -276,6 +282,35 @@ def thumbnails_command(
     return FINE if result.ok else FAILURES
 
 
+@cli.command("variants")
+@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.option("--apply", is_flag=True, help="Do it, instead of saying what would be done.")
+@click.option("--on-demand", is_flag=True, help="Make those as well that wait until somebody wants them.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only of this image class.  Can be repeated.")
+@click.option("--shard", callback=shard_of_text, metavar="I/N", help="Only part I of N, from 0, of the owners.")
+@database_options
+@output_options
+def variants_command(session: Session, output: Output, models: Any, store: Store, apply: bool, **options: Any) -> int:
+    """Bring what is in the store STORE to what the image classes declare in image_variants.
+
+    What is missing is made, and what was made for a variant that is not declared any more is removed.  Without --apply
+    it only says how much that is.  It can be done while the application is running, and broken off and started again.
+    """
+
+    def progress(result: UpkeepResult) -> None:
+        output.progress(f"{result.owners:,} owners, {result.pictures:,} pictures, {result.generated:,} images made")
+
+    result = bring_up_to_date(session, models, store, dry_run=not apply, progress=progress, **options)
+    output.failures(result.failures)
+    would = "" if apply else "would be "
+    output.result(
+        f"{result.generated:,} images {would}made of {result.pictures:,} pictures, {result.removed:,} {would}removed,"
+        f" {result.failed:,} owners failed",
+        **{name: getattr(result, name) for name in ("owners", "pictures", "generated", "removed", "failed", "ok")},
+    )
+    return FINE if result.ok else FAILURES
+
+
 @cli.command("stores")
 @click.argument("store", metavar="STORE", callback=store_of_url)
 @output_options
@@ -289,6 +324,10 @@ def stores_command(output: Output, store: Store) -> int:
         output.item("violation", violation, **asdict(violation))
     output.result(f"{len(violations):,} violations of the contract", violations=len(violations), ok=not violations)
     return PROBLEMS if violations else FINE
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 # --- what commands share ---------------------------------------------------------------------------------------------
