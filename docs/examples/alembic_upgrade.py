@@ -32,6 +32,7 @@ COLUMNS: dict[str, sa.types.TypeEngine[Any]] = {
     "focal_y": sa.Float(),
     "dominant_color": sa.String(9),
     "thumbhash": sa.String(48),
+    "made_for": sa.String(64),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,16 +13,18 @@ from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
 from .collection import ImageT, PictureSet
-from .identity import has_own_column, mapper_of, row_slot, size_and_type
+from .identity import has_own_column, mapper_of, row_slot, set_value, size_and_type
 from .transactions.pending import PendingBlob, blob_state
 
 __all__ = [
     "attach",
     "content_of_blob",
     "content_of_file",
+    "describe",
     "new_image",
     "put_in",
     "remove_all",
+    "remove_some",
 ]
 
 
@@ -49,10 +51,14 @@ def attach(
     expected_size: tuple[int, int] | None = None,
     expected_type: str | None = None,
     original: bool = True,
+    companions: Callable[[ImageT, PendingBlob, ImageInfo], Sequence[tuple[ImageT, PendingBlob]]] | None = None,
 ) -> ImageT:
-    """Afterwards ``image_set`` has the picture; if this raises it is as it was."""
+    """Afterwards ``image_set`` has the picture; if this raises it is as it was.
+
+    :param companions: what makes the images that come with a new original
+    """
     _check_expectations(expected_size, expected_type)
-    found = image_set._find_store(store)
+    found = image_set._store_to_attach_to(store)
     policy = image_set.image_class.image_policy
     content, info = run_blocking(_read_and_probe, read, policy)
     if expected_type not in {None, info.mimetype}:
@@ -62,21 +68,21 @@ def attach(
         msg = f"the file was said to be of {tuple(expected_size)} pixels, but it is of {(info.width, info.height)}"
         raise UnreadableImageError(msg)
     image = new_image(image_set, extra_args, extra_kwargs)
-    image.size = info.width, info.height
-    image.mimetype = info.mimetype
-    image.original = original
+    describe(image, info.width, info.height, info.mimetype, original=original)
     if original and has_own_column(mapper_of(type(image)), "frames"):
-        image.frames = info.frames
+        set_value(image, "frames", info.frames)
     if not original:  # then it belongs to the original there is, and must not outlive it
         blob_state(image).made_from = image_set.original
-    put_in(image_set, [(image, PendingBlob(content, found))])
+    pending = PendingBlob(content, found)
+    others = companions(image, pending, info) if original and companions is not None else ()
+    put_in(image_set, [(image, pending), *others])
     return image
 
 
 def put_in(
     image_set: PictureSet[ImageT],
     pending: Sequence[tuple[ImageT, PendingBlob]],
-    instead_of: Sequence[tuple[ImageT, Store]] = (),
+    instead_of: Sequence[tuple[ImageT, Store | None]] = (),
 ) -> None:
     """Make images, each with the content to be written for it, members of the set, in place of those they replace.
 
@@ -97,8 +103,8 @@ def put_in(
     try:
         for image, blob in pending:  # all of them first, since the application may validate them, and refuse
             blob_state(image).pending = blob
-            if "revision" in type(image).__mapper__.column_attrs:  # type: ignore[attr-defined]
-                image.revision = blob.token
+            if has_own_column(mapper_of(type(image)), "revision"):
+                set_value(image, "revision", blob.token)
             image_set.append(image)
             added.append(image)
     except BaseException:
@@ -116,9 +122,22 @@ def remove_all(image_set: PictureSet[ImageT], store: Store | None) -> None:
         _remove(image_set, image, given)
 
 
+def remove_some(image_set: PictureSet[ImageT], images: Iterable[ImageT], store: Store | None = None) -> None:
+    """Take images out of the set; their blobs go when the transaction has committed."""
+    for image in images:
+        _remove(image_set, image, store)
+
+
 def _remove(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -> None:
     blob_state(image).removed_from = store
     image_set.remove(image)
+
+
+def describe(image: Any, width: int, height: int, mimetype: str, *, original: bool) -> None:
+    """The columns of the new ``image`` say what its file is."""
+    values = {"width": width, "height": height, "mimetype": mimetype, "original": original}
+    for name, value in values.items():
+        set_value(image, name, value)
 
 
 def new_image(
@@ -137,11 +156,11 @@ def new_image(
         )
         raise InvalidTypeError(msg) from error
     if has_own_column(mapper_of(cls), "variant"):
-        image.variant = ""  # not by its column's default: it is part of the key before that is asked
+        set_value(image, "variant", "")  # not by its column's default: it is part of the key before that is asked
     return image
 
 
-def _replaced_by(image_set: PictureSet[ImageT], image: ImageT, store: Store) -> list[ImageT]:
+def _replaced_by(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -> list[ImageT]:
     """The images of the set that go when ``image`` comes.
 
     :raises VariantConflictError: it is a thumbnail, and the original has its size and type

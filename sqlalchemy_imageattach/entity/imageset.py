@@ -14,16 +14,20 @@ an :class:`ImageSubset` of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import IO, Any, Unpack
 
+import markupsafe
 from sqlalchemy.orm import collections
 
 from ..concurrency import awaitable
 from ..imaging import Rendition, RenditionDetails, RenditionOptions
 from ..imaging.rendition import rendition_of, renditions_of
 from ..store import Store
-from . import attaching, thumbnails
+from . import attaching, declared, markup, thumbnails
 from .collection import ImageList, ImageT, PictureSet
+from .declared import VariantImages
+from .markup import Markup, OnDemand
 
 __all__ = ["BaseImageSet", "SingleImageSet"]
 
@@ -86,8 +90,17 @@ class BaseImageSet(PictureSet[ImageT]):
         """The bytes of the original."""
         return self.require_original().make_blob(store)
 
+    def html(self, alt: str = "", **attributes: object) -> markupsafe.Markup:
+        """The original as an ``<img>`` element; nothing while there is no picture.
+
+        See :meth:`Image.html() <sqlalchemy_imageattach.entity.Image.html>`.
+        """
+        original = self.original
+        return markupsafe.Markup() if original is None else original.html(alt, **attributes)
+
     def __html__(self) -> str:
-        return self.require_original().__html__()
+        original = self.original
+        return "" if original is None else original.__html__()
 
     # --- attaching ---------------------------------------------------------------------------------------------------
 
@@ -130,7 +143,14 @@ class BaseImageSet(PictureSet[ImageT]):
         extra_kwargs: Mapping[str, Any] | None = None,
     ) -> ImageT:
         """Attach the picture whose bytes are ``blob``; otherwise like :meth:`from_file`."""
-        return attaching.attach(self, attaching.content_of_blob(blob), store, extra_args, extra_kwargs)
+        return attaching.attach(
+            self,
+            attaching.content_of_blob(blob),
+            store,
+            extra_args,
+            extra_kwargs,
+            companions=partial(declared.made_with, self),
+        )
 
     def from_raw_file(
         self,
@@ -158,6 +178,7 @@ class BaseImageSet(PictureSet[ImageT]):
             expected_size=size,
             expected_type=mimetype,
             original=original,
+            companions=partial(declared.made_with, self),
         )
 
     def clear(self, store: Store | None = None) -> None:
@@ -279,6 +300,111 @@ class BaseImageSet(PictureSet[ImageT]):
         wanted = renditions_of(renditions)
         return thumbnails.find_or_generate(self, wanted, store, reuse_original=reuse_original)
 
+    # --- declared variants -------------------------------------------------------------------------------------------
+
+    def variant(self, name: str) -> VariantImages[ImageT]:
+        """The images of a variant that the image class declares, as far as they are there.  No statement and no I/O.
+
+        ::
+
+            [image.locate() for image in product.photo.variant("card")]
+
+        :param name: one of those in ``image_variants`` of the image class
+        :raises UnknownVariantError: it declares none of this name
+        """
+        return declared.find(self, name)
+
+    def make_variants(self, *names: str, store: Store | None = None) -> list[ImageT]:
+        """Make and flush what is missing of declared variants, from one decoding.  It is safe to run twice at once.
+
+        ::
+
+            product.photo.make_variants("card", "hero")
+
+        :param names: by default all that the class declares
+        :param store: as for :meth:`thumbnails`
+        :return: the images, those that were there already too
+        :raises UnknownVariantError: the class declares none of this name
+        :raises: what :meth:`thumbnails` raises; then none was made
+        """
+        chosen = names or tuple(self.image_class.image_variants)
+        return declared.make(self, chosen, partial(self.thumbnails, store=store))
+
+    def picture(
+        self,
+        name: str,
+        *,
+        alt: str,
+        sizes: str | None = None,
+        loading: str | None = "lazy",
+        decoding: str | None = "async",
+        fetchpriority: str | None = None,
+        placeholder: bool = True,
+        use_original: bool = True,
+        on_demand: OnDemand | None = None,
+        store: Store | None = None,
+        **attributes: Any,
+    ) -> Markup:
+        """The ``<picture>`` element of a declared variant: a ``<source>`` for each format, and an ``<img>``.
+
+        No statement and no store access.  While nothing of the variant is made, a thumbnail of the whole picture stands
+        for it, and the original last.  It is empty while there is no picture.  Templates take it as it is.
+
+        ::
+
+            {{ product.photo.picture("card", sizes="(min-width: 60rem) 33vw, 100vw", alt=product.name, class_="card") }}
+
+        :param name: one of those in ``image_variants`` of the image class
+        :param alt: what the picture shows, for those who do not see it; empty for mere decoration
+        :param sizes: how wide it is on the page, as HTML says it; for variants with ``widths``
+        :param loading: ``"lazy"`` or ``"eager"``
+        :param decoding: ``"async"``, ``"sync"`` or ``"auto"``
+        :param fetchpriority: ``"high"``, ``"low"`` or ``"auto"``
+        :param placeholder: whether its colour and its blurred preview are shown until it is there
+        :param use_original: whether the original may be shown; it carries along what its camera wrote into it
+        :param on_demand: gives the URL for the original and a rendition that is not made yet
+        :param store: the store that has the images; the current one by default
+        :param attributes: of the ``<img>``: ``class_`` is ``class``, and ``data_id`` is ``data-id``
+        :raises UnknownVariantError: the class declares no variant of this name
+        :raises InvalidTypeError: ``alt`` is no str
+        :raises InvalidValueError: an attribute has a value or a name that HTML has not
+        """
+        return markup.picture(
+            self,
+            name,
+            alt=alt,
+            sizes=sizes,
+            loading=loading,
+            decoding=decoding,
+            fetchpriority=fetchpriority,
+            placeholder=placeholder,
+            use_original=use_original,
+            on_demand=on_demand,
+            store=store,
+            attributes=attributes,
+        )
+
+    @property
+    def focal_point(self) -> tuple[float, float] | None:
+        """What is kept in view where the picture is cut, from the left and from the top; ``None`` for the middle.
+
+        When it is set, the declared variants whose cut it moves are made anew.  The former images go when the
+        transaction has committed, and the URLs change.
+
+        ::
+
+            product.photo.focal_point = (0.5, 0.2)
+
+        :raises InvalidValueError: on setting, if it is outside of the picture
+        :raises InvalidTypeError: on setting, if it is no pair of numbers, or the table has no columns for it
+        """
+        original = self.original
+        return None if original is None else declared.focal_point_of(original)
+
+    @focal_point.setter
+    def focal_point(self, point: tuple[float, float] | None) -> None:
+        declared.set_focal_point(self, point)
+
     # --- awaitable twins ---------------------------------------------------------------------------------------------
 
     afrom_file = awaitable(from_file)
@@ -288,6 +414,7 @@ class BaseImageSet(PictureSet[ImageT]):
     agenerate_thumbnails = awaitable(generate_thumbnails)
     athumbnail = awaitable(thumbnail)
     athumbnails = awaitable(thumbnails)
+    amake_variants = awaitable(make_variants)
     alocate = awaitable(locate)
     aopen_file = awaitable(open_file)
     amake_blob = awaitable(make_blob)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import IO, BinaryIO, Generic, NamedTuple, Self, cast
 
 from sqlalchemy import or_, select
@@ -21,12 +21,13 @@ from sqlalchemy.orm import Session, object_session, with_parent
 from sqlalchemy.orm.attributes import instance_state as object_state
 
 from ..concurrency import run_blocking
+from ..context import current_store, find_named_store
 from ..errors import InvalidTypeError, VariantConflictError
 from ..imaging import SAME_AS_ORIGINAL, Rendered, Rendition, render
 from ..imaging.probing import identify
 from ..spool import Spool, is_seekable
 from ..store import Store
-from .attaching import new_image, put_in
+from .attaching import describe, new_image, put_in
 from .collection import ImageT, PictureSet
 from .identity import (
     distinguishes_types,
@@ -36,16 +37,26 @@ from .identity import (
     primary_key_names,
     row_slot,
     set_identity,
+    set_value,
     set_variant,
     size_and_type,
     variant_of,
 )
-from .image import Image
+from .image import Image, find_known_store
 from .locks import claim
 from .transactions.ledger import Ledger
 from .transactions.pending import PendingBlob, blob_state
 
-__all__ = ["find", "find_or_generate", "find_rendition", "generate"]
+__all__ = [
+    "Upright",
+    "Wanted",
+    "find",
+    "find_declared",
+    "find_or_generate",
+    "generate",
+    "new_thumbnail",
+    "require_slots",
+]
 
 
 class Upright(NamedTuple):
@@ -67,10 +78,11 @@ class Wanted:
     mimetype: str
     variant: str
 
-    @classmethod
-    def of(cls, rendition: Rendition, upright: Upright, *, moves: bool) -> Wanted:
+    @staticmethod
+    @lru_cache(maxsize=8192)
+    def of(rendition: Rendition, upright: Upright, *, moves: bool) -> Wanted:
         target = rendition.target(*upright)
-        return cls(rendition, upright, *size_and_type(target), rendition.variant(*upright, moves=moves))
+        return Wanted(rendition, upright, *size_and_type(target), rendition.variant(*upright, moves=moves))
 
     @property
     def identity(self) -> tuple[int, int, str, str]:
@@ -132,11 +144,18 @@ def find(
     )
 
 
-def find_rendition(image_set: PictureSet[ImageT], rendition: Rendition) -> ImageT | None:
-    """The image that ``rendition`` describes, as far as the rows alone can tell."""
+def find_declared(
+    image_set: PictureSet[ImageT], renditions: Sequence[Rendition]
+) -> dict[tuple[int, int, str, str], tuple[Wanted, ImageT | None]]:
+    """What ``renditions`` come to, each once, with their images as far as the rows alone can tell."""
     original = image_set.require_original()
-    frames = _frames_of(original)
-    return _met(image_set, Wanted.of(rendition, Upright(*size_and_type(original)), moves=frames != 1))
+    upright, moves = Upright(*size_and_type(original)), _frames_of(original) != 1
+    wanted = {(each := Wanted.of(rendition, upright, moves=moves)).identity: each for rendition in renditions}
+    there = {(*size_and_type(image), variant_of(image)): image for image in image_set if not image.original}
+    return {
+        identity: (each, there[identity] if identity in there else _met(image_set, each))
+        for identity, each in wanted.items()
+    }
 
 
 def generate(
@@ -178,12 +197,17 @@ class _Source(Generic[ImageT]):
     def __init__(self, image_set: PictureSet[ImageT], store: Store | None) -> None:
         self.original = image_set.require_original()
         self._image_set = image_set
-        self._given = store
+        # a wrong one is refused before anything is read
+        self._given = None if store is None or store is current_store else find_named_store(store)
         self._file: BinaryIO | None = None
 
     @cached_property
-    def store(self) -> Store:
-        return self._image_set._find_store(self._given)
+    def store(self) -> Store | None:
+        """Where thumbnails go: to the original, be that stored or on its way."""
+        pending = blob_state(self.original).pending
+        if pending is not None and blob_state(self.original).is_pending:
+            return pending.store if self._given is None else self._image_set._find_store(self._given)
+        return self.original._find_store(self._given)
 
     @cached_property
     def recorded(self) -> Upright:
@@ -197,7 +221,7 @@ class _Source(Generic[ImageT]):
         It is what the row says, unless that was written by 1.x: it recorded the size of a photograph as it lies in the
         file, with width and height exchanged if the camera was turned.  Then the file tells.
         """
-        if self.original.revision is not None:
+        if has_own_column(mapper_of(type(self.original)), "revision") and self.original.revision is not None:
             return self.recorded
         info = run_blocking(identify, self._open())
         return Upright(info.width, info.height, info.mimetype)
@@ -235,9 +259,7 @@ class _Source(Generic[ImageT]):
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            known = blob_state(self.original).stored_in
-            # a store with a len() is false while it is empty
-            file = self.original.open_file(self.store if known is None else known)
+            file = self.original.open_file(self._given if find_known_store(self.original) is None else None)
             self._file = run_blocking(_seekable, file)
         return self._file
 
@@ -287,10 +309,11 @@ def _generate(
         images.append(found)
     if not missing:
         return [image for image in images if image is not None]
-    _require_slots(image_set, missing.values(), source.store, anew=anew)
+    staying = [image for image in image_set if image.original or not anew]
+    require_slots(image_set, staying, missing.values(), source.store)
     results = source.render([wanted.rendition for wanted in missing.values()])
     made = {
-        identity: _new_thumbnail(image_set, source.original, result, wanted.variant)
+        identity: new_thumbnail(image_set, source.original, result, wanted.variant)
         for (identity, wanted), result in zip(missing.items(), results, strict=True)
     }
     blobs = [PendingBlob(Spool.of(result.blob), source.store) for result in results]
@@ -301,18 +324,25 @@ def _generate(
     ]
 
 
-def _require_slots(image_set: PictureSet[ImageT], missing: Iterable[Wanted], store: Store, *, anew: bool) -> None:
-    """There is room for what is to be made, in the table and in the store."""
-    slots: dict[tuple[object, ...], object] = {
-        row_slot(image_set.image_class, image, store): image for image in image_set if image.original or not anew
-    }
+def require_slots(
+    image_set: PictureSet[ImageT], there: Iterable[ImageT], missing: Iterable[Wanted], store: Store | None
+) -> None:
+    """There is room for what is to be made, in the table and in the store.
+
+    :param there: the images that stay
+    :raises VariantConflictError: there is not
+    """
+    cls = image_set.image_class
+    slots: dict[tuple[object, ...], object] = {row_slot(cls, image, store): image for image in there}
     for wanted in missing:
-        other = slots.setdefault(row_slot(image_set.image_class, wanted, store), wanted)
+        other = slots.setdefault(row_slot(cls, wanted, store), wanted)
         if other is not wanted:
             raise _conflict(image_set, wanted, other, store)
 
 
-def _conflict(image_set: PictureSet[ImageT], wanted: Wanted, other: object, store: Store) -> VariantConflictError:
+def _conflict(
+    image_set: PictureSet[ImageT], wanted: Wanted, other: object, store: Store | None
+) -> VariantConflictError:
     name, mapper = image_set.image_class.__name__, mapper_of(image_set.image_class)
     if not distinguishes_types(mapper):
         room = f"{name} has one type for each size, since mimetype is not in its primary key"
@@ -354,16 +384,14 @@ def _add_what_was_made_meanwhile(session: Session, image_set: PictureSet[ImageT]
             adapter.append_without_event(image)
 
 
-def _new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rendered, variant: str) -> ImageT:
+def new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rendered, variant: str) -> ImageT:
     image = new_image(image_set)
     # where the size is no part of the key, no two rows have any of it in common
     if "width" in primary_key_names(mapper_of(type(original))):
         for name, value in set_identity(original).items():
             if value is not None:
-                setattr(image, name, value)
-    image.size = result.width, result.height
-    image.mimetype = result.mimetype
-    image.original = False
+                set_value(image, name, value)
+    describe(image, result.width, result.height, result.mimetype, original=False)
     set_variant(image, variant)
     blob_state(image).made_from = original
     return image

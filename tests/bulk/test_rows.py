@@ -179,7 +179,7 @@ class LoosePhoto(LooseBase, Image):
         *(Column(name, Integer) for name in ("width", "height", "byte_size", "frames", "focal_x", "focal_y")),
         *(
             Column(name, String(64))
-            for name in ("mimetype", "variant", "revision", "checksum", "dominant_color", "thumbhash")
+            for name in ("mimetype", "variant", "revision", "checksum", "dominant_color", "thumbhash", "made_for")
         ),
         Column("original", Boolean),
         Column("created_at", DateTime(timezone=True)),

@@ -405,7 +405,7 @@ def test_it_finds_the_models_of_the_directory_that_it_is_run_in(tmp_path) -> Non
             text(
                 "CREATE TABLE photo"
                 " (id, width, height, mimetype, variant, original, created_at, revision, byte_size, checksum, frames,"
-                " focal_x, focal_y, dominant_color, thumbhash)"
+                " focal_x, focal_y, dominant_color, thumbhash, made_for)"
             )
         )
         connection.execute(

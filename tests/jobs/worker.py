@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from sqlalchemy_imageattach import maintenance, migration
+
 from .shop import Shop
+
+#: Whose handlers the worker has.
+ROOMS = (maintenance, migration)
 
 shop = Shop.from_environment()
 queue = shop.queue

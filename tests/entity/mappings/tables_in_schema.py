@@ -39,5 +39,6 @@ class Picture(Base, Image):
         Column("focal_y", Float),
         Column("dominant_color", String(9)),
         Column("thumbhash", String(48)),
+        Column("made_for", String(64)),
         schema="media",
     )
