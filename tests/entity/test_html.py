@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from jinja2 import Environment
-from mako.template import Template  # type: ignore[import-untyped]
+from mako.template import Template
 from markupsafe import escape
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
