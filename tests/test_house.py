@@ -119,9 +119,9 @@ entity/                     images attached to mapped objects
     attaching.py            in and out of a set
     collection.py           what every set is; what the two above need
     image.py                the Image mixin
-    conflicts.py            what may be tried again
     readback.py             keys as the rows give them back
     locks.py                claims on rows
+    conflicts.py            what may be tried again
     identity.py             keys of rows and blobs; size_and_type, row_slot
     transactions/           stores in step with transactions; knows images as objects only
         __init__.py
