@@ -174,6 +174,7 @@ stores/
         draft.py            whole or not at all
         walk.py             listing a directory
         errors.py           OSError to StoreError
+    credentials.py          of the stores of URLs, in the environment
     bucket.py               what stores in buckets share: checks, max age, caching, quoting
     mirror.py               two stores with the same content
     overlay.py              one store over another that is only read
