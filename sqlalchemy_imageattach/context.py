@@ -207,6 +207,13 @@ class LocalProxyStore(Store):
     def is_same_place(self, *args: Any, **kwargs: Any) -> bool:
         return self.get_current_object().is_same_place(*args, **kwargs)
 
+    def require_presence(self, *args: Any, **kwargs: Any) -> None:
+        self.get_current_object().require_presence(*args, **kwargs)
+
+    @property
+    def replicas(self) -> tuple[Store, ...]:
+        return self.get_current_object().replicas
+
     def discard_temporary(self, *args: Any, **kwargs: Any) -> bool:
         return self.get_current_object().discard_temporary(*args, **kwargs)
 

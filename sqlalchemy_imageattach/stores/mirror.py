@@ -204,6 +204,19 @@ class MirrorStore(Store):
             raise
         return holds(self.second, key)
 
+    def require_presence(self) -> None:
+        """Both are there.
+
+        :raises StoreError: one is not
+        """
+        self.first.require_presence()
+        self.second.require_presence()
+
+    @property
+    def replicas(self) -> tuple[Store, ...]:
+        """Both stores."""
+        return self.first, self.second
+
     def _withdraw(self, key: ImageKey, error: BaseException) -> None:
         # without a revision it is what the key stands for from now on; and one that exists is somebody else's
         if self.first.own_key(key).revision is None or isinstance(error, BlobExistsError):

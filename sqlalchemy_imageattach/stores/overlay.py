@@ -242,6 +242,13 @@ class OverlayStore(Store):
 
     # --- the overriding store's part ---------------------------------------------------------------------------------
 
+    def require_presence(self) -> None:
+        """The underlying store is there; the overriding one may have nothing yet.
+
+        :raises StoreError: it is not
+        """
+        self.underlying.require_presence()
+
     def _state(self, key: ImageKey) -> State:
         try:
             file = self._own_file(key)

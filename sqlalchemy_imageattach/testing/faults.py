@@ -199,6 +199,13 @@ class FaultyStore(Store):
     def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
         return self.wrapped.list_blobs(prefix)
 
+    def require_presence(self) -> None:
+        self.wrapped.require_presence()
+
+    @property
+    def replicas(self) -> tuple[Store, ...]:
+        return self.wrapped.replicas
+
     def discard_temporary(self, blob: StoredBlob) -> bool:
         return self.wrapped.discard_temporary(blob)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ...errors import BlobNotFoundError, InvalidValueError, StoreError
+from ...errors import BlobNotFoundError, InvalidValueError, StoreAccessDeniedError, StoreError
 from ...file import COPY_CHUNK
 from ...key import ImageKey
 from ...store import Store, StoredBlob
@@ -203,6 +204,14 @@ class ObjectStore(Store):
         except BlobNotFoundError:
             return False
         return True
+
+    def require_presence(self) -> None:
+        """The bucket or container is there; who may not list it is not told.
+
+        :raises StoreError: it is not, or cannot be reached
+        """
+        with suppress(StoreAccessDeniedError):
+            next(self.list_blobs(), None)
 
     def is_same_place(self, other: Store) -> bool:
         """Whether both have the same store of obstore, and the same prefix."""
