@@ -32,12 +32,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import IO, Any
+from typing import Any
 
 from .arguments import wrong_type
 from .errors import ContextError
-from .key import ImageKey
-from .store import Store, StoredBlob
+from .store import Store
+from .storewrapper import StoreWrapper
 
 __all__ = [
     "SESSION_STORE_KEY",
@@ -148,7 +148,7 @@ def find_store(argument: Store | None = None, session_info: Mapping[Any, Any] | 
     raise ContextError(msg)
 
 
-class LocalProxyStore(Store):
+class LocalProxyStore(StoreWrapper):
     """A store that stands for another one, which it looks up anew for each operation.
 
     :param get_current_object: a function that takes nothing and returns the store meant
@@ -160,69 +160,15 @@ class LocalProxyStore(Store):
         self.repr_string = repr_string
 
     @property
-    def accepts_revision(self) -> bool:  # type: ignore[override]
-        return self.get_current_object().accepts_revision
-
-    # All of it is handed on, since a store may override any method.
-
-    def put_file(self, *args: Any, **kwargs: Any) -> None:
-        self.get_current_object().put_file(*args, **kwargs)
-
-    def get_file(self, *args: Any, **kwargs: Any) -> IO[bytes]:
-        return self.get_current_object().get_file(*args, **kwargs)
-
-    def get_url(self, *args: Any, **kwargs: Any) -> str:
-        return self.get_current_object().get_url(*args, **kwargs)
-
-    def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
-        return self.get_current_object().delete_file(*args, **kwargs)
-
-    def store(self, *args: Any, **kwargs: Any) -> None:
-        self.get_current_object().store(*args, **kwargs)
-
-    def open(self, *args: Any, **kwargs: Any) -> IO[bytes]:
-        return self.get_current_object().open(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> None:
-        self.get_current_object().delete(*args, **kwargs)
-
-    def locate(self, *args: Any, **kwargs: Any) -> str:
-        return self.get_current_object().locate(*args, **kwargs)
-
-    def own_key(self, *args: Any, **kwargs: Any) -> ImageKey:
-        return self.get_current_object().own_key(*args, **kwargs)
-
-    def put(self, *args: Any, **kwargs: Any) -> None:
-        self.get_current_object().put(*args, **kwargs)
-
-    def get(self, *args: Any, **kwargs: Any) -> IO[bytes]:
-        return self.get_current_object().get(*args, **kwargs)
-
-    def delete_key(self, *args: Any, **kwargs: Any) -> bool | None:
-        return self.get_current_object().delete_key(*args, **kwargs)
-
-    def list_blobs(self, *args: Any, **kwargs: Any) -> Iterator[StoredBlob]:
-        return self.get_current_object().list_blobs(*args, **kwargs)
-
-    def is_same_place(self, *args: Any, **kwargs: Any) -> bool:
-        return self.get_current_object().is_same_place(*args, **kwargs)
-
-    def require_presence(self, *args: Any, **kwargs: Any) -> None:
-        self.get_current_object().require_presence(*args, **kwargs)
-
-    @property
-    def replicas(self) -> tuple[Store, ...]:
-        return self.get_current_object().replicas
-
-    def discard_temporary(self, *args: Any, **kwargs: Any) -> bool:
-        return self.get_current_object().discard_temporary(*args, **kwargs)
+    def wrapped(self) -> Store:
+        """The store meant at this moment."""
+        return self.get_current_object()
 
     def __getattr__(self, name: str) -> Any:
-        # Neither what Python and its tools look for on any object, nor what a half-made copy does not have yet.
-        if name.startswith("__") or name == "get_current_object":
+        if name == "get_current_object":  # a half-made copy
             msg = f"{type(self).__name__!r} object has no attribute {name!r}"
             raise AttributeError(msg)
-        return getattr(self.get_current_object(), name)
+        return super().__getattr__(name)
 
     def __eq__(self, other: object) -> bool:
         try:

@@ -19,14 +19,18 @@ __all__ = [
     "BlobNotFoundError",
     "ConcurrentReplacementError",
     "ContextError",
+    "DuplicateImageError",
+    "EmptyIndexError",
     "EngineUnavailableError",
     "ImageAttachError",
     "ImageIdentityError",
     "InvalidTypeError",
     "InvalidValueError",
     "MissingExtraError",
+    "MissingIndexError",
     "NoFileError",
     "NoOriginalError",
+    "OutdatedIndexError",
     "PolicyViolationError",
     "QueueClosedError",
     "RejectedImageError",
@@ -43,9 +47,13 @@ __all__ = [
     "TryAgainError",
     "UnknownHostError",
     "UnknownJobError",
+    "UnknownVariantError",
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
+    "VariantConflictError",
+    "VectorDimensionError",
+    "VectorSearchUnavailableError",
 ]
 
 
@@ -221,6 +229,44 @@ class ImageIdentityError(ImageAttachError, ValueError):
 
 class ConcurrentReplacementError(ImageAttachError, RuntimeError):
     """Another transaction replaced or removed the original while this one made something from it.  Try again."""
+
+
+# --- finding by likeness ---------------------------------------------------------------------------------------------
+
+
+class VectorDimensionError(InvalidValueError):
+    """A vector has another number of dimensions than the column, or the extractor, that it is meant for."""
+
+
+class EmptyIndexError(ImageAttachError, LookupError):
+    """There is nothing to compare with: no picture of the class is indexed by the extractor yet."""
+
+
+class OutdatedIndexError(ImageAttachError, RuntimeError):
+    """Vectors of another version of the extractor are in the index; distances to them would mean nothing."""
+
+
+class MissingIndexError(ImageAttachError, LookupError):
+    """The class is not registered for search, or the database does not have the table of its vectors."""
+
+
+class VectorSearchUnavailableError(ImageAttachError, RuntimeError):
+    """The database cannot compare vectors as the column wants it; the message says what to install or to alter."""
+
+
+class DuplicateImageError(RejectedImageError):
+    """A picture that looks the same is stored already, and the class refuses such ones."""
+
+
+class UnknownVariantError(ImageAttachError, LookupError):
+    """The image class declares no variant of this name in its ``image_variants``."""
+
+
+class VariantConflictError(InvalidValueError):
+    """The table has room for one picture of this size (and type), and another one is there.
+
+    Tables of 1.x do not tell two crops of one size apart, nor an original from what is made of it in its own size.
+    """
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

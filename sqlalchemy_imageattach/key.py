@@ -13,6 +13,14 @@ Keys without a revision have the layout of SQLAlchemy-ImageAttach 1.x, so that i
 
     >>> ImageKey("user-picture", 1234, 640, 480, "image/jpeg").file_path()
     'user-picture/234/1/1234.640x480.jpe'
+
+1.x asked the machine what the extension of a type is, so an old blob may have another one.  All that it may be called
+by is told, too, and read back as the same key:
+
+    >>> ImageKey("user-picture", 1234, 640, 480, "image/tiff").file_paths()
+    ('user-picture/234/1/1234.640x480.tiff', 'user-picture/234/1/1234.640x480.tif')
+    >>> ImageKey.parse_file_path("user-picture/234/1/1234.640x480.tif").mimetype
+    'image/tiff'
 """
 
 from __future__ import annotations
@@ -20,24 +28,40 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from .errors import InvalidTypeError, InvalidValueError
 from .imagetypes import TYPES
+from .oldnames import UNKNOWN, old_extensions, type_of_old_extension
 
-__all__ = ["ImageKey", "extension_of", "new_revision"]
+__all__ = ["UNKNOWN_TYPE", "ImageKey", "extension_of", "new_revision"]
+
+#: The type of a blob of 1.x whose name does not tell it.
+UNKNOWN_TYPE = "application/octet-stream"
 
 #: The extensions of keys.  Ours, never the host's: a key must not depend on the machine that computes it.
 EXTENSIONS = {row.mimetype: row.extension for row in TYPES}
 
-_MIMETYPE = re.compile(r"([a-z0-9][a-z0-9!#$&^_.+-]{0,126})/([a-z0-9][a-z0-9!#$&^_.+-]{0,126})")
+# what stands before the slash has neither a dot nor a plus, so that an extension can be read backwards
+_MIMETYPE = re.compile(r"([a-z0-9][a-z0-9!#$&^_-]{0,126})/([a-z0-9][a-z0-9!#$&^_.+-]{0,126})")
+_PLAIN = re.compile(r"[a-z0-9!#$&^_-]+")
 _REVISION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # the last range: lone surrogates, which have no encoding
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|\ud800-\udfff]")
 
+# Devices of Windows, which drops dots and blanks at the end; and what servers do not show
+_NOT_EVERYWHERE = re.compile(r"^\.|[. ]$|^(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)
+
+# Names are at most so long on S3, and less elsewhere; digests as numbers have some hundred digits.
+_LONGEST_TYPE = 1024
+_ID_DIGITS = 1000
+_LARGEST_ID = 10**_ID_DIGITS
+_LARGEST_SIDE = 2**63
+
 # The two layouts, read backwards.  They accept a little too much: what they find must give the same name again.
 _MIMETYPES = {extension: mimetype for mimetype, extension in EXTENSIONS.items()}
-_SUFFIX = r"(?P<width>[0-9]+)x(?P<height>[0-9]+)(?P<tail>\.[^/]+)"
+_SUFFIX = rf"(?P<width>[0-9]+)x(?P<height>[0-9]+)(?P<tail>\.[^/]+|{UNKNOWN})"
 _FILE_PATH = re.compile(r"(?P<object_type>.+)/[0-9]+/-?[0-9]+/(?P<object_id>-?[0-9]+)\." + _SUFFIX, re.DOTALL)
 _OBJECT_NAME = re.compile(r"(?P<object_type>.+)/(?P<object_id>-?[0-9]+)/" + _SUFFIX, re.DOTALL)
 
@@ -53,30 +77,49 @@ def new_revision() -> str:
 
 
 def extension_of(mimetype: str) -> str:
-    """The file name extension, with its dot, that keys use for ``mimetype``.
+    """The file name extension, with its dot, that keys use for ``mimetype``: no two types have the same one.
 
     A type outside the table gets its own name, so the answer is the same on every machine:
 
         >>> extension_of("image/jpeg"), extension_of("image/x-portable-pixmap"), extension_of("video/mp4")
         ('.jpe', '.x-portable-pixmap', '.video+mp4')
+        >>> extension_of("image/psd"), extension_of("image/vnd.djvu")
+        ('.image+psd', '.image+vnd.djvu')
 
-    :raises InvalidValueError: ``mimetype`` is not of the form ``type/subtype``, or has the extension of another type
+    :raises InvalidValueError: ``mimetype`` is not of the form ``type/subtype``
     """
     try:
         return EXTENSIONS[mimetype]
     except KeyError:
         match = _MIMETYPE.fullmatch(mimetype)
-        extension = match and (f".{match[2]}" if match[1] == "image" else f".{match[1]}+{match[2]}")
-        # two types must never share a name: image/jpe is not image/jpeg
-        if extension is None or extension in EXTENSIONS.values():
+        if match is None:
             msg = f"expected a mimetype such as 'image/png', got {mimetype!r}"
             raise InvalidValueError(msg) from None
-        return extension
+        short = f".{match[2]}"
+        # image/jpe is not image/jpeg, and image/foo.png would look like the revision foo of a PNG
+        is_short = match[1] == "image" and _PLAIN.fullmatch(match[2]) and not _is_taken(short)
+        return short if is_short else f".{match[1]}+{match[2]}"
+
+
+def _is_taken(extension: str) -> bool:
+    return extension in _MIMETYPES or type_of_old_extension(extension) is not None
+
+
+def _type_of(extension: str) -> str:
+    """The mimetype whose :func:`extension_of` is ``extension``, if there is one."""
+    if (mimetype := _MIMETYPES.get(extension)) is not None:
+        return mimetype
+    kind, plus, subtype = extension[1:].partition("+")
+    return f"{kind}/{subtype}" if plus else f"image/{kind}"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageKey:
-    """Names one blob.  Two keys that differ never name the same blob.
+    """Names one blob.  Two keys that differ never give the same name, and what a key gives is read back as that key.
+
+    A key with a revision is that of a blob written by 2.0 or later, so its ``object_type`` has to be one that every
+    store can have and every server serves: no device of Windows (``con``, ``lpt1``), nothing that starts or ends with
+    a dot.  One without is taken as 1.x wrote it.
 
     :param object_type: what kind of image it is, e.g. ``"user-picture"``: one or more segments joined by ``/``
     :param object_id: whose image it is
@@ -100,17 +143,15 @@ class ImageKey:
         _check_type("mimetype", self.mimetype, str)
         for name in ("object_id", "width", "height"):
             _check_type(name, getattr(self, name), int)
+        if abs(self.object_id) >= _LARGEST_ID:
+            msg = f"object_id: expected an integer of at most {_ID_DIGITS} digits, got a longer one"
+            raise InvalidValueError(msg)
         for name in ("width", "height"):
-            if getattr(self, name) < 0:
-                msg = f"{name}: expected pixels, 0 or more, got {getattr(self, name)}"
+            if not 0 <= getattr(self, name) < _LARGEST_SIDE:
+                came = "an absurd number" if abs(getattr(self, name)) > _LARGEST_SIDE else getattr(self, name)
+                msg = f"{name}: expected pixels, 0 or more, got {came}"
                 raise InvalidValueError(msg)
-        for segment in self.object_type.split("/"):
-            if segment in {"", ".", ".."} or _UNSAFE.search(segment) or segment.startswith((" ", "~")):
-                msg = (
-                    f"object_type: expected a name that is safe in paths, such as 'user-picture', got"
-                    f" {self.object_type!r}; override object_type in the image class"
-                )
-                raise InvalidValueError(msg)
+        _check_object_type(self.object_type, is_new=self.revision is not None)
         extension_of(self.mimetype)
         if self.revision is not None:
             _check_type("revision", self.revision, str)
@@ -123,26 +164,49 @@ class ImageKey:
         """The file name extension, with its dot."""
         return extension_of(self.mimetype)
 
-    @property
-    def _suffix(self) -> str:
-        revision = "" if self.revision is None else f".{self.revision}"
-        return f"{self.width}x{self.height}{revision}{self.extension}"
-
     def file_path(self) -> str:
         """The relative path in a directory, with ``/`` between its segments: directories stay small by the id."""
-        ident = self.object_id
-        return f"{self.object_type}/{ident % 1000}/{ident // 1000}/{ident}.{self._suffix}"
+        return self._file_path(self.extension)
 
     def object_name(self, prefix: str = "") -> str:
         """The name in an object store, below ``prefix`` where one is given."""
-        name = f"{self.object_type}/{self.object_id}/{self._suffix}"
+        return self._object_name(self.extension, prefix)
+
+    def file_paths(self) -> tuple[str, ...]:
+        """:meth:`file_path`, and after it all other paths that the blob may have if 1.x wrote it."""
+        return tuple(map(self._file_path, self._extensions))
+
+    def object_names(self, prefix: str = "") -> tuple[str, ...]:
+        """:meth:`object_name`, and after it all other names that the blob may have if 1.x wrote it."""
+        return tuple(self._object_name(extension, prefix) for extension in self._extensions)
+
+    @property
+    def has_old_names(self) -> bool:
+        """Whether the blob may have another name than :meth:`file_path` and :meth:`object_name` say."""
+        return self.revision is None and bool(old_extensions(self.mimetype))
+
+    @property
+    def _extensions(self) -> tuple[str, ...]:
+        return (self.extension, *(old_extensions(self.mimetype) if self.revision is None else ()))
+
+    def _file_path(self, extension: str) -> str:
+        ident = self.object_id
+        return f"{self.object_type}/{ident % 1000}/{ident // 1000}/{ident}.{self._size}{extension}"
+
+    def _object_name(self, extension: str, prefix: str) -> str:
+        name = f"{self.object_type}/{self.object_id}/{self._size}{extension}"
         return f"{prefix.rstrip('/')}/{name}" if prefix else name
+
+    @property
+    def _size(self) -> str:
+        revision = "" if self.revision is None else f".{self.revision}"
+        return f"{self.width}x{self.height}{revision}"
 
     @classmethod
     def parse_file_path(cls, path: str) -> Self | None:
-        """The key whose :meth:`file_path` is ``path``, or ``None`` if no key has this one.
+        """The key that has ``path`` among its :meth:`file_paths`, or ``None`` if no key has this one.
 
-        A type outside the table of extensions is given back as ``image/`` with the extension's own name.
+        Of a blob of 1.x whose name does not tell its type, the type is :data:`UNKNOWN_TYPE`; a store finds it by that.
 
             >>> ImageKey.parse_file_path("user-picture/234/1/1234.640x480.Xk3v9QpLm2w.jpe").object_id
             1234
@@ -152,11 +216,11 @@ class ImageKey:
         :param path: relative to the directory, with ``/`` between its segments
         """
         key = cls._parse(_FILE_PATH, path)
-        return key if key is not None and key.file_path() == path else None
+        return key if key is not None and path in key.file_paths() else None
 
     @classmethod
     def parse_object_name(cls, name: str, prefix: str = "") -> Self | None:
-        """The key whose :meth:`object_name` below ``prefix`` is ``name``, or ``None`` if no key has this one.
+        """The key that has ``name`` among its :meth:`object_names`, or ``None`` if no key has this one.
 
             >>> ImageKey.parse_object_name("images/user-picture/1234/640x480.Xk3v9QpLm2w.jpe", "images").revision
             'Xk3v9QpLm2w'
@@ -170,7 +234,7 @@ class ImageKey:
         if not name.startswith(head):
             return None
         key = cls._parse(_OBJECT_NAME, name[len(head) :])
-        return key if key is not None and key.object_name(prefix) == name else None
+        return key if key is not None and name in key.object_names(prefix) else None
 
     @classmethod
     def _parse(cls, layout: re.Pattern[str], name: str) -> Self | None:
@@ -193,13 +257,28 @@ class ImageKey:
 
 def _parse_tail(tail: str) -> tuple[str | None, str]:
     """The revision and the mimetype in ``.jpe`` or ``.Xk3v9QpLm2w.jpe``."""
-    if (mimetype := _MIMETYPES.get(tail)) is not None:
-        return None, mimetype
+    if tail == UNKNOWN:
+        return None, UNKNOWN_TYPE
     first, dot, rest = tail[1:].partition(".")
-    if not dot:
-        return None, f"image/{first}"
-    extension = f".{rest}"
-    return first, _MIMETYPES.get(extension, f"image/{rest}")
+    # a plus is in no revision, but in the long form of an extension, which can have dots
+    if dot and "+" not in first:
+        return first, _type_of(f".{rest}")
+    return None, _MIMETYPES.get(tail) or type_of_old_extension(tail) or _type_of(tail)
+
+
+@lru_cache(maxsize=256)
+def _check_object_type(object_type: str, *, is_new: bool) -> None:
+    if len(object_type) > _LONGEST_TYPE:
+        msg = f"object_type: expected at most {_LONGEST_TYPE} characters, got {len(object_type)}: {object_type[:40]!r}…"
+        raise InvalidValueError(msg)
+    for segment in object_type.split("/"):
+        is_unsafe = segment in {"", ".", ".."} or _UNSAFE.search(segment) or segment.startswith((" ", "~"))
+        if is_unsafe or (is_new and _NOT_EVERYWHERE.search(segment)):
+            msg = (
+                f"object_type: expected a name that is safe in paths, such as 'user-picture', got {object_type!r};"
+                " override object_type in the image class"
+            )
+            raise InvalidValueError(msg)
 
 
 def _check_type(name: str, value: object, expected: type) -> None:

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -42,7 +43,19 @@ from .errors import InvalidTypeError, InvalidValueError, StoreError
 from .file import FileProxy, SeekableFileProxy, Spool, binary_file, is_seekable
 from .key import ImageKey
 
-__all__ = ["ImageLike", "ListingNotSupportedError", "Store", "StoredBlob", "are_same_place", "key_of"]
+__all__ = [
+    "ImageLike",
+    "ListingNotSupportedError",
+    "Store",
+    "StoredBlob",
+    "are_same_place",
+    "completed",
+    "is_missing",
+    "key_of",
+]
+
+# Who makes a store of a URL: by name, as plug-ins are, since all stores stand upon this module.
+_FROM_URL = f"{__package__}.stores.by_url:store_from_url"
 
 _INTERFACE = ("put_file", "get_file", "get_url", "delete_file")
 
@@ -90,6 +103,14 @@ def key_of(image: ImageLike) -> ImageKey:
 def are_same_place(one: Store, other: Store) -> bool:
     """Whether what one of the two stores has, the other has too, as far as either of them knows."""
     return one is other or one.is_same_place(other) or other.is_same_place(one)
+
+
+def is_missing(error: OSError) -> bool:
+    """Whether a store said by ``error`` that it has no such blob, rather than that it failed.
+
+    A bare :exc:`OSError` is what stores of 1.x raise then.
+    """
+    return isinstance(error, FileNotFoundError) or (type(error) is OSError and error.errno is None)
 
 
 class ListingNotSupportedError(StoreError, NotImplementedError):
@@ -196,6 +217,19 @@ class Store:
         msg = f"{cls.__module__}.{cls.__qualname__} cannot list its blobs: implement list_blobs() in it"
         raise ListingNotSupportedError(errno.EOPNOTSUPP, msg)
 
+    def has_key(self, key: ImageKey) -> bool:
+        """Whether there is a blob.  By default it is opened to find out.
+
+        :raises OSError: it cannot be told
+        """
+        try:
+            self.get(key).close()
+        except OSError as error:
+            if is_missing(error):
+                return False
+            raise
+        return True
+
     def discard_temporary(self, blob: StoredBlob) -> bool:
         """Afterwards what is left of an unfinished write, as :meth:`list_blobs` gave it, is not there any more.
 
@@ -212,6 +246,8 @@ class Store:
 
         By default, whether they are equal.  Nobody moves blobs between two such stores, and a blob without revision
         that was written by way of one of them is not taken for another one that the other is to delete.
+
+        A store that stands for others asks :func:`are_same_place` of each of them; in doubt, the answer is yes.
         """
         return self is other or self == other
 
@@ -224,7 +260,6 @@ class Store:
         :raises StoreError: it is known not to be there
         """
 
-    @property
     def replicas(self) -> tuple[Store, ...]:
         """The stores of which each is to have every blob, where this one stands for several; empty for a single one.
 
@@ -246,10 +281,7 @@ class Store:
         :raises InvalidValueError: its scheme is not known, a part of it is missing, wrong or too much, or it describes
             a store of another class than the one that was asked
         """
-        # late: the stores stand upon this module
-        from .stores.by_url import store_from_url
-
-        store = store_from_url(url)
+        store: Store = pkgutil.resolve_name(_FROM_URL)(url)
         if not isinstance(store, cls):
             msg = f"expected the URL of a {cls.__name__}, got that of a {type(store).__name__}; use Store.from_url()"
             raise InvalidValueError(msg)
@@ -297,7 +329,7 @@ class Store:
         :raises InvalidTypeError: ``image`` is no image
         """
         key = self.own_key(key_of(image))
-        url = self.get_url(*_identifiers(key), **_revision(key))
+        url = self.url_of(key)
         if key.revision is not None:
             return url
         created_at: datetime | None = image.created_at
@@ -319,12 +351,12 @@ class Store:
     def get(self, key: ImageKey, *, use_seek: bool = False) -> IO[bytes]:
         """:meth:`open` by key."""
         key = self.own_key(key)
-        file = self.get_file(*_identifiers(key), **_revision(key))
-        if use_seek and not is_seekable(file):
-            file = _seekable_copy(file)
-        if all(hasattr(file, name) for name in _PROMISED):
-            return file
-        return cast("IO[bytes]", SeekableFileProxy(file) if use_seek else FileProxy(file))
+        return completed(self.get_file(*_identifiers(key), **_revision(key)), use_seek=use_seek)
+
+    def url_of(self, key: ImageKey) -> str:
+        """:meth:`locate` by key, without a time."""
+        key = self.own_key(key)
+        return self.get_url(*_identifiers(key), **_revision(key))
 
     def delete_key(self, key: ImageKey) -> bool | None:
         """:meth:`delete` by key.  **The only way by which blobs are deleted in this package.**
@@ -337,6 +369,15 @@ class Store:
     def _not_implemented(self, method: Callable[..., object]) -> NotImplementedError:
         cls = type(self)
         return NotImplementedError(f"{cls.__module__}.{cls.__qualname__} has to implement {method.__name__}()")
+
+
+def completed(file: IO[bytes], *, use_seek: bool) -> IO[bytes]:
+    """What a store's ``get_file()`` gave, with all that :meth:`Store.open` promises of a file."""
+    if use_seek and not is_seekable(file):
+        file = _seekable_copy(file)
+    if all(hasattr(file, name) for name in _PROMISED):
+        return file
+    return cast("IO[bytes]", SeekableFileProxy(file) if use_seek else FileProxy(file))
 
 
 def _takes_revision(method: object) -> bool:

@@ -199,7 +199,7 @@ class Hooked(MemoryStore):
         self._call("get")
         return super().get_file(*args, **kwargs)
 
-    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         self._call("delete")
         return super().delete_file(*args, **kwargs)
 

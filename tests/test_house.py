@@ -24,6 +24,7 @@ variants/                   declared sizes of a picture on their way to pages
     backfill.py             make them for pictures that are there
 maintenance/                do rows and blobs agree?
     __init__.py             face: check, sweep, Report, Problem
+    spread.py               the blobs by many workers
     report.py               check(), sweep(), Report
     repair.py               misplaced blobs, brought to where their rows say
     removal.py              what a sweep deletes, and when it refuses
@@ -31,16 +32,44 @@ maintenance/                do rows and blobs agree?
     findings.py             Problem, and many of them on the disk
 migration/                  all blobs into another store
     __init__.py             face: migrate, migrate_class, MigrationPlan
+    spread.py               by many workers
     plan.py                 arguments to plan
     transfer.py             rows in pages, blobs in threads
     copier.py               one blob, verified
     result.py               what was done, and what failed
+search/                     pictures by likeness
+    __init__.py             face
+    imagesearch.py          register, index, case: the documented use of Flask-Image-Search
+    declaring.py            embeddings_of(), fingerprints_of()
+    indexing.py             an index of what is there
+    listening.py            in step with the rows
+    embedding.py            vectors of pictures
+    duplicates.py           hashes of pictures
+    index.py                what is known of the pictures of a class
+    sidetable.py            the table beside a class
+    sources.py              where the pictures of a class are
+    onnx.py                 extractors that run a model
+    efficientnet.py         the default model
+    onnxfile.py             ONNX files
+    weights.py              weights of PyTorch
+    extractors.py           pictures to vectors
+    pixels.py               small and plain
+    fingerprint.py          perceptual hashes
+    distance.py             distance in SQL, per dialect
+    execution.py            before a statement with a distance is executed
+    query.py                what is looked for
+    ranking.py              distances in the process
+    sqlite.py               what SQLite is taught
+    types.py                the column of a vector
+    vectors.py              of unit length, as 32-bit numbers
 jobs/                       work after the outermost commit
     __init__.py             face
     celery.py               by Celery
     dramatiq.py             by Dramatiq
     rq.py                   by RQ
     threads.py              by threads of this process
+    spread.py               one large piece of work as many jobs
+    ranges.py               rows in parts, one job for each
     deletion.py             blobs that were not deleted after the commit
     runner.py               does jobs; handlers
     transient.py            what is worth another attempt
@@ -64,6 +93,8 @@ entity/                     images attached to mapped objects
     relationship.py         image_attachment(), ImageAttachment
     multiple.py             several pictures of one owner
     imageset.py             one picture: the public methods
+    markup.py               picture(): srcset, sizes, type
+    declared.py             variants that a class declares, and the focal point
     thumbnails.py           find or make
     attaching.py            in and out of a set
     collection.py           what every set is; what the two above need
@@ -120,7 +151,9 @@ stores/
     mirror.py               two stores with the same content
     overlay.py              one store over another that is only read
     memory.py               for tests
-store.py                    Store, StoredBlob, has_key
+    keyed.py                KeyedStore: the four documented methods, once, by key
+storewrapper.py             a store around another one; nothing is forgotten
+store.py                    Store, StoredBlob
 serving/                    HTTP for files; knows no store, no database
     __init__.py
     wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
@@ -136,6 +169,12 @@ imaging/                    knows no SQLAlchemy, no store
     __init__.py             face
     rendering.py            pictures from a picture
     probing.py              probe and identify
+    isolation/              engines in child processes, with the kernel's limits
+        __init__.py         render and verify: which engine, and where
+        worker.py           the child
+        walls.py            what the kernel keeps it from
+        pool.py             the parent
+        messages.py         what they say to each other
     engines/
         __init__.py
         choice.py           which engine, and what to install
@@ -161,6 +200,8 @@ imaging/                    knows no SQLAlchemy, no store
         header.py           Header, what a scanner finds
         exif.py             the orientation
     policy.py               what is accepted
+    placeholder.py          colour and blurred preview of a picture
+    variant.py              what a class declares: Variant
     rendition.py            what is asked for
     reader.py               bytes, counted
     sniffing.py             the type by the first bytes
@@ -169,6 +210,7 @@ util.py                     docstrings that are put together
 file.py                     what is accepted as a file; proxies
 spool.py                    a private copy of a stream
 key.py                      ImageKey
+oldnames.py                 what 1.x called blobs
 imagetypes.py               one row per type
 arguments.py                checks of arguments and their messages
 concurrency.py              worker threads below AsyncSession
@@ -180,13 +222,9 @@ version.py                  the version
 #: Rooms that a room must not use although they stand below it.
 PRIVATE = {"cli/": ["bulk/"]}
 
-#: Arrows that are still to go.
-LEFT: set[tuple[str, str]] = {
-    ("entity/attaching.py", "entity/imageset.py"),
-    ("entity/thumbnails.py", "entity/imageset.py"),
-    ("store.py", "stores/by_url.py"),
-    ("stores/s3/headers.py", "stores/s3/store.py"),
-}
+
+#: Arrows that are still to go: the type's operators are expressions that ask for the type.
+LEFT = {("search/types.py", "search/distance.py")}
 
 
 def lines_of_plan() -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -247,7 +285,7 @@ def test_every_file_stands_in_the_plan_and_the_plan_has_no_other() -> None:
 def test_nothing_imports_what_stands_above_it() -> None:
     arrows = {(file, imported) for file in FILES for imported in imports_of(file)}
     assert len(arrows) > len(FILES), "no imports were found"
-    assert not {arrow for arrow in arrows if not is_allowed(*arrow)} - LEFT
+    assert {arrow for arrow in arrows if not is_allowed(*arrow)} <= LEFT
 
 
 def test_the_page_on_the_house_names_files_that_are_there() -> None:

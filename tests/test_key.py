@@ -14,12 +14,20 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sqlalchemy_imageattach.errors import ImageAttachError, InvalidTypeError, InvalidValueError
-from sqlalchemy_imageattach.key import EXTENSIONS, ImageKey, extension_of, new_revision
+from sqlalchemy_imageattach.key import EXTENSIONS, UNKNOWN_TYPE, ImageKey, extension_of, new_revision
+from sqlalchemy_imageattach.oldnames import old_extensions
 
-SEGMENTS = st.from_regex(r"[a-z][a-z0-9_.-]{0,12}", fullmatch=True)
+DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])([.].*)?")
+SEGMENTS = st.from_regex(r"[a-z]([a-z0-9_.-]{0,11}[a-z0-9_-])?", fullmatch=True).filter(
+    lambda s: not DEVICES.fullmatch(s)
+)
 OBJECT_TYPES = st.lists(SEGMENTS, min_size=1, max_size=3).map("/".join)
 PIXELS = st.integers(0, 100_000)
-MIMETYPES = st.one_of(st.sampled_from(sorted(EXTENSIONS)), st.from_regex(r"image/[a-z][a-z0-9+-]{0,8}", fullmatch=True))
+MIMETYPES = st.one_of(
+    st.sampled_from(sorted(EXTENSIONS)),
+    st.sampled_from(["image/psd", "image/jpe", "image/jpg", "image/tif", "image/foo.png", "video/mp4"]),
+    st.from_regex(r"(image|video|a-b)/[a-z][a-z0-9+.-]{0,8}", fullmatch=True),
+)
 REVISIONS = st.one_of(st.none(), st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True))
 KEYS = st.builds(ImageKey, OBJECT_TYPES, st.integers(), PIXELS, PIXELS, MIMETYPES, REVISIONS)
 
@@ -98,10 +106,32 @@ def test_no_key_leads_out_of_the_root(it: ImageKey) -> None:
 @given(KEYS, KEYS)
 def test_two_keys_that_differ_never_name_the_same_blob(one: ImageKey, other: ImageKey) -> None:
     assume(one != other)
-    # two types may share an extension only if neither is in the table: then subtype is what they share
-    assume(one.mimetype == other.mimetype or one.extension != other.extension)
     assert one.file_path() != other.file_path()
     assert one.object_name() != other.object_name()
+
+
+@given(KEYS)
+def test_each_name_that_a_key_gives_is_read_back_as_that_key(it: ImageKey) -> None:
+    assert ImageKey.parse_file_path(it.file_path()) == it
+    for prefix in ("", "images", "a/b/"):
+        assert ImageKey.parse_object_name(it.object_name(prefix), prefix) == it
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"mimetype": "image/foo.png"}, {"mimetype": "image/png", "revision": "foo"}),
+        ({"mimetype": "video/mp4"}, {"mimetype": "image/video+mp4"}),
+        ({"mimetype": "image/a+b"}, {"mimetype": "image/image+a+b"}),
+        ({"mimetype": "image/psd"}, {"mimetype": "image/vnd.adobe.photoshop"}),
+        ({"mimetype": "image/jpe"}, {"mimetype": "image/jpeg"}),
+    ],
+)
+def test_types_that_look_like_each_other_have_names_of_their_own(one: dict[str, str], other: dict[str, str]) -> None:
+    first, second = key(**one), key(**other)
+    assert first.file_path() != second.file_path()
+    assert ImageKey.parse_file_path(first.file_path()) == first
+    assert ImageKey.parse_file_path(second.file_path()) == second
 
 
 @given(KEYS, st.sampled_from(["object_type", "object_id", "width", "height", "mimetype", "revision"]), st.data())
@@ -197,6 +227,46 @@ def test_an_ordinary_object_type_is_accepted(object_type: str) -> None:
     assert key(object_type=object_type).file_path().startswith(f"{object_type}/1/0/")
 
 
+@pytest.mark.parametrize(
+    "object_type", ["CON", "nul", "Aux.txt", "com1", "lpt9.a", ".git", "...", "a.", "a ", "a/.b/c"]
+)
+def test_what_not_every_store_can_have_is_refused_for_new_blobs_and_read_if_it_is_there(object_type: str) -> None:
+    with pytest.raises(InvalidValueError, match="override object_type"):
+        key(object_type=object_type, revision="Xk3v9QpLm2w")
+    old = key(object_type=object_type)
+    assert ImageKey.parse_file_path(old.file_path()) == old
+    assert ImageKey.parse_file_path(f"{object_type}/1/0/1.640x480.Xk3v9QpLm2w.jpe") is None
+
+
+@pytest.mark.parametrize("object_type", ["console", "nullable", "com", "com10", "a.b", "a b", "lpt"])
+def test_what_only_looks_like_a_device_is_accepted(object_type: str) -> None:
+    assert key(object_type=object_type, revision="Xk3v9QpLm2w").object_type == object_type
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"object_type": "a/" * 2000 + "b"},
+        {"object_type": "a" * 1025},
+        {"object_id": 10**5000},
+        {"object_id": -(10**5000)},
+        {"width": 10**5000},
+        {"height": -(10**5000)},
+        {"width": 2**63},
+    ],
+    ids=str.split("deep long large small wide low most"),
+)
+def test_an_absurd_part_is_refused_by_a_short_message(part: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValueError, match=f"{next(iter(part))}: expected") as caught:
+        key(**part)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_digest_can_be_the_identifier() -> None:
+    it = key(object_id=-(2**512))
+    assert ImageKey.parse_file_path(it.file_path()) == it
+
+
 @pytest.mark.parametrize("side", ["width", "height"])
 @pytest.mark.parametrize("pixels", [-1, -(10**9)])
 def test_a_negative_extent_is_refused(side: str, pixels: int) -> None:
@@ -225,6 +295,8 @@ def test_a_revision_that_is_no_token_is_refused(revision: str) -> None:
         "image/.png",
         "image/png; q=1",
         "image/png\n",
+        "a+b/c",
+        "a.b/c",
         "image/PNG",
         "Image/png",
         "image/p\0ng",
@@ -337,3 +409,75 @@ def test_revisions_are_never_equal_and_always_fit_into_a_key() -> None:
         assert len(token) == 16
         assert not token.startswith("-"), "a key could be taken for a command line option"
         assert key(revision=token).revision == token
+
+
+# --- what 1.x called blobs -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mimetype", "old"),
+    [
+        ("image/tiff", ".tif"),
+        ("image/jpeg", ".jpeg"),
+        ("image/jpeg", ".jpg"),
+        ("image/svg+xml", ".svgz"),
+        ("image/x-portable-pixmap", ".ppm"),
+    ],
+)
+def test_an_old_name_is_read_as_the_key_of_today(mimetype: str, old: str) -> None:
+    it = key(object_id=1234, mimetype=mimetype)
+    assert it.has_old_names
+    assert f"user-picture/234/1/1234.640x480{old}" in it.file_paths()
+    assert ImageKey.parse_file_path(f"user-picture/234/1/1234.640x480{old}") == it
+    assert f"a/user-picture/1234/640x480{old}" in it.object_names("a")
+    assert ImageKey.parse_object_name(f"a/user-picture/1234/640x480{old}", "a") == it
+
+
+@pytest.mark.parametrize(
+    "mimetype", ["image/webp", "image/bmp", "image/psd", "image/heic", "image/x-strange", "video/mp4"]
+)
+def test_a_type_that_the_machine_did_not_know_may_have_been_called_none(mimetype: str) -> None:
+    assert "user-picture/234/1/1234.640x480None" in key(object_id=1234, mimetype=mimetype).file_paths()
+    assert "a/user-picture/1234/640x480None" in key(object_id=1234, mimetype=mimetype).object_names("a")
+
+
+def test_a_name_without_an_extension_tells_all_but_the_type() -> None:
+    it = ImageKey.parse_file_path("user-picture/234/1/1234.640x480None")
+    assert it == key(object_id=1234, mimetype=UNKNOWN_TYPE)
+    assert "user-picture/234/1/1234.640x480None" in it.file_paths()
+    assert ImageKey.parse_object_name("user-picture/1234/640x480None") == it
+
+
+@pytest.mark.parametrize("mimetype", ["image/png", "image/gif", "application/pdf"])
+def test_types_that_all_machines_called_alike_have_one_name(mimetype: str) -> None:
+    it = key(mimetype=mimetype)
+    assert (it.file_paths(), it.object_names("a")) == ((it.file_path(),), (it.object_name("a"),))
+    assert not it.has_old_names
+
+
+def test_a_blob_with_a_revision_has_no_old_name() -> None:
+    it = key(mimetype="image/tiff", revision="Xk3v9QpLm2w")
+    assert it.file_paths() == (it.file_path(),)
+    assert not it.has_old_names
+    assert ImageKey.parse_file_path("user-picture/1/0/1.640x480.Xk3v9QpLm2w.tif") is None
+    assert ImageKey.parse_file_path("user-picture/1/0/1.640x480.Xk3v9QpLm2wNone") is None
+
+
+@given(KEYS)
+def test_all_names_of_a_key_lead_to_a_blob_that_may_be_its(it: ImageKey) -> None:
+    assert len(set(it.file_paths())) == len(it.file_paths()) == len(it.object_names())
+    for path in it.file_paths():
+        read = ImageKey.parse_file_path(path)
+        assert read is not None
+        assert path in read.file_paths()
+        assert replace(read, mimetype=it.mimetype) == it
+
+
+def test_what_this_machine_would_have_called_a_blob_is_known() -> None:
+    # Python's own table, and the one of the system where there is one.  1.x named JPEGs itself
+    files = [name for name in mimetypes.knownfiles if Path(name).exists()]
+    for table in (mimetypes.MimeTypes(filenames=()), mimetypes.MimeTypes(filenames=files)):
+        for mimetype in {*EXTENSIONS, "image/x-ms-bmp", "image/psd", "image/jp2", "image/x-rgb"} - {"image/jpeg"}:
+            # on Python 3.3 to 3.5 any of them, by chance
+            guessed = table.guess_all_extensions(mimetype) or [str(None)]
+            assert set(guessed) <= {extension_of(mimetype), *old_extensions(mimetype)}, mimetype

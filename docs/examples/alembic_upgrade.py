@@ -27,6 +27,12 @@ COLUMNS: dict[str, sa.types.TypeEngine[Any]] = {
     "revision": sa.String(64),
     "byte_size": sa.BigInteger(),
     "checksum": sa.String(64),
+    "frames": sa.Integer(),
+    "focal_x": sa.Float(),
+    "focal_y": sa.Float(),
+    "dominant_color": sa.String(9),
+    "thumbhash": sa.String(48),
+    "made_for": sa.String(64),
 }
 
 
@@ -35,17 +41,18 @@ def upgrade() -> None:
         with op.batch_alter_table(table, schema) as batch:
             for name, type_ in COLUMNS.items():
                 batch.add_column(sa.Column(name, type_, nullable=True))
-        # so that one size of a picture can be there as JPEG and as WebP
-        set_primary_key(table, schema, lambda key: [*key, "mimetype"])
+            batch.add_column(sa.Column("variant", sa.String(32), nullable=False, server_default=""))
+        # so that one size of a picture can be there as JPEG and as WebP, and cut in two ways
+        set_primary_key(table, schema, lambda key: [*key, "mimetype", "variant"])
 
 
 def downgrade() -> None:
     for table, schema in TABLES.items():
         refuse_if_used(table, schema)
     for table, schema in TABLES.items():
-        set_primary_key(table, schema, lambda key: [name for name in key if name != "mimetype"])
+        set_primary_key(table, schema, lambda key: [name for name in key if name not in {"mimetype", "variant"}])
         with op.batch_alter_table(table, schema) as batch:
-            for name in reversed(COLUMNS):
+            for name in ("variant", *reversed(COLUMNS)):
                 batch.drop_column(name)
 
 

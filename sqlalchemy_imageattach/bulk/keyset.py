@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Select, and_, or_, tuple_
+from sqlalchemy import ColumnElement, Select, and_, not_, or_, tuple_
 from sqlalchemy.orm import Mapper
 
-__all__ = ["equal", "key_columns", "page_after", "pages"]
+__all__ = ["KeyRange", "equal", "key_columns", "page_after", "pages", "within"]
 
 _T = TypeVar("_T")
 
@@ -17,6 +18,14 @@ PAGE = 1000
 
 # These use an index for (a, b) > (1, 2); others need it spelled out, or do not know it.
 _ROW_VALUES = frozenset({"postgresql", "sqlite"})
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The rows with a primary key above ``after``, up to and including ``upto``; ``None`` for no limit."""
+
+    after: tuple[Any, ...] | None = None
+    upto: tuple[Any, ...] | None = None
 
 
 def key_columns(mapper: Mapper[Any], entity: Any) -> list[Any]:
@@ -34,9 +43,21 @@ def page_after(
     return statement.order_by(*columns).limit(PAGE)
 
 
-def pages(page: Callable[[tuple[Any, ...] | None], list[_T]], key: Callable[[_T], tuple[Any, ...]]) -> Iterator[_T]:
-    """What ``page`` gives after no key, after the last key that it gave, and so on."""
-    after: tuple[Any, ...] | None = None
+def within(statement: Select[Any], columns: Sequence[Any], key_range: KeyRange | None, dialect: str) -> Select[Any]:
+    """``statement`` for the rows of ``key_range`` alone; ``None`` for all rows."""
+    if key_range is not None and key_range.after is not None:
+        statement = statement.where(_above(columns, key_range.after, dialect), columns[0] >= key_range.after[0])
+    if key_range is not None and key_range.upto is not None:
+        statement = statement.where(not_(_above(columns, key_range.upto, dialect)), columns[0] <= key_range.upto[0])
+    return statement
+
+
+def pages(
+    page: Callable[[tuple[Any, ...] | None], list[_T]],
+    key: Callable[[_T], tuple[Any, ...]],
+    after: tuple[Any, ...] | None = None,
+) -> Iterator[_T]:
+    """What ``page`` gives after the key ``after``, after the last key that it gave, and so on."""
     while found := page(after):
         yield from found
         if after == key(found[-1]):

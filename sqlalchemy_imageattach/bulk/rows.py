@@ -31,10 +31,11 @@ from ..arguments import wrong_type, wrong_value
 from ..errors import InvalidTypeError, InvalidValueError
 from ..key import ImageKey
 from ..store import key_of
-from .keyset import equal, key_columns, page_after, pages
+from .keyset import KeyRange, equal, key_columns, page_after, pages, within
 
 __all__ = [
     "ImageRow",
+    "KeyRange",
     "RowReader",
     "Shard",
     "bind_of",
@@ -122,9 +123,10 @@ class RowReader:
         bind = self._session.get_bind(mapper=mapper)
         return self._session.in_transaction() or (isinstance(bind, Connection) and bind.in_transaction())
 
-    def rows(self, mapper: Mapper[Any]) -> Iterator[ImageRow]:
+    def rows(self, mapper: Mapper[Any], key_range: KeyRange | None = None) -> Iterator[ImageRow]:
         """All rows of a class and its subclasses in the order of their primary keys.
 
+        :param key_range: only the rows in it
         :raises InvalidValueError: there are rows that have no whole primary key, and would be left out
         """
         self._refuse_null_keys(mapper)
@@ -132,9 +134,12 @@ class RowReader:
         def page(after: tuple[Any, ...] | None) -> list[ImageRow]:
             with self._reading(mapper) as (session, dialect):
                 entity = _entity(mapper)
-                return _load(session, page_after(select(entity), key_columns(mapper, entity), after, dialect))
+                columns = key_columns(mapper, entity)
+                statement = within(select(entity), columns, upto, dialect)
+                return _load(session, page_after(statement, columns, after, dialect))
 
-        return pages(page, lambda row: row.identity)
+        upto = KeyRange(upto=key_range.upto) if key_range is not None else None
+        return pages(page, lambda row: row.identity, key_range.after if key_range is not None else None)
 
     def identities(self, mapper: Mapper[Any]) -> Iterator[tuple[Any, ...]]:
         """The primary keys of all rows of a class and its subclasses, in their order."""
@@ -146,10 +151,27 @@ class RowReader:
 
         return pages(page, lambda identity: identity)
 
-    def count(self, mapper: Mapper[Any]) -> int:
+    def count(self, mapper: Mapper[Any], key_range: KeyRange | None = None) -> int:
         """How many rows :meth:`rows` would give now."""
-        with self._reading(mapper) as (session, _):
-            return _unfiltered(session, select(func.count()).select_from(mapper.class_)).scalar() or 0
+        with self._reading(mapper) as (session, dialect):
+            statement = select(func.count()).select_from(mapper.class_)
+            statement = within(statement, key_columns(mapper, mapper.class_), key_range, dialect)
+            return _unfiltered(session, statement).scalar() or 0
+
+    def ranges(self, mapper: Mapper[Any], count: int) -> list[KeyRange]:
+        """At most ``count`` ranges of about the same number of rows, which together hold every primary key there is."""
+        total = self.count(mapper)
+        step = -(-total // count) or 1
+        limits: list[tuple[Any, ...]] = []
+        with self._reading(mapper) as (session, dialect):
+            columns = key_columns(mapper, mapper.class_)
+            for _ in range(step, total, step):
+                statement = within(select(*columns), columns, KeyRange(limits[-1] if limits else None), dialect)
+                statement = statement.order_by(*columns).offset(step - 1).limit(1)
+                if (row := _unfiltered(session, statement).first()) is None:  # rows went meanwhile
+                    break
+                limits.append(tuple(row))
+        return [KeyRange(*pair) for pair in zip([None, *limits], [*limits, None], strict=True)]
 
     def look_up(self, mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], ImageRow]:
         """Those rows that are there now, by their primary keys."""

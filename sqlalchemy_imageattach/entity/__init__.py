@@ -32,8 +32,10 @@ from ..imaging import VECTOR_TYPES
 from . import listeners as _events  # registers the listeners
 from .collection import BaseImageQuery
 from .conflicts import is_conflict
+from .declared import VariantImages
 from .image import Image, LegacyImage
 from .imageset import BaseImageSet, SingleImageSet
+from .markup import Markup
 from .multiple import ImageSubset, MultipleImageSet
 from .relationship import ImageAttachment, image_attachment
 
@@ -46,8 +48,10 @@ __all__ = [
     "ImageSet",
     "ImageSubset",
     "LegacyImage",
+    "Markup",
     "MultipleImageSet",
     "SingleImageSet",
+    "VariantImages",
     "image_attachment",
     "is_conflict",
 ]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from ..concurrency import run_blocking
-from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError
+from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError, VariantConflictError
 from ..file import binary_file
 from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
 from .collection import ImageT, PictureSet
-from .identity import row_slot, size_and_type
+from .identity import has_own_column, mapper_of, row_slot, size_and_type
 from .transactions.pending import PendingBlob, blob_state
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "new_image",
     "put_in",
     "remove_all",
+    "remove_some",
 ]
 
 
@@ -49,8 +50,12 @@ def attach(
     expected_size: tuple[int, int] | None = None,
     expected_type: str | None = None,
     original: bool = True,
+    companions: Callable[[ImageT, PendingBlob, ImageInfo], Sequence[tuple[ImageT, PendingBlob]]] | None = None,
 ) -> ImageT:
-    """Afterwards ``image_set`` has the picture; if this raises it is as it was."""
+    """Afterwards ``image_set`` has the picture; if this raises it is as it was.
+
+    :param companions: what makes the images that come with a new original
+    """
     _check_expectations(expected_size, expected_type)
     found = image_set._find_store(store)
     policy = image_set.image_class.image_policy
@@ -65,24 +70,36 @@ def attach(
     image.size = info.width, info.height
     image.mimetype = info.mimetype
     image.original = original
+    if original and has_own_column(mapper_of(type(image)), "frames"):
+        image.frames = info.frames
     if not original:  # then it belongs to the original there is, and must not outlive it
         blob_state(image).made_from = image_set.original
-    put_in(image_set, [(image, PendingBlob(content, found))])
+    pending = PendingBlob(content, found)
+    others = companions(image, pending, info) if original and companions is not None else ()
+    put_in(image_set, [(image, pending), *others])
     return image
 
 
-def put_in(image_set: PictureSet[ImageT], pending: Sequence[tuple[ImageT, PendingBlob]]) -> None:
+def put_in(
+    image_set: PictureSet[ImageT],
+    pending: Sequence[tuple[ImageT, PendingBlob]],
+    instead_of: Sequence[tuple[ImageT, Store]] = (),
+) -> None:
     """Make images, each with the content to be written for it, members of the set, in place of those they replace.
 
     If this raises, as a validator of the application may, the set is as it was.
 
+    :param instead_of: images that they replace although they could stay, with the stores that have their blobs
     :raises InvalidValueError: the set is a view, of which SQLAlchemy stores nothing
     """
     attachment = image_set._attachment
     if attachment.viewonly:
         msg = f"{attachment} is viewonly=True, so the picture would not be stored: attach it to a set that is not"
         raise InvalidValueError(msg)
-    former = [(each, blob.store) for image, blob in pending for each in _replaced_by(image_set, image)]
+    replaced = [*instead_of]
+    for image, blob in pending:
+        replaced += [(each, blob.store) for each in _replaced_by(image_set, image, blob.store)]
+    former = {id(each): (each, store) for each, store in replaced}.values()
     added: list[ImageT] = []
     try:
         for image, blob in pending:  # all of them first, since the application may validate them, and refuse
@@ -106,6 +123,12 @@ def remove_all(image_set: PictureSet[ImageT], store: Store | None) -> None:
         _remove(image_set, image, given)
 
 
+def remove_some(image_set: PictureSet[ImageT], images: Iterable[ImageT], store: Store | None = None) -> None:
+    """Take images out of the set; their blobs go when the transaction has committed."""
+    for image in images:
+        _remove(image_set, image, store)
+
+
 def _remove(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -> None:
     blob_state(image).removed_from = store
     image_set.remove(image)
@@ -119,32 +142,35 @@ def new_image(
     """An object of the set's image class, made by its constructor."""
     cls = image_set.image_class
     try:
-        return cls(*(extra_args or ()), **(extra_kwargs or {}))
+        image = cls(*(extra_args or ()), **(extra_kwargs or {}))
     except TypeError as error:
         msg = (
             f"{cls.__name__} could not be made: {error}; give what its constructor needs by extra_args and extra_kwargs"
             " (in a dataclass, columns filled in by the relationship need init=False)"
         )
         raise InvalidTypeError(msg) from error
+    if has_own_column(mapper_of(cls), "variant"):
+        image.variant = ""  # not by its column's default: it is part of the key before that is asked
+    return image
 
 
-def _replaced_by(image_set: PictureSet[ImageT], image: ImageT) -> list[ImageT]:
+def _replaced_by(image_set: PictureSet[ImageT], image: ImageT, store: Store) -> list[ImageT]:
     """The images of the set that go when ``image`` comes.
 
-    :raises InvalidValueError: it is a thumbnail, and the original has its size and type
+    :raises VariantConflictError: it is a thumbnail, and the original has its size and type
     """
     if image.original:
         return list(image_set)
     cls = image_set.image_class
-    slot = row_slot(cls, image)
-    former = [other for other in image_set if row_slot(cls, other) == slot]
+    slot = row_slot(cls, image, store)
+    former = [other for other in image_set if row_slot(cls, other, store) == slot]
     if any(other.original for other in former):
-        both = "both the size and the type" if len(slot) == 3 else "the size"
+        both = "both the size and the type" if len(slot) > 2 else "the size"
         msg = (
             f"a {cls.__name__} that is a thumbnail cannot have {both} of its original, got"
             f" {' '.join(map(str, size_and_type(image)))}: use the original instead, or another size"
         )
-        raise InvalidValueError(msg)
+        raise VariantConflictError(msg)
     return former
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import TypeDecorator, inspect, select
 from sqlalchemy.engine import Connection
@@ -15,26 +16,30 @@ from sqlalchemy.orm import InstanceState, Mapper
 
 from ..errors import InvalidTypeError
 from ..key import ImageKey
-from ..store import key_of
+from ..store import Store, key_of
 
 __all__ = [
     "committed_key",
     "default_object_id",
     "distinguishes_types",
+    "distinguishes_variants",
+    "has_own_column",
     "mapper_of",
     "primary_key_names",
     "require_type_of_column",
     "row_slot",
     "set_identity",
     "set_identity_names",
+    "set_variant",
     "size_and_type",
+    "variant_of",
 ]
 
 #: The types of keys that identifiers are made of.
 _PLAIN = (int, str, bytes, uuid.UUID)
 
-#: The primary key columns that tell the sizes and types of one picture apart, rather than pictures.
-_VARIANT = frozenset({"width", "height", "mimetype"})
+#: The primary key columns that tell the images of one picture apart, rather than pictures.
+_OF_IMAGES = frozenset({"width", "height", "mimetype", "variant"})
 
 
 def mapper_of(cls: type[Any]) -> Mapper[Any]:
@@ -48,8 +53,8 @@ def primary_key_names(mapper: Mapper[Any]) -> list[str]:
 
 
 def set_identity_names(mapper: Mapper[Any]) -> list[str]:
-    """The attributes that all sizes of one picture have in common: the primary key but for the size and the type."""
-    return [name for name in primary_key_names(mapper) if name not in _VARIANT]
+    """The attributes that all images of one picture have in common: the primary key without what tells them apart."""
+    return [name for name in primary_key_names(mapper) if name not in _OF_IMAGES]
 
 
 def distinguishes_types(mapper: Mapper[Any]) -> bool:
@@ -58,18 +63,67 @@ def distinguishes_types(mapper: Mapper[Any]) -> bool:
     return "mimetype" in names or "width" not in names
 
 
+def has_own_column(mapper: Mapper[Any], name: str) -> bool:
+    """Whether ``name`` is mapped, and is the mixin's: a class that says ``name = None`` may have one for itself."""
+    answers = _own_columns.setdefault(mapper, {})
+    if name not in answers:
+        answers[name] = name in mapper.column_attrs and not any(
+            base.__dict__.get(name, base) is None for base in mapper.class_.__mro__
+        )
+    return answers[name]
+
+
+_own_columns: WeakKeyDictionary[Mapper[Any], dict[str, bool]] = WeakKeyDictionary()
+
+
+def distinguishes_variants(mapper: Mapper[Any]) -> bool:
+    """Whether one size and type of a picture can be there several times, e.g. cut in two ways."""
+    if not (has_own_column(mapper, "variant") and has_own_column(mapper, "revision")):
+        return False  # without a revision they would be one blob
+    if "width" not in primary_key_names(mapper):
+        return True
+    widths, variants = (set(mapper.column_attrs[name].columns) for name in ("width", "variant"))
+    # with joined tables, in the key of each that has the width there
+    return all(variants & set(table.primary_key) for table in mapper.tables if widths & set(table.primary_key))
+
+
+def variant_of(image: Any) -> str | None:
+    """What tells ``image`` from others of its size and type; ``None`` if its row does not say."""
+    if has_own_column(mapper_of(type(image)), "variant"):
+        return image.variant or ""
+    return image.__dict__.get(_UNKEPT)  # type: ignore[no-any-return]
+
+
+def set_variant(image: Any, variant: str) -> None:
+    """Say what tells ``image`` from others of its size and type; where no column keeps it, for as long as it lives."""
+    if has_own_column(mapper_of(type(image)), "variant"):
+        image.variant = variant
+    else:
+        image.__dict__[_UNKEPT] = variant
+
+
+_UNKEPT = "_imageattach_variant"
+
+
 def size_and_type(image: Any) -> tuple[int, int, str]:
-    """What tells the images of one picture apart; also of a :class:`~sqlalchemy_imageattach.imaging.Target`."""
+    """The width, the height and the mimetype; also of a :class:`~sqlalchemy_imageattach.imaging.Target`."""
     return image.width, image.height, image.mimetype
 
 
-def row_slot(cls: type[Any], image: Any) -> tuple[Any, ...]:
-    """What no two images of one picture have in common, since their rows would have the same key.
+def row_slot(cls: type[Any], image: Any, store: Store) -> tuple[Any, ...]:
+    """What no two images of one picture have in common, since their rows or their blobs would have the same key.
 
-    :param cls: the class of the images; ``image`` may be a target instead
+    :param cls: the class of the images
+    :param image: one of them, or anything else that has a size, a type and a variant
+    :param store: the one that has the blobs
     """
-    slot = size_and_type(image)
-    return slot if distinguishes_types(mapper_of(cls)) else slot[:2]
+    mapper, slot = mapper_of(cls), size_and_type(image)
+    if not distinguishes_types(mapper):
+        return slot[:2]
+    # a store of the kind that 1.x had has one place for them all
+    if not distinguishes_variants(mapper) or not store.accepts_revision:
+        return slot
+    return *slot, variant_of(image) if isinstance(image, cls) else image.variant
 
 
 def set_identity(image: Any) -> Mapping[str, Any]:

@@ -7,14 +7,27 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Integer, String, Tuple, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Float,
+    Integer,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Tuple,
+    event,
+    tuple_,
+)
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column, object_session
+from sqlalchemy.orm import Mapped, Mapper, mapped_column, object_session
 
 from ..concurrency import awaitable, run_blocking
 from ..context import find_store
 from ..errors import InvalidTypeError, InvalidValueError, UnsavedImageError
 from ..imaging import ImagePolicy
+from ..imaging.variant import Variant, check_declaration
 from ..store import Store, key_of
 from .identity import default_object_id, mapper_of, primary_key_names
 from .transactions.pending import blob_state
@@ -46,17 +59,28 @@ class Image:
     #: What is accepted as a picture of this class.  Override it to be more or less strict.
     image_policy: ClassVar[ImagePolicy] = ImagePolicy()
 
+    #: What is made of each picture of this class, by names for
+    #: :meth:`~sqlalchemy_imageattach.entity.BaseImageSet.variant`.
+    image_variants: ClassVar[Mapping[str, Variant]] = {}
+
     # No annotations at run time: these columns are to be copied into dataclasses and plain classes alike, and to be
     # left out or replaced by subclasses.
     if TYPE_CHECKING:
         width: Mapped[int]
         height: Mapped[int]
         mimetype: Mapped[str]
+        variant: Mapped[str]
         original: Mapped[bool]
         created_at: Mapped[datetime]
         revision: Mapped[str | None]
         byte_size: Mapped[int | None]
         checksum: Mapped[str | None]
+        frames: Mapped[int | None]
+        focal_x: Mapped[float | None]
+        focal_y: Mapped[float | None]
+        dominant_color: Mapped[str | None]
+        thumbhash: Mapped[str | None]
+        made_for: Mapped[str | None]
     else:
         #: The width in pixels, upright.
         width = mapped_column("width", Integer, primary_key=True, autoincrement=False)
@@ -64,6 +88,10 @@ class Image:
         height = mapped_column("height", Integer, primary_key=True, autoincrement=False)
         #: The type of the blob, e.g. ``"image/jpeg"``.
         mimetype = mapped_column("mimetype", String(255), primary_key=True)
+        #: What tells it from others of its size and type; see
+        #: :meth:`Rendition.variant() <sqlalchemy_imageattach.imaging.Rendition.variant>`.  Empty for most.  It is part
+        #: of the primary key where the width is.
+        variant = mapped_column("variant", String(32), primary_key=True, default="", server_default="")
         #: Whether it is the picture as it was attached, rather than one made from it.
         original = mapped_column("original", Boolean, nullable=False, default=False)
         #: When it was made.
@@ -74,6 +102,19 @@ class Image:
         byte_size = mapped_column("byte_size", BigInteger, nullable=True)
         #: The SHA-256 of the blob in hexadecimal; ``None`` for blobs written by 1.x.
         checksum = mapped_column("checksum", String(64), nullable=True)
+        #: How many pictures an original shows one after the other; ``None`` if that is not known.
+        frames = mapped_column("frames", Integer, nullable=True)
+        #: Where the most important spot of an original is, from the left, as a fraction of its width: what cutting
+        #: keeps in view.  ``None`` for the middle.
+        focal_x = mapped_column("focal_x", Float, nullable=True)
+        #: The same from the top, as a fraction of its height.
+        focal_y = mapped_column("focal_y", Float, nullable=True)
+        #: The colour that prevails in an original, e.g. ``"#1f6feb"``; to be shown until the picture is there.
+        dominant_color = mapped_column("dominant_color", String(9), nullable=True)
+        #: A blurred preview of an original, as ThumbHash in Base64.
+        thumbhash = mapped_column("thumbhash", String(48), nullable=True)
+        #: The name of the declared variant that it was made for; ``None`` if the application asked for it by itself.
+        made_for = mapped_column("made_for", String(64), nullable=True)
 
     @property
     def object_type(self) -> str:
@@ -88,8 +129,8 @@ class Image:
     def object_id(self) -> int:
         """The integer by which stores tell the pictures of one type apart.
 
-        It is the primary key besides width, height and mimetype: an integer as it is, a UUID as its integer, anything
-        else hashed to 128 bits.  Override it to return an integer of your own.
+        It is the primary key besides width, height, mimetype and variant: an integer as it is, a UUID as its integer,
+        anything else hashed to 128 bits.  Override it to return an integer of your own.
         """
         return default_object_id(mapper_of(type(self)), self)
 
@@ -210,6 +251,26 @@ class LegacyImage(Image):
         pass
     else:
         mimetype = mapped_column("mimetype", String(255), nullable=False, active_history=True)
+        variant = None
         revision = None
         byte_size = None
         checksum = None
+        frames = None
+        focal_x = None
+        focal_y = None
+        dominant_color = None
+        thumbhash = None
+        made_for = None
+
+
+@event.listens_for(Image, "instrument_class", propagate=True)
+def _instrument_class(mapper: Mapper[Any], cls: type[Image]) -> None:
+    """What the class declares can be; and where its key is its own, and has no size in it, it has no variant either."""
+    check_declaration(cls.__name__, cls.image_variants)
+    table, width = mapper.local_table, getattr(cls.width, "column", None)
+    if width is None or width.primary_key or not isinstance(table, Table):
+        return
+    key = [column for column in table.primary_key if column.name != "variant"]
+    if key and len(key) < len(table.primary_key.columns):
+        table.c["variant"].primary_key = False
+        table.append_constraint(PrimaryKeyConstraint(*key, name=table.primary_key.name))  # type: ignore[arg-type]

@@ -1,61 +1,116 @@
-"""How thumbnails are found and made."""
+"""How thumbnails are found and made.
+
+A thumbnail is told by its size, its type and its *variant*, which says what part of the original it shows and how it
+was made (:meth:`Rendition.variant() <sqlalchemy_imageattach.imaging.Rendition.variant>`).  All three are reckoned from
+the row of the original, so what is there is found without a statement and without I/O.
+
+Tables without the column say size and type alone.  A row of theirs is taken for what is most probable, the whole
+picture or its middle.  Who asks for anything else in the same place gets an error, and never a wrong picture.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from functools import cached_property
-from typing import IO, Any, BinaryIO, Generic, Self, cast
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import IO, BinaryIO, Generic, NamedTuple, Self, cast
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session, object_session, with_parent
 from sqlalchemy.orm.attributes import instance_state as object_state
 
 from ..concurrency import run_blocking
-from ..errors import InvalidTypeError, InvalidValueError
-from ..imaging import Rendered, Rendition, Target, render
+from ..errors import InvalidTypeError, VariantConflictError
+from ..imaging import SAME_AS_ORIGINAL, Rendered, Rendition, render
 from ..imaging.probing import identify
 from ..spool import Spool, is_seekable
 from ..store import Store
 from .attaching import new_image, put_in
 from .collection import ImageT, PictureSet
-from .identity import mapper_of, primary_key_names, row_slot, set_identity, size_and_type
+from .identity import (
+    distinguishes_types,
+    distinguishes_variants,
+    has_own_column,
+    mapper_of,
+    primary_key_names,
+    row_slot,
+    set_identity,
+    set_variant,
+    size_and_type,
+    variant_of,
+)
 from .image import Image
 from .locks import claim
 from .transactions.ledger import Ledger
 from .transactions.pending import PendingBlob, blob_state
 
-__all__ = ["find", "find_or_generate", "generate", "generate_missing", "renditions_of"]
+__all__ = [
+    "Upright",
+    "Wanted",
+    "find",
+    "find_declared",
+    "find_or_generate",
+    "generate",
+    "new_thumbnail",
+    "require_slots",
+]
 
 
-def renditions_of(values: Iterable[Rendition | Mapping[str, Any]]) -> list[Rendition]:
-    """``values`` with mappings of parameters made into renditions.
+class Upright(NamedTuple):
+    """What renditions are reckoned from: an original, standing upright."""
 
-    :raises InvalidTypeError: one is neither, or a mapping has another name than those of its parameters
-    """
-    if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
-        msg = f"expected several renditions, such as [{{'width': 150}}], got {type(values).__name__} ({values!r})"
-        raise InvalidTypeError(msg)
-    return [_rendition_of(value) for value in values]
+    width: int
+    height: int
+    mimetype: str
 
 
-def _rendition_of(value: object) -> Rendition:
-    if isinstance(value, Rendition):
-        return value
-    if not isinstance(value, Mapping):
-        msg = f"expected a Rendition or a mapping of its parameters such as {{'width': 150}}, got {value!r}"
-        raise InvalidTypeError(msg)
-    names = [field.name for field in fields(Rendition)]
-    unknown = [name for name in value if name not in names]
-    if unknown:
-        msg = f"expected some of the parameters {', '.join(names)}, got {', '.join(map(repr, unknown))}"
-        raise InvalidTypeError(msg)
-    return Rendition(**value)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a rendition comes to for one picture."""
+
+    rendition: Rendition
+    upright: Upright
+    width: int
+    height: int
+    mimetype: str
+    variant: str
+
+    @staticmethod
+    @lru_cache(maxsize=8192)
+    def of(rendition: Rendition, upright: Upright, *, moves: bool) -> Wanted:
+        target = rendition.target(*upright)
+        return Wanted(rendition, upright, *size_and_type(target), rendition.variant(*upright, moves=moves))
+
+    @property
+    def identity(self) -> tuple[int, int, str, str]:
+        return self.width, self.height, self.mimetype, self.variant
+
+    def is_met_by(self, image: Image) -> bool:
+        """Whether ``image``, which is not the original, is the picture that is wanted."""
+        if image.original or image.mimetype != self.mimetype:
+            return False
+        known = variant_of(image)
+        if (image.width, image.height) != (self.width, self.height):
+            of_1x = image.revision is None and known in {None, ""} and self.variant == ""
+            return of_1x and self.rendition.is_size_of_1x(image.size, *self.upright[:2])
+        return known == self.variant if known is not None else self.variant in self._assumed()
+
+    def _assumed(self) -> set[str]:
+        """What an image of this size and type is taken for whose row does not say what it is."""
+        width, height, mimetype, _ = self.identity
+        middle = Rendition(width=width, height=height, fit="fill", format=mimetype)
+        found = {middle.variant(*self.upright)}
+        for whole in (Rendition(width=width, format=mimetype), Rendition(height=height, format=mimetype)):
+            if size_and_type(whole.target(*self.upright))[:2] == (width, height):
+                found.add(whole.variant(*self.upright))
+        return found
 
 
-def find(image_set: PictureSet[ImageT], width: int | None, height: int | None, format: str | None) -> ImageT:
-    """The image of that size; a thumbnail rather than the original if both have it."""
+def find(
+    image_set: PictureSet[ImageT], width: int | None, height: int | None, format: str | None, variant: str | None
+) -> ImageT:
+    """The image of that size; a thumbnail rather than the original, and a whole one rather than a part."""
     if width is None and height is None:
         msg = "find_thumbnail() needs a width, a height, or both"
         raise InvalidTypeError(msg)
@@ -64,42 +119,74 @@ def find(image_set: PictureSet[ImageT], width: int | None, height: int | None, f
     found = [
         image
         for image in image_set
-        if width in {None, image.width} and height in {None, image.height} and mimetype in {None, image.mimetype}
+        if width in {None, image.width}
+        and height in {None, image.height}
+        and mimetype in {None, image.mimetype}
+        and (variant is None or (variant == variant_of(image) and not image.original))
     ]
     if not found:
-        msg = f"no image with width={width}, height={height}, format={format}: generate_thumbnail() makes one"
+        also = "" if variant is None else f", variant={variant!r}"
+        msg = f"no image with width={width}, height={height}, format={format}{also}: generate_thumbnail() makes one"
         raise NoResultFound(msg)
-    return min(found, key=lambda image: (image.original, image.width, image.height, image.mimetype))
+    plain = {None, "", SAME_AS_ORIGINAL}
+    return min(
+        found,
+        key=lambda image: (
+            image.original,
+            (variant := variant_of(image)) not in plain,
+            image.width,
+            image.height,
+            image.mimetype,
+            variant or "",
+        ),
+    )
 
 
-def generate(image_set: PictureSet[ImageT], renditions: Sequence[Rendition], store: Store | None) -> list[ImageT]:
-    """The images that ``renditions`` describe, made from one decoding of the original; none if this raises."""
-    with _Source(image_set, store) as source:
-        return _generate(image_set, renditions, source)
+def find_declared(
+    image_set: PictureSet[ImageT], renditions: Sequence[Rendition]
+) -> dict[tuple[int, int, str, str], tuple[Wanted, ImageT | None]]:
+    """What ``renditions`` come to, each once, with their images as far as the rows alone can tell."""
+    original = image_set.require_original()
+    upright, moves = Upright(*size_and_type(original)), _frames_of(original) != 1
+    wanted = {(each := Wanted.of(rendition, upright, moves=moves)).identity: each for rendition in renditions}
+    there = {(*size_and_type(image), variant_of(image)): image for image in image_set if not image.original}
+    return {
+        identity: (each, there[identity] if identity in there else _met(image_set, each))
+        for identity, each in wanted.items()
+    }
 
 
-def generate_missing(
-    image_set: PictureSet[ImageT], renditions: Sequence[Rendition], store: Store | None
+def generate(
+    image_set: PictureSet[ImageT],
+    renditions: Sequence[Rendition],
+    store: Store | None,
+    *,
+    anew: bool,
+    reuse_original: bool,
 ) -> list[ImageT]:
-    """The same for those of ``renditions`` whose images are not there."""
+    """The images that ``renditions`` describe; what is missing is made from one decoding of the original.
+
+    :param anew: make those anew that are there
+    :param reuse_original: the original may stand for what has its size and type
+    """
     with _Source(image_set, store) as source:
-        return _generate(image_set, [each for each in renditions if _there(image_set, each, source) is None], source)
+        return _generate(image_set, renditions, source, anew=anew, reuse_original=reuse_original)
 
 
-def find_or_generate(image_set: PictureSet[ImageT], rendition: Rendition, store: Store | None) -> ImageT:
-    """The image that ``rendition`` describes; if it has to be made, other transactions wait and then find it."""
+def find_or_generate(
+    image_set: PictureSet[ImageT], renditions: Sequence[Rendition], store: Store | None, *, reuse_original: bool
+) -> list[ImageT]:
+    """The same, flushed; other transactions that want what is made here wait, and then find it."""
     with _Source(image_set, store) as source:
-        if (found := _there(image_set, rendition, source)) is not None:
-            return found
+        missing = [each for each in renditions if source.find(each, reuse_original=reuse_original) is None]
         session = object_session(source.original)
-        if session is not None and object_state(source.original).persistent:
+        if missing and session is not None and object_state(source.original).persistent:
             _lock(session, source.original)
-            if (found := _made_meanwhile(session, image_set, rendition.target(*source.upright))) is not None:
-                return found
-        [image] = _generate(image_set, [rendition], source)
-    if session is not None:
+            _add_what_was_made_meanwhile(session, image_set, [source.wanted(each) for each in missing])
+        images = _generate(image_set, renditions, source, anew=False, reuse_original=reuse_original)
+    if missing and session is not None:
         session.flush()
-    return image
+    return images
 
 
 class _Source(Generic[ImageT]):
@@ -116,19 +203,52 @@ class _Source(Generic[ImageT]):
         return self._image_set._find_store(self._given)
 
     @cached_property
-    def upright(self) -> tuple[int, int, str]:
-        """The width, the height and the type that thumbnails are reckoned from.
+    def recorded(self) -> Upright:
+        """What its row says."""
+        return Upright(*size_and_type(self.original))
 
-        They are those of the row, unless it was written by 1.x: that recorded the size of a photograph as it lies in
-        the file, with width and height exchanged if the camera was turned.  Then the file tells.
+    @cached_property
+    def upright(self) -> Upright:
+        """What thumbnails are reckoned from.
+
+        It is what the row says, unless that was written by 1.x: it recorded the size of a photograph as it lies in the
+        file, with width and height exchanged if the camera was turned.  Then the file tells.
         """
         if self.original.revision is not None:
-            return size_and_type(self.original)
+            return self.recorded
         info = run_blocking(identify, self._open())
-        return info.width, info.height, info.mimetype
+        return Upright(info.width, info.height, info.mimetype)
+
+    @cached_property
+    def moves(self) -> bool:
+        """Whether it has several frames: where its row does not say, its file does."""
+        frames = _frames_of(self.original)
+        return (run_blocking(identify, self._open()).frames if frames is None else frames) > 1
+
+    def wanted(self, rendition: Rendition) -> Wanted:
+        """What the rendition comes to."""
+        return self._wanted(rendition, self.upright)
+
+    def find(self, rendition: Rendition, *, reuse_original: bool) -> ImageT | None:
+        """The image that it describes; without a look at the file, if the size in the row leads to one."""
+        found = self._find(rendition, self.recorded, reuse_original)
+        if found is None and self.upright != self.recorded:
+            found = self._find(rendition, self.upright, reuse_original)
+        return found
+
+    def _find(self, rendition: Rendition, upright: Upright, reuse_original: bool) -> ImageT | None:
+        wanted = self._wanted(rendition, upright)
+        if reuse_original and wanted.variant == SAME_AS_ORIGINAL:
+            return self.original
+        return _met(self._image_set, wanted)
 
     def render(self, renditions: Sequence[Rendition]) -> list[Rendered]:
         return run_blocking(render, self._open(), renditions, type(self.original).image_policy)
+
+    def _wanted(self, rendition: Rendition, upright: Upright) -> Wanted:
+        # the file is looked at only where it makes a difference
+        matters = rendition.animated and rendition.variant(*upright) != rendition.variant(*upright, moves=False)
+        return Wanted.of(rendition, upright, moves=matters and self.moves)
 
     def _open(self) -> BinaryIO:
         if self._file is None:
@@ -153,52 +273,84 @@ def _seekable(file: IO[bytes]) -> BinaryIO:
         return Spool.read_from(file).open()
 
 
-def _there(image_set: PictureSet[ImageT], rendition: Rendition, source: _Source[ImageT]) -> ImageT | None:
-    """The image that ``rendition`` describes; without a look at the file, if the size in the row leads to one."""
-    recorded = size_and_type(source.original)
-    found = _of_size_and_type(image_set, size_and_type(rendition.target(*recorded)))
-    if found is None and source.upright != recorded:
-        wanted = size_and_type(rendition.target(*source.upright))
-        found = source.original if wanted == source.upright else _of_size_and_type(image_set, wanted)
-    return found
+def _frames_of(original: Image) -> int | None:
+    return original.frames if has_own_column(mapper_of(type(original)), "frames") else None
 
 
-def _of_size_and_type(image_set: PictureSet[ImageT], wanted: tuple[int, int, str]) -> ImageT | None:
-    return next((image for image in image_set if size_and_type(image) == wanted), None)
+def _met(image_set: PictureSet[ImageT], wanted: Wanted) -> ImageT | None:
+    found = [image for image in image_set if wanted.is_met_by(image)]
+    # one of just this size rather than one that 1.x has made of about this size
+    return min(found, key=lambda image: image.size != (wanted.width, wanted.height), default=None)
 
 
-def _generate(image_set: PictureSet[ImageT], renditions: Sequence[Rendition], source: _Source[ImageT]) -> list[ImageT]:
-    if not renditions:
-        return []
-    original = source.original
-    targets = [rendition.target(*source.upright) for rendition in renditions]
-    images = dict.fromkeys((size_and_type(original), source.upright), original)
-    wanted = {
-        size_and_type(target): (target, rendition)
-        for target, rendition in zip(targets, renditions, strict=True)
-        if size_and_type(target) not in images
+def _generate(
+    image_set: PictureSet[ImageT],
+    renditions: Sequence[Rendition],
+    source: _Source[ImageT],
+    *,
+    anew: bool,
+    reuse_original: bool,
+) -> list[ImageT]:
+    images: list[ImageT | None] = []
+    former: list[ImageT] = []
+    missing: dict[tuple[int, int, str, str], Wanted] = {}
+    for rendition in renditions:
+        found = source.find(rendition, reuse_original=reuse_original)
+        if found is None or (anew and not found.original):
+            wanted = source.wanted(rendition)
+            missing.setdefault(wanted.identity, wanted)
+            former += [] if found is None else [found]
+            found = None
+        images.append(found)
+    if not missing:
+        return [image for image in images if image is not None]
+    staying = [image for image in image_set if image.original or not anew]
+    require_slots(image_set, staying, missing.values(), source.store)
+    results = source.render([wanted.rendition for wanted in missing.values()])
+    made = {
+        identity: new_thumbnail(image_set, source.original, result, wanted.variant)
+        for (identity, wanted), result in zip(missing.items(), results, strict=True)
     }
-    _require_slots(image_set, [original, *(target for target, _ in wanted.values())])
-    if wanted:
-        results = source.render([rendition for _, rendition in wanted.values()])
-        made = [_new_thumbnail(image_set, original, result) for result in results]
-        blobs = [PendingBlob(Spool.of(result.blob), source.store) for result in results]
-        put_in(image_set, list(zip(made, blobs, strict=True)))
-        images.update((size_and_type(image), image) for image in made)
-    return [images[size_and_type(target)] for target in targets]
+    blobs = [PendingBlob(Spool.of(result.blob), source.store) for result in results]
+    put_in(image_set, list(zip(made.values(), blobs, strict=True)), [(each, source.store) for each in former])
+    return [
+        made[source.wanted(rendition).identity] if image is None else image
+        for rendition, image in zip(renditions, images, strict=True)
+    ]
 
 
-def _require_slots(image_set: PictureSet[ImageT], images: Iterable[Any]) -> None:
-    slots: dict[tuple[Any, ...], Any] = {}
-    for image in images:
-        other = slots.setdefault(row_slot(image_set.image_class, image), image)
-        if other is not image:
-            msg = (
-                f"{image_set.image_class.__name__} has one type for each size, since mimetype is not in its primary"
-                f" key; expected other sizes than {image.width}×{image.height} for {image.mimetype} and"
-                f" {other.mimetype}, or a primary key with mimetype"
-            )
-            raise InvalidValueError(msg)
+def require_slots(
+    image_set: PictureSet[ImageT], there: Iterable[ImageT], missing: Iterable[Wanted], store: Store
+) -> None:
+    """There is room for what is to be made, in the table and in the store.
+
+    :param there: the images that stay
+    :raises VariantConflictError: there is not
+    """
+    cls = image_set.image_class
+    slots: dict[tuple[object, ...], object] = {row_slot(cls, image, store): image for image in there}
+    for wanted in missing:
+        other = slots.setdefault(row_slot(cls, wanted, store), wanted)
+        if other is not wanted:
+            raise _conflict(image_set, wanted, other, store)
+
+
+def _conflict(image_set: PictureSet[ImageT], wanted: Wanted, other: object, store: Store) -> VariantConflictError:
+    name, mapper = image_set.image_class.__name__, mapper_of(image_set.image_class)
+    if not distinguishes_types(mapper):
+        room = f"{name} has one type for each size, since mimetype is not in its primary key"
+    elif not distinguishes_variants(mapper):
+        room = f"{name} has one image for each size and type, since it lacks variant in its primary key, or revision"
+    else:
+        room = f"{store!r} has one blob for each size and type, since its methods take no revision"
+    by, advice = "another picture", "replace what is there by regenerate=True"
+    if isinstance(other, Image) and other.original:
+        by, advice = "the original", "let that stand for it by reuse_original=True"
+    msg = (
+        f"{room}; expected a size that is free, but {wanted.width}×{wanted.height} {wanted.mimetype} is taken by {by}:"
+        f" ask for another one, or {advice}"
+    )
+    return VariantConflictError(msg)
 
 
 def _lock(session: Session, original: Image) -> None:
@@ -207,24 +359,25 @@ def _lock(session: Session, original: Image) -> None:
     claim(ledger, connection, original)
 
 
-def _made_meanwhile(session: Session, image_set: PictureSet[ImageT], target: Target) -> ImageT | None:
+def _add_what_was_made_meanwhile(session: Session, image_set: PictureSet[ImageT], missing: Sequence[Wanted]) -> None:
+    """Other transactions may have made some of them since the set was loaded: then these become part of it."""
     cls, owner = image_set.image_class, image_set.owner
     adapter = image_set._adapter
     assert adapter is not None
     # a locking read, since a plain one in a REPEATABLE READ transaction (MariaDB's default) would not see new rows
+    sizes = {(wanted.width, wanted.height) for wanted in missing}
     statement = (
         select(cls)
-        .where(with_parent(owner, getattr(type(owner), adapter.attr.key)), cls.size == (target.width, target.height))
-        .filter_by(mimetype=target.mimetype, **image_set._discriminators)
+        .where(with_parent(owner, getattr(type(owner), adapter.attr.key)), or_(*(cls.size == size for size in sizes)))
+        .filter_by(**image_set._discriminators)
         .with_for_update(read=True, of=cls)
     )
-    image = session.scalars(statement).first()
-    if image is not None and not any(image is mine for mine in image_set):
-        adapter.append_without_event(image)
-    return image
+    for image in session.scalars(statement):
+        if not any(image is mine for mine in image_set):
+            adapter.append_without_event(image)
 
 
-def _new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rendered) -> ImageT:
+def new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rendered, variant: str) -> ImageT:
     image = new_image(image_set)
     # where the size is no part of the key, no two rows have any of it in common
     if "width" in primary_key_names(mapper_of(type(original))):
@@ -234,5 +387,6 @@ def _new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rend
     image.size = result.width, result.height
     image.mimetype = result.mimetype
     image.original = False
+    set_variant(image, variant)
     blob_state(image).made_from = original
     return image

@@ -14,16 +14,19 @@ from .info import ImageInfo
 from .policy import ImagePolicy
 from .probing import probe
 from .rendering import Rendered, render
-from .rendition import VECTOR_TYPES, Fit, Rendition, Target
+from .rendition import SAME_AS_ORIGINAL, VECTOR_TYPES, Fit, Rendition, RenditionDetails, RenditionOptions, Target
 from .sniffing import sniff
 
 __all__ = [
+    "SAME_AS_ORIGINAL",
     "VECTOR_TYPES",
     "Fit",
     "ImageInfo",
     "ImagePolicy",
     "Rendered",
     "Rendition",
+    "RenditionDetails",
+    "RenditionOptions",
     "Target",
     "probe",
     "render",

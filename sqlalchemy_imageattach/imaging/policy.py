@@ -36,6 +36,12 @@ class ImagePolicy:
         does not know of a type
     :param fonts: paths of font files, and of directories of them, that the text of an SVG may be set in, beside Noto
         Sans, which the extra ``svg`` brings along.  The fonts of the system are not looked for: name their directories
+    :param max_seconds: the most CPU seconds that decoding a file and making pictures from it may take.  A limit of
+        time or of memory has all files decoded in child processes, which the kernel holds to it.  Without one, only
+        what the engines other than Pillow decode is (SVG, PDF, HEIC), with 20 seconds and 2 GiB
+    :param max_memory: the most memory for it, in bytes
+    :param isolate: ``True`` decodes everything in child processes, ``False`` nothing, e.g. where there are none, or
+        where all files are your own
     :param verify: ``"structure"`` finds empty, truncated and mislabelled files from their headers and their ends, in
         well below a millisecond; ``"decode"`` decodes the whole picture too before it is accepted, which also finds
         the damage within that stops a decoder (a JPEG decoder makes do with much), and takes as long as that does:
@@ -52,6 +58,9 @@ class ImagePolicy:
     allowed_types: frozenset[str] = field(default=WEB_TYPES)
     engines: tuple[str, ...] = _ENGINES
     fonts: tuple[str, ...] = ()
+    max_seconds: float | None = None
+    max_memory: int | None = None
+    isolate: bool | None = None
     verify: Verification = "structure"
 
     def __post_init__(self) -> None:
@@ -62,6 +71,16 @@ class ImagePolicy:
             if mimetype.count("/") != 1 or mimetype != mimetype.strip().lower() or "*" in mimetype:
                 msg = f"allowed_types: expected exact mimetypes such as 'image/png', got {mimetype!r}"
                 raise InvalidValueError(msg)
+        _check_seconds(self.max_seconds)
+        _check_limit("max_memory", self.max_memory)
+        if self.isolate not in {None, True, False}:
+            msg = f"isolate: expected True, False or None, got {self.isolate!r}"
+            raise InvalidTypeError(msg)
+        if self.isolate is False and (self.max_seconds is not None or self.max_memory is not None):
+            msg = (
+                "isolate=False: what is decoded in this process cannot be limited; leave max_seconds and max_memory out"
+            )
+            raise InvalidValueError(msg)
         object.__setattr__(self, "fonts", tuple(_strings("fonts", self.fonts)))
         object.__setattr__(self, "engines", tuple(_strings("engines", self.engines)))
         if not self.engines or not set(self.engines) <= set(_ENGINES):
@@ -125,6 +144,17 @@ def _check_limit(name: str, value: object) -> None:
         raise InvalidTypeError(msg)
     if value < 1:
         msg = f"{name}: expected 1 or more, or None for no limit, got {value}"
+        raise InvalidValueError(msg)
+
+
+def _check_seconds(value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        msg = f"max_seconds: expected a number, or None for the default, got {type(value).__name__} ({value!r})"
+        raise InvalidTypeError(msg)
+    if not 0 < value <= 86_400:
+        msg = f"max_seconds: expected more than 0 and up to 86,400, got {value}"
         raise InvalidValueError(msg)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ..errors import InvalidTypeError
-from .engines import choice
+from . import isolation
 from .info import ImageInfo
 from .looking import look, type_of
 from .policy import ImagePolicy
@@ -46,7 +46,7 @@ def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
         info = look(reader, mimetype)
         policy.check_pixels(info.width, info.height, info.frames)
         if policy.verify == "decode":
-            choice.verify(Guarded(source), info, policy)
+            isolation.verify(Guarded(source), info, policy)
     return info
 
 

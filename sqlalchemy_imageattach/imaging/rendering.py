@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..errors import InvalidTypeError
-from .engines import choice
+from . import isolation
 from .looking import look, type_of
 from .policy import ImagePolicy
 from .probing import check_policy
@@ -70,7 +70,7 @@ def render(source: BinaryIO, renditions: Sequence[Rendition], policy: ImagePolic
             policy.check_pixels(target.width, target.height, info.frames if rendition.animated else 1)
         if not orders:
             return []
-        blobs = choice.render(Guarded(source), info, orders, policy)
+        blobs = isolation.render(Guarded(source), info, orders, policy)
     return [
         Rendered(blob, target.width, target.height, target.mimetype, rendition)
         for blob, (rendition, target) in zip(blobs, orders, strict=True)

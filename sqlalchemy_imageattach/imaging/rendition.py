@@ -25,15 +25,31 @@ The three ways to fit a box have the names that the field uses, which are not al
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
 
 from ..errors import InvalidTypeError, InvalidValueError
 from ..imagetypes import TYPES, by_mimetype, by_name
 
-__all__ = ["FILTERS", "VECTOR_TYPES", "Fit", "Order", "Rendition", "Target"]
+__all__ = [
+    "FILTERS",
+    "KERNELS",
+    "SAME_AS_ORIGINAL",
+    "VECTOR_TYPES",
+    "Fit",
+    "Order",
+    "Rendition",
+    "RenditionDetails",
+    "RenditionOptions",
+    "Target",
+    "rendition_of",
+    "renditions_of",
+]
 
 #: The types without pixels of their own: thumbnails of them are PNG.
 VECTOR_TYPES: Final = frozenset(row.mimetype for row in TYPES if row.vector)
@@ -49,9 +65,53 @@ FILTERS: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 
+Kernel = Literal["point", "box", "triangle", "hamming", "cubic", "lanczos"]
+
+#: What each filter comes to: the nearest relative that there is.  All the others are windowed sincs, as Lanczos is.
+KERNELS: Final[Mapping[str, Kernel]] = {
+    **dict.fromkeys(FILTERS, "lanczos"),
+    **dict.fromkeys(
+        """
+        hermite gaussian quadratic cubic catrom mitchell parzen robidoux robidouxsharp spline cubicspline
+        """.split(),  # noqa: SIM905
+        "cubic",
+    ),
+    "point": "point",
+    "box": "box",
+    "triangle": "triangle",
+    "hamming": "hamming",
+}
+
+#: The :meth:`variant <Rendition.variant>` of a picture that has the size and the type of its original, and yet is not
+#: the original: it carries no metadata.
+SAME_AS_ORIGINAL: Final[str] = "remade"
+
 _WRITTEN: Final = {row.mimetype: row.writing for row in TYPES if row.writing is not None}
+_MOVING: Final = frozenset(name for name, writing in _WRITTEN.items() if writing.moves)
 #: Far beyond any picture, and yet small enough to reckon with.
 _LARGEST_RATIO, _LARGEST_TARGET = 65_535, 2**31 - 1
+#: Parts of a picture that differ by less than a millionth of a pixel are the same: floating point made two of them.
+_STEPS: Final = 1_000_000
+
+
+class RenditionDetails(TypedDict, total=False):
+    """The options of a :class:`Rendition` but for its size and its filter, for type checkers."""
+
+    fit: Fit
+    focal_point: tuple[float, float]
+    upscale: bool
+    format: str | None
+    quality: int | None
+    animated: bool
+
+
+class RenditionOptions(RenditionDetails, total=False):
+    """All options of a :class:`Rendition`, as a mapping: what stands for one in lists of them."""
+
+    ratio: float | None
+    width: int | None
+    height: int | None
+    filter: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +133,12 @@ class Target:
     def pixels(self) -> int:
         """Width times height."""
         return self.width * self.height
+
+    @property
+    def is_cut_out(self) -> bool:
+        """Whether each of its pixels is one of the source: then there is nothing to resample."""
+        left, top, right, bottom = self.box
+        return (right - left, bottom - top) == (self.width, self.height) and left.is_integer() and top.is_integer()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +240,67 @@ class Rendition:
             raise InvalidValueError(msg)
         return Target(*size, made, self._box(size, width, height))
 
+    def variant(self, width: int, height: int, mimetype: str, *, moves: bool = True) -> str:
+        """What tells this picture of one source from others of the same size and type.
+
+        It is empty where size and type say all: the whole picture, with the defaults.  Otherwise it is a short digest,
+        the same for all renditions that come to the same picture, on every machine and in every release::
+
+            >>> Rendition(width=300, height=300, fit="fill").variant(900, 600, "image/jpeg")
+            '59fd8e01ae5fa7dbf421'
+            >>> Rendition(width=300, height=200, fit="fill").variant(900, 600, "image/jpeg")
+            ''
+
+        :param width: of the upright source, in pixels
+        :param height: of the upright source, in pixels
+        :param mimetype: of the source
+        :param moves: whether the source has several frames
+        :raises InvalidValueError: as :meth:`target` does
+        """
+        target = self.target(width, height, mimetype)
+        details: dict[str, object] = {}
+        if target.box != (0.0, 0.0, float(width), float(height)):
+            details["box"] = [round(side * _STEPS) for side in target.box]
+        if self.quality is not None and _WRITTEN[target.mimetype].quality not in {None, self.quality}:
+            details["quality"] = self.quality
+        if KERNELS[self.filter] != "lanczos" and (mimetype in VECTOR_TYPES or not target.is_cut_out):
+            details["filter"] = KERNELS[self.filter]
+        if self.animated and moves and {mimetype, target.mimetype} <= _MOVING:
+            details["animated"] = True
+        if not details:
+            is_same = (target.width, target.height, target.mimetype) == (width, height, mimetype)
+            return SAME_AS_ORIGINAL if is_same else ""
+        text = json.dumps(details, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+    def is_size_of_1x(self, size: tuple[int, int], width: int, height: int) -> bool:
+        """Whether version 1.x may have made a picture of this ``size`` for it: it cut fractions off, and did not round.
+
+            >>> Rendition(width=150).is_size_of_1x((150, 112), 640, 480)  # exactly 112.5
+            True
+
+        :param size: width and height of the picture, in pixels
+        :param width: of the source, in pixels
+        :param height: of the source, in pixels
+        """
+        if self.fit != "contain" or (self.width is not None and self.height is not None):
+            return False
+        if self.ratio is not None:
+            exact = Fraction(self.ratio) * width, Fraction(self.ratio) * height
+        elif self.width is not None:
+            exact = Fraction(self.width), Fraction(height * self.width, width)
+        else:
+            assert self.height is not None
+            exact = Fraction(width * self.height, height), Fraction(self.height)
+        if not self.upscale and exact[0] > width:
+            return False
+        given = {0: self.width, 1: self.height}
+        # it reckoned with floating point, where a whole number may come out a little below itself
+        return all(
+            side == given[index] if given[index] is not None else -1 <= side - exact[index] <= Fraction(1, 2)
+            for index, side in enumerate(size)
+        )
+
     def _size(self, width: int, height: int) -> tuple[int, int]:
         if self.ratio is not None:
             ratio = Fraction(self.ratio)
@@ -227,6 +354,38 @@ def _span(length: float, whole: int, focus: float) -> tuple[float, float]:
     length = min(length, float(whole))
     start = min(max(focus * whole - length / 2, 0.0), whole - length)
     return start, min(start + length, float(whole))
+
+
+def renditions_of(values: Iterable[Rendition | RenditionOptions]) -> list[Rendition]:
+    """``values`` with mappings of options made into renditions.
+
+    >>> renditions_of([Rendition(width=10), {"width": 10}])[0] == renditions_of([{"width": 10}])[0]
+    True
+
+    :raises InvalidTypeError: one is neither, or a mapping has another name than those of the options
+    """
+    if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
+        msg = f"expected several renditions, such as [{{'width': 150}}], got {type(values).__name__} ({values!r})"
+        raise InvalidTypeError(msg)
+    return [rendition_of(value) for value in values]
+
+
+def rendition_of(value: Any) -> Rendition:
+    """``value``, which is a rendition or a mapping of its options, as a rendition.
+
+    :raises InvalidTypeError: it is neither, or a mapping has another name than those of the options
+    """
+    if isinstance(value, Rendition):
+        return value
+    if not isinstance(value, Mapping):
+        msg = f"expected a Rendition or a mapping of its parameters such as {{'width': 150}}, got {value!r}"
+        raise InvalidTypeError(msg)
+    names = [field.name for field in fields(Rendition)]
+    unknown = [name for name in value if name not in names]
+    if unknown:
+        msg = f"expected some of the parameters {', '.join(names)}, got {', '.join(map(repr, unknown))}"
+        raise InvalidTypeError(msg)
+    return Rendition(**value)
 
 
 def _check_size(ratio: object, width: object, height: object) -> None:

@@ -19,6 +19,7 @@ from .job import Job
 from .keys import decode_key, encode_key
 from .queue import SESSION_QUEUE_KEY, Queue, enqueue_after_commit, find_queue
 from .runner import Handler, JobRunner, Outcome, Work, handles
+from .spread import Progress, Spread
 from .threads import ThreadQueue
 from .transient import is_transient
 
@@ -28,7 +29,9 @@ __all__ = [
     "Job",
     "JobRunner",
     "Outcome",
+    "Progress",
     "Queue",
+    "Spread",
     "ThreadQueue",
     "Work",
     "decode_key",

@@ -208,7 +208,7 @@ class JobRunner:
         :raises Exception: it failed by something that will not pass
         """
         try:
-            handler = self._find_handler(job.kind)
+            handler = self.find_handler(job.kind)
             work = Work(job, self)
             if job.image_class:
                 self.find_mapper(job.image_class)
@@ -217,7 +217,11 @@ class JobRunner:
             return Outcome.UNKNOWN
         return self._attempt(handler, work)
 
-    def _find_handler(self, kind: str) -> Handler:
+    def find_handler(self, kind: str) -> Handler:
+        """The function that does jobs of this kind.
+
+        :raises UnknownJobError: there is none
+        """
         handler = self._handlers.get(kind) or _handlers.get(kind)
         if handler is None:
             known = sorted({*self._handlers, *_handlers})

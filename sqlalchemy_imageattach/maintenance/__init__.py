@@ -46,6 +46,7 @@ from .comparison import Progress
 from .findings import Problem, ProblemKind
 from .removal import SweepRefusedError
 from .report import GRACE, Report, check, repair, sweep
+from .spread import check_jobs
 
 __all__ = [
     "GRACE",
@@ -56,6 +57,7 @@ __all__ = [
     "Report",
     "SweepRefusedError",
     "check",
+    "check_jobs",
     "repair",
     "sweep",
 ]

@@ -35,6 +35,7 @@ from ..bulk.failures import Failure
 from .copier import BlobMismatchError, Verify
 from .plan import MigrationPlan, migrate, migrate_class
 from .result import MigrationResult
+from .spread import migration_jobs
 from .transfer import OnError
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "Verify",
     "migrate",
     "migrate_class",
+    "migration_jobs",
 ]

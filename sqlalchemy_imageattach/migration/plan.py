@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from sqlalchemy.orm import Mapper
 
-from ..arguments import check_callable, check_choice, wrong_type, wrong_value
+from ..arguments import check_callable, check_choice, check_type, wrong_type, wrong_value
 from ..bulk.classes import image_mappers, mapper_of_images
-from ..bulk.rows import RowReader, Shard
+from ..bulk.rows import KeyRange, RowReader, Shard
 from ..bulk.workers import check_count, worker_count
 from ..context import find_store
 from ..entity import Image
@@ -104,7 +104,7 @@ def migrate(
     source, destination = _stores(source, destination)
     copier = Copier(source, destination, _verification(verify), dry_run)
     threads = worker_count(workers, source, destination)
-    return _plan(session, mappers, source, copier, _options(threads, on_error, give_up_after, shard, progress))
+    return _plan(session, mappers, source, copier, _options(threads, on_error, give_up_after, shard, None, progress))
 
 
 def migrate_class(
@@ -119,18 +119,22 @@ def migrate_class(
     on_error: OnError = "collect",
     give_up_after: int | None = 100,
     shard: tuple[int, int] | None = None,
+    key_range: KeyRange | None = None,
     progress: Callable[[MigrationResult], object] | None = None,
 ) -> MigrationPlan:
     """A plan to copy the blobs of one image class and its subclasses; otherwise like :func:`migrate`.
 
     :param cls: the image class
+    :param key_range: only the rows with these primary keys, where others work on the others; see
+        :func:`~sqlalchemy_imageattach.migration.migration_jobs`
     :raises InvalidTypeError: among others, if ``cls`` is no mapped image class
     """
     mappers = [mapper_of_images(cls)]
     source, destination = _stores(source, destination)
     copier = Copier(source, destination, _verification(verify), dry_run)
     threads = worker_count(workers, source, destination)
-    return _plan(session, mappers, source, copier, _options(threads, on_error, give_up_after, shard, progress))
+    options = _options(threads, on_error, give_up_after, shard, key_range, progress)
+    return _plan(session, mappers, source, copier, options)
 
 
 # --- what was asked for ----------------------------------------------------------------------------------------------
@@ -157,7 +161,7 @@ def _stores(source: Store, destination: Store) -> tuple[Store, Store]:
     if are_same_place(source, destination):
         came = f"{source!r} as the source and the destination: nothing to migrate"
         raise wrong_value("", source, "two different stores", got=came)
-    if destination.replicas:  # what one of its stores has would count as there
+    if destination.replicas():  # what one of its stores has would count as there
         advice = "migrate to its stores (first, second) one by one"
         raise wrong_value("destination", destination, "a single store", advice)
     return source, destination
@@ -168,6 +172,7 @@ def _options(
     on_error: OnError,
     give_up_after: int | None,
     shard: tuple[int, int] | None,
+    key_range: KeyRange | None,
     progress: Callable[[MigrationResult], object] | None,
 ) -> Options:
     if give_up_after is not None:
@@ -176,7 +181,9 @@ def _options(
         raise wrong_value("on_error", on_error, "'collect', 'raise' or a function that takes a Failure")
     if progress is not None and not callable(progress):
         raise wrong_type("progress", progress, "a function that takes a MigrationResult", got=repr(progress))
-    return Options(workers, on_error, give_up_after, _shard(shard), progress)
+    if key_range is not None:
+        check_type("key_range", key_range, KeyRange)
+    return Options(workers, on_error, give_up_after, _shard(shard), key_range, progress)
 
 
 def _shard(shard: tuple[int, int] | None) -> Shard | None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy.orm import Mapper
 
 from ..bulk.failures import Failure
-from ..bulk.rows import ImageRow, RowReader, Shard
+from ..bulk.rows import ImageRow, KeyRange, RowReader, Shard
 from ..bulk.scratch import blobs_of, scratch_database
 from ..bulk.workers import in_threads
 from ..concurrency import run_blocking
@@ -41,6 +41,7 @@ class Options:
     on_error: OnError
     give_up_after: int | None
     shard: Shard | None
+    key_range: KeyRange | None
     progress: Callable[[MigrationResult], object] | None
 
 
@@ -73,13 +74,15 @@ class Transfer:
     def run(self) -> Iterator[Image]:
         """Gives each image whose blob was copied, as soon as it was."""
         if self._options.progress is not None:
-            self.result = replace(self.result, total=sum(map(self._reader.count, self._mappers)))
+            self.result = replace(
+                self.result, total=sum(self._reader.count(mapper, self._options.key_range) for mapper in self._mappers)
+            )
         with closing(_Index(self._copier.destination)) as index:
             for mapper in self._mappers:
                 yield from self._migrate(mapper, self._tasks(mapper, index))
 
     def _tasks(self, mapper: Mapper[Any], index: _Index) -> Iterator[Task]:
-        for row in self._reader.rows(mapper):
+        for row in self._reader.rows(mapper, self._options.key_range):
             if not self.result.examined:
                 run_blocking(self._source.require_presence)
             if self.result.gave_up:
@@ -87,7 +90,9 @@ class Transfer:
             if row.key is None:
                 self._fail(row, row.error)
             elif self._options.shard is None or row.key in self._options.shard:
-                yield Task(row, row.key, index.find(row.key))
+                # of a part of the rows each blob is looked for: a list of all would be made for each part
+                found = UNLISTED if self._options.key_range is not None else index.find(row.key)
+                yield Task(row, row.key, found)
 
     def _migrate(self, mapper: Mapper[Any], tasks: Iterator[Task]) -> Iterator[Image]:
         unconfirmed: list[Settled] = []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from ..errors import InvalidTypeError, InvalidValueError
+from ..errors import BlobNotFoundError, InvalidTypeError, InvalidValueError, StoreAccessDeniedError
 
 __all__ = [
     "DEFAULT_MAX_AGE",
@@ -15,9 +17,11 @@ __all__ = [
     "NOT_IN_URLS",
     "checked_base_url",
     "checked_bucket",
+    "checked_endpoint",
     "checked_lifetime",
     "checked_number",
     "checked_prefix",
+    "of_first_found",
     "quoted",
 ]
 
@@ -37,6 +41,8 @@ _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\\]")
 _LONGEST_LIFETIME = 7 * 24 * 60 * 60
 
 _N = TypeVar("_N", int, float)
+_Object = TypeVar("_Object")
+_T = TypeVar("_T")
 
 
 def checked_bucket(bucket: object) -> str:
@@ -79,6 +85,20 @@ def checked_base_url(url: object) -> str | None:
     return url.rstrip("/")
 
 
+def checked_endpoint(url: str, example: str) -> str:
+    """``url``, if it is that of a service and holds no password, since it becomes a part of URLs and messages."""
+    if not url.startswith(("http://", "https://")):
+        msg = f"endpoint_url: expected a URL such as '{example}', got {url!r}"
+        raise InvalidValueError(msg)
+    if "@" in urlsplit(url).netloc:
+        msg = (
+            f"endpoint_url: expected a URL such as '{example}', got one with a user name or password, which would be"
+            " shown in the URLs of all blobs; give the credentials by themselves"
+        )
+        raise InvalidValueError(msg)
+    return url
+
+
 def checked_number(name: str, value: _N, what: str, least: float, most: float = float("inf")) -> _N:
     """``value``, if it is a number of the range, and a whole one if ``least`` is.
 
@@ -110,6 +130,22 @@ def checked_lifetime(lifetime: int | None, default: int, *, is_plain: bool) -> i
         raise InvalidValueError(msg)
     what = f"seconds, 1 to {_LONGEST_LIFETIME}"
     return checked_number("url_lifetime", lifetime, what, 1, _LONGEST_LIFETIME)
+
+
+def of_first_found(objects: Sequence[_Object], read: Callable[[_Object], _T]) -> _T:
+    """What ``read`` gives of the first of the objects that is there: one blob may have several names.
+
+    :raises StoreError: as ``read`` does of the first one
+    """
+    # services that may not tell what there is refuse access to what there is not
+    absent = (BlobNotFoundError, StoreAccessDeniedError)
+    try:
+        return read(objects[0])
+    except absent:
+        for each in objects[1:]:
+            with suppress(*absent):
+                return read(each)
+        raise
 
 
 def quoted(name: str) -> str:

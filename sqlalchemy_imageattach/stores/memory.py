@@ -21,12 +21,13 @@ from urllib.parse import quote
 from ..errors import BlobExistsError, BlobNotFoundError, InvalidTypeError
 from ..file import copy_chunks
 from ..key import ImageKey
-from ..store import Store, StoredBlob
+from ..store import StoredBlob
+from .keyed import KeyedStore
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(Store):
+class MemoryStore(KeyedStore):
     """Keeps blobs in the memory of this process.  Threads can share it.
 
     A blob is there whole or not at all, and with a revision it is never overwritten, as in any other store.
@@ -50,82 +51,40 @@ class MemoryStore(Store):
         with self._lock:
             return dict(self._blobs)
 
-    def put_file(
-        self,
-        file: IO[bytes],
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        reproducible: bool,
-        *,
-        revision: str | None = None,
-    ) -> None:
+    def _put(self, key: ImageKey, file: IO[bytes], reproducible: bool) -> None:
         """Afterwards the blob is there; if ``file`` raises, it is not.
 
         :raises BlobExistsError: there is a blob with this revision already; it stays as it is
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         copy = io.BytesIO()
         copy_chunks(file, copy)  # before locking: a slow source must not keep the others waiting
         with self._lock:
-            if revision is not None and key in self._blobs:
+            if key.revision is not None and key in self._blobs:
                 msg = f"{key.file_path()} is stored already, and is never overwritten; store it with a new revision"
                 raise BlobExistsError(errno.EEXIST, msg)
             self._blobs[key] = copy.getvalue()
             self._modified[key] = datetime.now(UTC)
 
-    def get_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> IO[bytes]:
+    def _get(self, key: ImageKey) -> IO[bytes]:
         """A file of its own with the blob.
 
         :raises BlobNotFoundError: there is none
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         with self._lock:
             blob = self._blobs.get(key)
         if blob is None:
             raise BlobNotFoundError(errno.ENOENT, f"no such blob: {key.file_path()}")
         return io.BytesIO(blob)
 
-    def get_url(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> str:
+    def _url(self, key: ImageKey) -> str:
         """A URL that names the blob, but can be opened by nobody."""
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         return self.base_url + quote(key.file_path())
 
-    def delete_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> bool:
+    def _delete(self, key: ImageKey) -> bool:
         """Afterwards the blob is not there.
 
         :return: whether it was
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         with self._lock:
             self._modified.pop(key, None)
             return self._blobs.pop(key, None) is not None

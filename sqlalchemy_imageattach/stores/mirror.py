@@ -36,15 +36,15 @@ from typing import IO
 from ..errors import BlobExistsError, InvalidTypeError, InvalidValueError
 from ..file import Spool, is_seekable
 from ..key import ImageKey
-from ..store import ImageLike, ListingNotSupportedError, Store, StoredBlob
-from .overlay import holds, is_missing
+from ..store import ImageLike, ListingNotSupportedError, Store, StoredBlob, are_same_place, is_missing
+from .keyed import KeyedStore
 
 __all__ = ["MirrorStore"]
 
 _log = logging.getLogger(__name__)
 
 
-class MirrorStore(Store):
+class MirrorStore(KeyedStore):
     """Writes to both stores, and reads from the first one that has the blob.  URLs are those of ``first``.
 
     While ``first`` cannot be reached, ``second`` is read in its place.
@@ -73,23 +73,11 @@ class MirrorStore(Store):
     def accepts_revision(self) -> bool:  # type: ignore[override]  # as its two stores do
         return self.first.accepts_revision or self.second.accepts_revision
 
-    def put_file(
-        self,
-        file: IO[bytes],
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        reproducible: bool,
-        *,
-        revision: str | None = None,
-    ) -> None:
+    def _put(self, key: ImageKey, file: IO[bytes], reproducible: bool) -> None:
         """Afterwards both have the blob.  See the module's documentation for when one fails.
 
         :raises OSError: as the store does that failed; errors of ``file`` itself pass as they are
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         with _rewindable(file) as source:
             start = source.tell()
             self.first.put(key, source, reproducible=reproducible)
@@ -103,22 +91,12 @@ class MirrorStore(Store):
                 self._withdraw(key, error)
                 raise
 
-    def get_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> IO[bytes]:
+    def _get(self, key: ImageKey) -> IO[bytes]:
         """The blob of the first store that has it.
 
         :raises BlobNotFoundError: neither has it
         :raises OSError: a store failed, and the other one has no such blob or failed too
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         try:
             return self.first.get(key)
         except OSError as error:
@@ -130,37 +108,16 @@ class MirrorStore(Store):
                     raise
                 raise error from second_error
 
-    def get_url(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> str:
+    def _url(self, key: ImageKey) -> str:
         """The URL that the first store gives."""
-        key = self.first.own_key(ImageKey(object_type, object_id, width, height, mimetype, revision))
-        arguments = {} if key.revision is None else {"revision": key.revision}
-        return self.first.get_url(object_type, object_id, width, height, mimetype, **arguments)
+        return self.first.url_of(key)
 
-    def delete_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> bool | None:
+    def _delete(self, key: ImageKey) -> bool | None:
         """Afterwards neither has the blob.
 
         :return: whether one had, or ``None`` where that is not known
         :raises OSError: it could not be deleted from one of them
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         try:
             in_first = self.first.delete_key(key)
         except OSError:
@@ -196,13 +153,17 @@ class MirrorStore(Store):
         :raises OSError: a store cannot tell, and the other one has no such blob
         """
         try:
-            if holds(self.first, key):
+            if self.first.has_key(key):
                 return True
         except OSError:
-            if holds(self.second, key):
+            if self.second.has_key(key):
                 return True
             raise
-        return holds(self.second, key)
+        return self.second.has_key(key)
+
+    def is_same_place(self, other: Store) -> bool:
+        """Whether one of the two stores is, or is one that ``other`` stands for: what is stored here is in both."""
+        return self is other or any(are_same_place(store, other) for store in (self.first, self.second))
 
     def require_presence(self) -> None:
         """Both are there.
@@ -212,7 +173,6 @@ class MirrorStore(Store):
         self.first.require_presence()
         self.second.require_presence()
 
-    @property
     def replicas(self) -> tuple[Store, ...]:
         """Both stores."""
         return self.first, self.second

@@ -29,14 +29,15 @@ import errno
 import io
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import IO, Any
 
 from ..errors import BlobExistsError, BlobNotFoundError, InvalidTypeError, InvalidValueError
 from ..file import COPY_CHUNK, is_seekable
 from ..key import ImageKey
-from ..store import ImageLike, Store, StoredBlob, key_of
+from ..store import ImageLike, Store, StoredBlob, are_same_place, is_missing, key_of
+from .keyed import KeyedStore
 
-__all__ = ["MARK", "OverlayStore", "State", "TellsKeys", "holds", "is_missing"]
+__all__ = ["MARK", "OverlayStore", "State"]
 
 #: What stands in the overriding store in the place of a blob that is deleted.  No image starts so.
 MARK = b"This image is deleted: SQLAlchemy-ImageAttach overlay mark 1\n"
@@ -53,38 +54,7 @@ class State(enum.Enum):
     DELETED = enum.auto()
 
 
-@runtime_checkable
-class TellsKeys(Protocol):
-    """A store that can tell whether it has a blob without opening it."""
-
-    def has_key(self, key: ImageKey) -> bool: ...
-
-
-def is_missing(error: OSError) -> bool:
-    """Whether a store said by ``error`` that it has no such blob, rather than that it failed.
-
-    A bare :exc:`OSError` is what stores of 1.x raise then.
-    """
-    return isinstance(error, FileNotFoundError) or (type(error) is OSError and error.errno is None)
-
-
-def holds(store: Store, key: ImageKey) -> bool:
-    """Whether ``store`` has a blob.
-
-    :raises OSError: it cannot tell
-    """
-    if isinstance(store, TellsKeys):
-        return store.has_key(store.own_key(key))
-    try:
-        store.get(key).close()
-    except OSError as error:
-        if is_missing(error):
-            return False
-        raise
-    return True
-
-
-class OverlayStore(Store):
+class OverlayStore(KeyedStore):
     """Reads fall through to ``underlying`` where ``overriding`` has nothing; writes and deletions stop at the latter.
 
     ``underlying`` is never written.  A failure of ``overriding`` is raised and not taken for an absence.
@@ -119,86 +89,41 @@ class OverlayStore(Store):
     def accepts_revision(self) -> bool:  # type: ignore[override]  # as its two stores do
         return self.overriding.accepts_revision or self.underlying.accepts_revision
 
-    def put_file(
-        self,
-        file: IO[bytes],
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        reproducible: bool,
-        *,
-        revision: str | None = None,
-    ) -> None:
+    def _put(self, key: ImageKey, file: IO[bytes], reproducible: bool) -> None:
         """Afterwards the overriding store has the blob.
 
         :raises OSError: as that store does
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         self.overriding.put(key, file, reproducible=reproducible)
         self._remember(key, own=True)
 
-    def get_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> IO[bytes]:
+    def _get(self, key: ImageKey) -> IO[bytes]:
         """The blob of the overriding store, or else that of the underlying one.
 
         :raises BlobNotFoundError: neither has it, or it is deleted
         :raises OSError: a store failed
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         file = self._own_file(key)
         return self.underlying.get(key) if file is None else file
 
-    def get_url(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> str:
+    def _url(self, key: ImageKey) -> str:
         """The URL that the store gives which has the blob.
 
         :raises OSError: the overriding store cannot tell
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
-        store = self._store_of(key)
-        own = store.own_key(key)
-        arguments = {} if own.revision is None else {"revision": own.revision}
-        return store.get_url(object_type, object_id, width, height, mimetype, **arguments)
+        return self._store_of(key).url_of(key)
 
-    def delete_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> bool | None:
+    def _delete(self, key: ImageKey) -> bool | None:
         """Afterwards the blob is not there; the underlying store still has it.
 
         :return: whether it was, or ``None`` where the overriding store cannot tell
         :raises OSError: a store failed
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         state = self._state(key)
         if state is State.DELETED:
             return False
         self._in_overriding.pop(key, None)
-        if not holds(self.underlying, key):
+        if not self.underlying.has_key(key):
             return self.overriding.delete_key(key)
         if state is State.PRESENT and key.revision is not None:
             self.overriding.delete_key(key)  # blobs with a revision cannot be replaced, not even by a mark
@@ -238,7 +163,11 @@ class OverlayStore(Store):
         :raises OSError: a store cannot tell
         """
         state = self._state(key)
-        return state is State.PRESENT or (state is State.ABSENT and holds(self.underlying, key))
+        return state is State.PRESENT or (state is State.ABSENT and self.underlying.has_key(key))
+
+    def is_same_place(self, other: Store) -> bool:
+        """Whether one of the two stores is, or is one that ``other`` stands for: what is there can be seen here."""
+        return self is other or any(are_same_place(store, other) for store in (self.overriding, self.underlying))
 
     # --- the overriding store's part ---------------------------------------------------------------------------------
 

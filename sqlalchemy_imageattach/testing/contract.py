@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from ..errors import ImageAttachError, InvalidTypeError, InvalidValueError, StoreError
 from ..store import Store
 from .rules import Rule, all_rules
-from .subject import LARGE, Broken, Capabilities, NotApplicable, Probe
+from .subject import LARGE, Broken, Capabilities, NotApplicable, Subject
 
 __all__ = ["Capabilities", "ContractError", "Rule", "Violation", "all_rules", "check_rule", "check_store"]
 
@@ -73,7 +73,7 @@ def check_store(store: Store, *, capabilities: Capabilities | None = None, large
     """
     _check_arguments(store, large)
     said = capabilities or Capabilities()
-    _try_out(Probe(store, said, large))
+    _try_out(Subject(store, said, large))
     first, *others = all_rules()
     found: dict[tuple[str, str], Violation] = {}
     for rule in (first, *others):
@@ -99,17 +99,17 @@ def check_rule(
     if not rule.applies_to(said):
         msg = f"the store is not said to have {rule.needs}"
         raise NotApplicable(msg)
-    probe = Probe(store, said, large)
+    subject = Subject(store, said, large)
     violations: list[Violation] = []
     try:
-        rule.check(probe)
+        rule.check(subject)
     except NotApplicable:
         raise
     except Exception as error:
         violations.append(_violation(store, rule, error))
     finally:
         try:
-            probe.clean_up()
+            subject.clean_up()
         except Broken as broken:
             violations.append(_violation(store, rule, broken))
     return violations
@@ -123,20 +123,20 @@ def _violation(store: Store, rule: Rule, error: Exception) -> Violation:
     return Violation(f"{name}.{broken.method or rule.method}", text, broken.expected, broken.came)
 
 
-def _try_out(probe: Probe) -> None:
+def _try_out(subject: Subject) -> None:
     """Raises what the store says of itself if it cannot be used at all; all else is the rules' business."""
-    key = probe.key()
+    key = subject.key()
     try:
-        probe.try_to_put(key, io.BytesIO(b"a picture"))
-        probe.store.get(key).close()
-        probe.store.delete_key(key)
+        subject.try_to_put(key, io.BytesIO(b"a picture"))
+        subject.store.get(key).close()
+        subject.store.delete_key(key)
     except Exception as error:
         if isinstance(error, StoreError) and not isinstance(error, FileNotFoundError | FileExistsError):
             raise
         _log.debug("the store does not work", exc_info=True)
     finally:
         try:
-            probe.clean_up()
+            subject.clean_up()
         except Broken as broken:
             _log.debug("the store does not delete: %s", broken.came)
 

@@ -19,14 +19,15 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any, Literal, TypeAlias, TypeVar, get_args
 
 from ..errors import InvalidTypeError, InvalidValueError, StoreError
 from ..file import is_seekable
 from ..key import ImageKey
-from ..store import ImageLike, Store, StoredBlob, key_of
+from ..store import ImageLike, Store, key_of
+from ..storewrapper import StoreWrapper
 
 __all__ = ["Call", "Fault", "FaultyStore"]
 
@@ -88,7 +89,7 @@ class Fault:
         return self.error if isinstance(self.error, BaseException) else self.error()
 
 
-class FaultyStore(Store):
+class FaultyStore(StoreWrapper):
     """Does what the wrapped store does, but for the faults that it was told to have.
 
     Whatever else the wrapped store has is found here too.  Threads can share it; if several faults are set for the same
@@ -100,10 +101,7 @@ class FaultyStore(Store):
     """
 
     def __init__(self, store: Store, *faults: Fault) -> None:
-        if not isinstance(store, Store):
-            msg = f"expected a store to wrap, got {type(store).__name__} ({store!r})"
-            raise InvalidTypeError(msg)
-        self.wrapped = store
+        super().__init__(store)
         self._lock = threading.Lock()
         self._calls: list[Call] = []
         self._faults: list[_Armed] = []
@@ -139,35 +137,14 @@ class FaultyStore(Store):
         _check_choice("operation", operation, get_args(Operation))
         return sum(call.operation == operation for call in self.calls)
 
-    # --- the store's interface: every method goes to its namesake, since a store may override any ---------------------
+    # --- what can fail -----------------------------------------------------------------------------------------------
 
-    @property
-    def accepts_revision(self) -> bool:  # type: ignore[override]
-        return self.wrapped.accepts_revision
-
-    def put_file(
-        self,
-        file: IO[bytes],
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        reproducible: bool,
-        **revision: Any,
-    ) -> None:
-        identifiers = (object_type, object_id, width, height, mimetype)
-        self._put(
-            ImageKey(*identifiers, **revision),
-            file,
-            lambda file: self.wrapped.put_file(file, *identifiers, reproducible, **revision),
-        )
+    def put_file(self, file: IO[bytes], *args: Any, **revision: Any) -> None:
+        *identifiers, _ = args  # the last one is whether it is reproducible
+        self._put(ImageKey(*identifiers, **revision), file, lambda file: self.wrapped.put_file(file, *args, **revision))
 
     def get_file(self, *args: Any, **kwargs: Any) -> IO[bytes]:
         return self._get(ImageKey(*args, **kwargs), lambda: self.wrapped.get_file(*args, **kwargs))
-
-    def get_url(self, *args: Any, **kwargs: Any) -> str:
-        return self.wrapped.get_url(*args, **kwargs)
 
     def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         return self._delete(ImageKey(*args, **kwargs), lambda: self.wrapped.delete_file(*args, **kwargs))
@@ -181,12 +158,6 @@ class FaultyStore(Store):
     def delete(self, image: ImageLike) -> None:
         self._delete(key_of(image), lambda: self.wrapped.delete(image))
 
-    def locate(self, image: ImageLike) -> str:
-        return self.wrapped.locate(image)
-
-    def own_key(self, key: ImageKey) -> ImageKey:
-        return self.wrapped.own_key(key)
-
     def put(self, key: ImageKey, file: IO[bytes], *, reproducible: bool) -> None:
         self._put(key, file, lambda file: self.wrapped.put(key, file, reproducible=reproducible))
 
@@ -196,18 +167,10 @@ class FaultyStore(Store):
     def delete_key(self, key: ImageKey) -> bool | None:
         return self._delete(key, lambda: self.wrapped.delete_key(key))
 
-    def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
-        return self.wrapped.list_blobs(prefix)
-
-    def require_presence(self) -> None:
-        self.wrapped.require_presence()
-
-    @property
-    def replicas(self) -> tuple[Store, ...]:
-        return self.wrapped.replicas
-
-    def discard_temporary(self, blob: StoredBlob) -> bool:
-        return self.wrapped.discard_temporary(blob)
+    def has_key(self, key: ImageKey) -> bool:
+        """Counts as a call of ``"get"``, of which it has no middle."""
+        fault = self._begin("get", key)
+        return _around(None if fault is None or fault.when == "midway" else fault, lambda: self.wrapped.has_key(key))
 
     # --- how it fails ------------------------------------------------------------------------------------------------
 
@@ -242,15 +205,6 @@ class FaultyStore(Store):
             raise InvalidTypeError(msg)
         with self._lock:
             self._faults.append(_Armed(fault))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "wrapped":
-            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
-            raise AttributeError(msg)
-        return getattr(self.wrapped, name)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.wrapped!r})"
 
 
 @dataclass(slots=True)

@@ -7,19 +7,19 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import IO, Any, NoReturn, TypeVar, cast
 
 from ..key import ImageKey, new_revision
-from ..store import ListingNotSupportedError, Store, StoredBlob
+from ..store import ListingNotSupportedError, Store, StoredBlob, is_missing
 from ..stores.fs import BaseFileSystemStore
-from ..stores.overlay import is_missing
+from ..storewrapper import StoreWrapper
 from .sources import Source, noise
 
-__all__ = ["LARGE", "PICTURE", "Broken", "Capabilities", "NotApplicable", "Probe", "brief", "fail"]
+__all__ = ["LARGE", "PICTURE", "Broken", "Capabilities", "NotApplicable", "Subject", "brief", "fail", "stores_within"]
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -43,7 +43,6 @@ class Capabilities:
     :param never_overwrites: it looks whether there is a blob with the revision already, and refuses then
     :param tells_deletions: ``delete_file()`` returns whether there was a blob, and says so to one of many callers only
     :param lists: it has ``list_blobs()``
-    :param has_key: it has ``has_key()``, which tells whether there is a blob without opening it
     :param pickles: it can be pickled, and the copy is a store for the same place
     :param fetchable: its URLs can be fetched from here, without credentials
     """
@@ -52,7 +51,6 @@ class Capabilities:
     never_overwrites: bool | None = None
     tells_deletions: bool | None = None
     lists: bool | None = None
-    has_key: bool | None = None
     pickles: bool = False
     fetchable: bool = False
 
@@ -83,7 +81,7 @@ class NotApplicable(Exception):
     """A rule is about something that the store cannot do, and does not have to."""
 
 
-class Probe:
+class Subject:
     """A store, used under an object type of its own, from which nothing is left after :meth:`clean_up`.
 
     :param store: the store
@@ -165,10 +163,8 @@ class Probe:
 
     def url(self, key: ImageKey) -> str:
         """The blob's URL, without any query that :meth:`Store.locate` adds."""
-        own = self.store.own_key(key)
-        revision: dict[str, Any] = {} if own.revision is None else {"revision": own.revision}
         with _Blaming("get_url", "gives a URL"):
-            return self.store.get_url(key.object_type, key.object_id, key.width, key.height, key.mimetype, **revision)
+            return self.store.url_of(key)
 
     def listed(self, prefix: str = "") -> list[StoredBlob]:
         """What the store lists below the object type of this check; it ends a rule if the store cannot list."""
@@ -234,7 +230,7 @@ class Probe:
                 if self._is_there(key):
                     _log.warning("cannot delete %s: %s", key.file_path(), error)
                     kept.append(f"{key.file_path()} ({_text(error)})")
-        for actual in _stores_within(self.store):
+        for actual in (self.store, *stores_within(self.store)):
             if isinstance(actual, BaseFileSystemStore):
                 _remove_directories(os.path.join(actual.path, self.object_type))
         if kept:
@@ -295,14 +291,25 @@ def _text(came: object) -> str:
     return f"{type(came).__name__}: {came}" if isinstance(came, BaseException) else str(came)
 
 
-def _stores_within(store: Store) -> Iterator[Store]:
-    """The store, and those that it wraps."""
-    yield store
-    for name in ("wrapped", "overriding", "first", "second"):
-        if isinstance(inner := store.__dict__.get(name), Store):
-            yield from _stores_within(inner)
-    if callable(current := store.__dict__.get("get_current_object")):
-        yield from _stores_within(current())
+def stores_within(store: Store) -> list[Store]:
+    """All that the store stands for, by its attributes and theirs; not itself."""
+    found: list[Store] = []
+    waiting = _parts(store)
+    while waiting:
+        part = waiting.pop()
+        if not any(part is each for each in (store, *found)):
+            found.append(part)
+            waiting += _parts(part)
+    return found
+
+
+def _parts(store: Store) -> list[Store]:
+    if isinstance(store, StoreWrapper):
+        return [store.wrapped]
+    values: list[object] = []
+    for value in vars(store).values() if hasattr(store, "__dict__") else ():
+        values += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+    return [value for value in values if isinstance(value, Store)]
 
 
 def _remove_directories(path: str) -> None:

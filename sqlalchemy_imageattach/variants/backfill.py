@@ -9,9 +9,9 @@
 Each owner is a transaction of its own, which is tried again where another one was in its way.  So it can be broken off
 and started again at any time, while the application is running; what is there already costs a look at its row.
 
-A thumbnail is there if there is an image of its size and type, as reckoned from the row of the original.  Rows of 1.x
-may have width and height of a photograph exchanged: if there is none by such a row, the file is looked at, and what has
-been made of the upright picture is found.
+A thumbnail is there if there is one of its size, type and variant, as reckoned from the row of the original.  Rows of
+1.x may have width and height of a photograph exchanged: if there is none by such a row, the file is looked at, and what
+has been made of the upright picture is found.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from ..bulk.rows import RowReader, bind_of, sync_session
 from ..concurrency import run_blocking
 from ..context import find_store
 from ..entity import BaseImageSet, ImageAttachment, MultipleImageSet, is_conflict
-from ..entity.thumbnails import generate_missing
 from ..errors import InvalidValueError
 from ..imaging import Rendition
 from ..store import Store
@@ -66,6 +65,7 @@ def backfill(
     store: Store,
     *,
     regenerate: bool = False,
+    reuse_original: bool = False,
     classes: Collection[type[Any] | str] = (),
     progress: Callable[[BackfillResult], object] | None = None,
 ) -> BackfillResult:
@@ -75,9 +75,11 @@ def backfill(
 
     :param session: a session that is in no transaction: for each owner one of its own is used on the same database
     :param declarative_base: the base class of the mapped classes, or their registry
-    :param renditions: the thumbnails wanted; where one would be as large as the original, that will do
+    :param renditions: the thumbnails wanted
     :param store: the store that has the originals, and is to have the thumbnails
     :param regenerate: whether to make those anew that are there already, e.g. since the quality has changed
+    :param reuse_original: whether an original will do that has the size and the type of a thumbnail; tables of 1.x have
+        no room for both
     :param classes: the image classes to make thumbnails for, or their names; by default all
     :param progress: called with the result so far after each owner
     :raises InvalidTypeError: an argument is of the wrong type
@@ -92,7 +94,7 @@ def backfill(
     reader, result = RowReader(own), BackfillResult()
     for mapper, attachments in work.items():
         for identity in reader.identities(mapper):
-            one = _Owner(own, mapper, identity, attachments, renditions, store, regenerate)
+            one = _Owner(own, mapper, identity, attachments, renditions, store, regenerate, reuse_original)
             result = one.backfill(result.counting(owners=1))
             if progress is not None:
                 progress(result)
@@ -126,6 +128,7 @@ class _Owner:
     renditions: Sequence[Rendition]
     store: Store
     regenerate: bool
+    reuse_original: bool
 
     def backfill(self, result: BackfillResult) -> BackfillResult:
         try:
@@ -153,18 +156,20 @@ class _Owner:
             options = [selectinload(attachment.class_attribute) for attachment in self.attachments]
             owner = private.get(self.mapper.class_, self.identity, options=options)
             values = [] if owner is None else [getattr(owner, attachment.key) for attachment in self.attachments]
-            originals = [(each, each.original) for images in values for each in _image_sets(images)]
-            sets = [(each, original) for each, original in originals if original is not None]
-            generated = sum(self._generate(*each) for each in sets)
+            sets = [each for images in values for each in _image_sets(images) if each.original is not None]
+            generated = sum(map(self._generate, sets))
             private.commit()
             return len(sets), generated
 
-    def _generate(self, image_set: BaseImageSet[Any], original: Any) -> int:
+    def _generate(self, image_set: BaseImageSet[Any]) -> int:
+        there = {id(image) for image in image_set}
         if self.regenerate:
-            made = image_set.generate_thumbnails(self.renditions, self.store)
+            made = image_set.generate_thumbnails(
+                self.renditions, self.store, regenerate=True, reuse_original=self.reuse_original
+            )
         else:
-            made = generate_missing(image_set, self.renditions, self.store)
-        return len({id(image) for image in made} - {id(original)})
+            made = image_set.thumbnails(self.renditions, self.store, reuse_original=self.reuse_original)
+        return len({id(image) for image in made} - there)
 
 
 def _image_sets(images: Any) -> Sequence[BaseImageSet[Any]]:

@@ -176,8 +176,11 @@ class LoosePhoto(LooseBase, Image):
         LooseBase.metadata,
         Column("album", Integer),
         Column("number", Integer),
-        *(Column(name, Integer) for name in ("width", "height", "byte_size")),
-        *(Column(name, String(64)) for name in ("mimetype", "revision", "checksum")),
+        *(Column(name, Integer) for name in ("width", "height", "byte_size", "frames", "focal_x", "focal_y")),
+        *(
+            Column(name, String(64))
+            for name in ("mimetype", "variant", "revision", "checksum", "dominant_color", "thumbhash", "made_for")
+        ),
         Column("original", Boolean),
         Column("created_at", DateTime(timezone=True)),
     )

@@ -118,7 +118,7 @@ def test_migrate_tells_of_failures_by_its_exit_code(world, fail_fast) -> None:
         assert world.err.startswith("imageattach: BlobNotFoundError: ")
         return
     failure, result = world.lines
-    assert failure["failure"]["identity"] == [2, 640, 480, "image/jpeg"]
+    assert failure["failure"]["identity"] == [2, 640, 480, "image/jpeg", ""]
     assert failure["failure"]["key"]["revision"] == keys[1].revision
     assert result["result"] == {
         "copied": 2, "copied_bytes": 18, "present": 0, "vanished": 0, "failed": 1,
@@ -225,7 +225,7 @@ def test_thumbnails_makes_what_is_missing(world) -> None:
         session.commit()
     arguments = (world.urls[0], "--width", "20", "--width", "40", "--format", "png", "--format", "webp", "--json")
     assert world.run("thumbnails", *arguments) == 0
-    assert world.lines[-1]["result"] == {"owners": 3, "pictures": 2, "generated": 6, "failed": 0, "ok": True}
+    assert world.lines[-1]["result"] == {"owners": 3, "pictures": 2, "generated": 7, "failed": 0, "ok": True}
     both = {(size, f"image/{kind}") for size in (20, 40) for kind in ("png", "webp")}
     assert variants(world) == {
         1: {(60, "image/png")} | both,
@@ -555,11 +555,16 @@ def test_it_finds_the_models_of_the_directory_that_it_is_run_in(tmp_path) -> Non
     with engine.begin() as connection:
         connection.execute(
             text(
-                "CREATE TABLE photo (id, width, height, mimetype, original, created_at, revision, byte_size, checksum)"
+                "CREATE TABLE photo"
+                " (id, width, height, mimetype, variant, original, created_at, revision, byte_size, checksum, frames,"
+                " focal_x, focal_y, dominant_color, thumbhash, made_for)"
             )
         )
         connection.execute(
-            text("INSERT INTO photo VALUES (1, 2, 3, 'image/png', 1, '2026-01-01 00:00:00', 'r', 4, NULL)")
+            text(
+                "INSERT INTO photo (id, width, height, mimetype, variant, original, created_at, revision, byte_size)"
+                " VALUES (1, 2, 3, 'image/png', '', 1, '2026-01-01 00:00:00', 'r', 4)"
+            )
         )
     engine.dispose()
     environment = {

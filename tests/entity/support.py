@@ -79,7 +79,7 @@ class CountingStore(MemoryStore):
         self.calls["get"] += 1
         return super().get_file(*args, **kwargs)
 
-    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         self.calls["delete"] += 1
         return super().delete_file(*args, **kwargs)
 
@@ -97,7 +97,7 @@ class SlowStore(MemoryStore):
         time.sleep(self.delay)
         return super().get_file(*args, **kwargs)
 
-    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         time.sleep(self.delay)
         return super().delete_file(*args, **kwargs)
 

@@ -628,7 +628,7 @@ def test_moving_pictures_are_attached_as_they_are(session: Session, user: User) 
 
 
 def test_identity_attributes_and_their_values(session: Session, user: User) -> None:
-    assert list(UserPicture.identity_attributes()) == ["user_id", "width", "height", "mimetype"]
+    assert list(UserPicture.identity_attributes()) == ["user_id", "width", "height", "mimetype", "variant"]
     user.picture.from_blob(picture())
     session.commit()
     assert dict(user.picture.require_original().identity_map) == {
@@ -636,4 +636,5 @@ def test_identity_attributes_and_their_values(session: Session, user: User) -> N
         "width": 60,
         "height": 40,
         "mimetype": "image/png",
+        "variant": "",
     }

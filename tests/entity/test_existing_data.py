@@ -26,7 +26,7 @@ from sqlalchemy_imageattach.entity import (
     LegacyImage,
     image_attachment,
 )
-from sqlalchemy_imageattach.errors import InvalidValueError
+from sqlalchemy_imageattach.errors import InvalidValueError, VariantConflictError
 from sqlalchemy_imageattach.imaging import Rendition
 from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
@@ -236,7 +236,9 @@ def test_thumbnails_are_made_of_them(engine: Engine, mapped: Any, store: Store, 
         assert size_of(made.make_blob()) == (15, 10)
         assert len(files(directory)) == 4
         # the old one is made anew, in its place
-        session.get_one(mapped.User, 1234567).picture.generate_thumbnail(width=30, quality=10)
+        image_set = session.get_one(mapped.User, 1234567).picture
+        assert image_set.generate_thumbnail(width=30) is image_set.find_thumbnail(width=30)
+        image_set.generate_thumbnail(width=30, regenerate=True)
         session.commit()
         small = session.get_one(mapped.User, 1234567).picture.find_thumbnail(width=30)
         assert small.make_blob() != FILES["user-picture/567/1234/1234567.30x20.jpe"]
@@ -264,13 +266,15 @@ def test_thumbnails_of_one_that_lies_on_its_side_are_upright_and_made_once(
             assert (small.size, by_height.size) == ((20, 30), (7, 10))
             assert size_of(small.make_blob()) == small.size
             # as large as it is upright, and as large as its row says
-            assert image_set.thumbnail(width=40) is image_set.thumbnail(width=60) is image_set.original
+            assert image_set.thumbnail(width=40, reuse_original=True) is image_set.original
+            assert image_set.thumbnail(width=60, reuse_original=True) is image_set.original
+            assert (image_set.thumbnail(width=40).size, image_set.thumbnail(width=60).size) == ((40, 60), (60, 90))
             # what 1.x has made
             assert image_set.thumbnail(width=30).make_blob() == FILES["user-picture/567/1234/1234567.30x20.jpe"]
             session.commit()
             made = files(directory)
-            assert len(made) == len(FILES) + 2
-            assert image_set.count() == 4
+            assert len(made) == len(FILES) + 4
+            assert image_set.count() == 6
     assert files(directory) == made
 
 
@@ -283,11 +287,13 @@ def test_thumbnails_of_one_that_lies_on_its_side_are_made_by_the_size_that_it_ha
         # by its row, both would be of 24×16
         wide, high = image_set.generate_thumbnails([{"width": 24}, {"height": 16}])
         assert (wide.size, high.size) == ((24, 36), (11, 16))
-        # another than that which 1.x has made
-        assert image_set.generate_thumbnail(width=30).size == (30, 45)
-        assert image_set.generate_thumbnail(width=90, upscale=False) is image_set.original
+        # what 1.x has made, and another one instead
+        assert image_set.generate_thumbnail(width=30).size == (30, 20)
+        assert image_set.generate_thumbnail(width=30, regenerate=True).size == (30, 45)
+        upright = image_set.generate_thumbnail(width=90, upscale=False)
+        assert (upright.size, upright.original) == ((40, 60), False)
         session.commit()
-        assert {image.size for image in image_set} == {(60, 40), (30, 20), (24, 36), (11, 16), (30, 45)}
+        assert {image.size for image in image_set} == {(60, 40), (24, 36), (11, 16), (30, 45), (40, 60)}
 
 
 @pytest.mark.usefixtures("turned")
@@ -303,13 +309,24 @@ def test_what_backfill_has_made_is_there_the_next_time(
         return result.pictures, result.generated
 
     # the user's picture lacks two (1.x made one of the width 30), and the post's photo three (1.x made none)
-    assert run() == (2, 5)
+    assert run(reuse_original=True) == (2, 5)
     made = files(directory)
-    assert run() == (2, 0)
+    assert run(reuse_original=True) == (2, 0)
     assert files(directory) == made
-    assert run(regenerate=True) == (2, 6)
-    assert len(files(directory)) == len(made) + 1
-    assert run() == (2, 0)
+    assert run(reuse_original=True, regenerate=True) == (2, 6)
+    assert len(files(directory)) == len(made)
+    assert run(reuse_original=True) == (2, 0)
+
+
+@pytest.mark.usefixtures("engine")
+def test_backfill_says_where_tables_of_1x_have_no_room(engine: Engine, mapped: Any, store: Store) -> None:
+    with Session(engine) as session:
+        result = backfill(session, mapped.User.registry, [Rendition(width=90, upscale=False)], store)
+    if mapped is TODAY:
+        assert (result.ok, result.generated) == (True, 2)
+    else:
+        assert (result.failed, result.generated) == (2, 0)
+        assert all("reuse_original=True" in str(failure) for failure in result.failures)
 
 
 @pytest.mark.parametrize("size", [(60, 40), (20, 20)])
@@ -418,7 +435,7 @@ def test_the_upgrade_makes_the_tables_what_the_models_say(engine: Engine, alembi
     assert [change for change in changes if "alembic_version" not in str(change)] == []
     for table, owner in (("user_picture", {"user_id"}), ("post_photo", {"post_id", "order_index"})):
         key = inspect(engine).get_pk_constraint(table)["constrained_columns"]
-        assert set(key) == {"width", "height", "mimetype", *owner}
+        assert set(key) == {"width", "height", "mimetype", "variant", *owner}
         (foreign_key,) = inspect(engine).get_foreign_keys(table)
         assert foreign_key["referred_table"] in {"user", "post"}
     with engine.connect() as connection:
@@ -437,8 +454,10 @@ def test_after_the_upgrade_one_size_can_be_there_in_two_types(
     engine: Engine, alembic: Callable[..., None], store: Store, directory: Path
 ) -> None:
     with Session(engine) as session:
-        # before, one of another type takes the place of the one of the same size …
-        session.get_one(LEGACY.User, 1234567).picture.generate_thumbnail(width=30, format="png")
+        # before, one of another type can only take the place of the one of the same size …
+        with pytest.raises(VariantConflictError, match="30×20 image/png is taken by another picture"):
+            session.get_one(LEGACY.User, 1234567).picture.generate_thumbnail(width=30, format="png")
+        session.get_one(LEGACY.User, 1234567).picture.generate_thumbnail(width=30, format="png", regenerate=True)
         session.commit()
         image_set = session.get_one(LEGACY.User, 1234567).picture
         assert sorted((image.width, image.mimetype) for image in image_set) == [(30, "image/png"), (60, "image/jpeg")]
@@ -493,6 +512,6 @@ def test_the_recipe_is_a_module_that_can_be_imported() -> None:
     spec.loader.exec_module(module)
     assert module.down_revision is None
     assert set(module.TABLES) == {"user_picture", "post_photo"}
-    assert set(module.COLUMNS) == {column.name for column in TODAY.UserPicture.__table__.columns} - {
+    assert {*module.COLUMNS, "variant"} == {column.name for column in TODAY.UserPicture.__table__.columns} - {
         column.name for column in LEGACY.UserPicture.__table__.columns
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import math
 from pathlib import Path
@@ -9,26 +10,39 @@ from typing import Any
 
 import pytest
 from PIL import Image as Pillow
-from sqlalchemy import Engine, ForeignKey, String, create_engine
+from sqlalchemy import Engine, ForeignKey, String, create_engine, text
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, validates
 
 from sqlalchemy_imageattach.context import store_context
-from sqlalchemy_imageattach.entity import VECTOR_TYPES, Image, image_attachment
+from sqlalchemy_imageattach.entity import VECTOR_TYPES, Image, LegacyImage, SingleImageSet, image_attachment
 from sqlalchemy_imageattach.errors import (
     InvalidTypeError,
     InvalidValueError,
     NoOriginalError,
     PolicyViolationError,
     UnreadableImageError,
+    VariantConflictError,
 )
-from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition
+from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, RenditionOptions
 from sqlalchemy_imageattach.imaging.engines.pillow import PillowDecoder
 from sqlalchemy_imageattach.imaging.rendition import FILTERS
+from sqlalchemy_imageattach.key import ImageKey
 
 from .models import Base as ModelBase
 from .models import Post, User, UserPicture
-from .support import SVG, CountingStore, StreamingStore, animation, color_of, database, picture, size_of, statements
+from .support import (
+    SVG,
+    CountingStore,
+    FourMethodStore,
+    StreamingStore,
+    animation,
+    color_of,
+    database,
+    picture,
+    size_of,
+    statements,
+)
 
 
 @pytest.fixture
@@ -129,17 +143,50 @@ def test_no_thumbnail_costs_no_decoding(user: User, store: CountingStore, decodi
     assert not store.calls
 
 
-@pytest.mark.parametrize("options", [{"ratio": 1}, {"width": 60}, {"height": 40}, {"width": 60, "height": 900}])
-def test_one_with_the_size_and_type_of_the_original_is_the_original(
-    session: Session, user: User, store: CountingStore, decodings: list[int], options: Any
+def gps_photo(width: int = 60, height: int = 40) -> bytes:
+    """A photograph that tells where it was taken."""
+    exif = Pillow.Exif()
+    exif.get_ifd(0x8825)[18] = "GPS-MARK"
+    return picture(width, height, "red", "JPEG", exif=exif)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"width": 90, "upscale": False}, {"width": 60}, {"height": 40}, {"ratio": 1.0}, {"width": 60, "quality": 50}],
+)
+@pytest.mark.parametrize("method", ["thumbnail", "generate_thumbnail"])
+def test_an_original_never_stands_in_for_what_is_made_of_it(
+    session: Session, store: CountingStore, options: Any, method: str
 ) -> None:
-    store.calls.clear()
-    assert user.picture.generate_thumbnail(**options) is user.picture.original
-    assert user.picture.thumbnail(**options) is user.picture.original
+    user = User()
+    session.add(user)
+    original = user.picture.from_blob(gps_photo())
     session.commit()
-    assert len(user.picture) == 1
-    assert not decodings
-    assert not store.calls
+    made = getattr(user.picture, method)(**options)
+    session.commit()
+    assert (made.size, made.mimetype, made.original) == ((60, 40), "image/jpeg", False)
+    assert b"GPS-MARK" in original.make_blob()
+    assert b"GPS-MARK" not in made.make_blob()
+    assert made.locate() != original.locate()
+    assert user.picture.original is original
+    assert len(user.picture) == len(store) == 2
+    session.expire_all()
+    assert getattr(user.picture, method)(**options) is made
+    # what somebody attached, or unless it is asked for
+    assert user.picture.find_thumbnail(width=60) is made
+    expected = made if "quality" in options else original
+    assert getattr(user.picture, method)(**options, reuse_original=True) is expected
+
+
+def test_an_original_replaced_by_one_of_its_size_takes_what_was_made_of_it_along(
+    session: Session, user: User, store: CountingStore
+) -> None:
+    user.picture.thumbnail(width=60)
+    session.commit()
+    user.picture.from_blob(picture(60, 40, "blue"))
+    session.commit()
+    assert len(user.picture) == len(store) == 1
+    assert color_of(user.picture.thumbnail(width=60).make_blob()) == (0, 0, 255)
 
 
 def test_one_with_the_size_of_the_original_but_another_type_stands_beside_it(
@@ -153,25 +200,271 @@ def test_one_with_the_size_of_the_original_but_another_type_stands_beside_it(
     assert len(store) == 2
 
 
-def test_one_of_the_same_size_and_type_is_replaced(session: Session, user: User, store: CountingStore) -> None:
-    first = user.picture.generate_thumbnail(width=30, height=30, fit="fill", focal_point=(0, 0))
+def test_two_parts_of_one_size_stand_side_by_side(session: Session, store: CountingStore) -> None:
+    halves = Pillow.new("RGB", (60, 40), "red")
+    halves.paste("blue", (30, 0, 60, 40))
+    file = io.BytesIO()
+    halves.save(file, "PNG")
+    user = User()
+    session.add(user)
+    user.picture.from_blob(file.getvalue())
+    session.commit()
+    square: Any = {"width": 10, "height": 10, "fit": "fill"}
+    left = user.picture.thumbnail(**square, focal_point=(0, 0.5))
+    right = user.picture.thumbnail(**square, focal_point=(1, 0.5))
+    session.commit()
+    assert (color_of(left.make_blob())[0] > 240, color_of(right.make_blob())[2] > 240) == (True, True)
+    assert left.size == right.size
+    assert left.locate() != right.locate()
+    assert user.picture.thumbnail(**square, focal_point=(0.0, 1)) is left
+    assert user.picture.thumbnail(**square, focal_point=(0.95, 0)) is right
+    assert user.picture.find_thumbnail(width=10, variant=right.variant) is right
+    whole = user.picture.generate_thumbnail(width=10)
+    assert user.picture.find_thumbnail(width=10) is whole
+    session.commit()
+    assert len(user.picture) == len(store) == 4
+
+
+def test_one_that_is_there_is_given_back_and_made_anew_only_if_asked_to(
+    session: Session, user: User, store: CountingStore, decodings: list[int]
+) -> None:
+    first = user.picture.generate_thumbnail(width=30)
     session.commit()
     url = first.locate()
-    second = user.picture.generate_thumbnail(width=30, height=30, fit="fill", focal_point=(1, 1))
+    assert user.picture.generate_thumbnail(width=30) is first
+    assert user.picture.generate_thumbnails([{"width": 30}, {"height": 20}]) == [first, first]
     session.commit()
-    (found,) = (image for image in user.picture if not image.original)
-    assert found.size == second.size
-    assert found.locate() != url
-    assert len(user.picture) == len(store) == 2
+    assert (first.locate(), decodings) == (url, [1])
+    second = user.picture.generate_thumbnail(width=30, regenerate=True)
+    session.commit()
+    assert second.locate() != url
+    assert decodings == [1, 1]
+    assert [image for image in user.picture if not image.original] == [second]
+    assert len(store) == 2
 
 
 def test_replacing_one_before_the_flush_stores_one(session: Session, user: User, store: CountingStore) -> None:
     store.calls.clear()
-    for quality in (10, 50, 90):
-        user.picture.generate_thumbnail(width=30, format="jpeg", quality=quality)
+    for _ in range(3):
+        user.picture.generate_thumbnail(width=30, regenerate=True)
     session.commit()
     assert len(user.picture) == len(store) == 2
     assert store.calls["put"] == 1
+
+
+def test_several_are_found_or_made_from_one_decoding(session: Session, user: User, decodings: list[int]) -> None:
+    wanted: list[RenditionOptions] = [{"width": 30}, {"width": 15}, {"width": 30, "format": "webp"}]
+    first = user.picture.thumbnail(width=15)
+    made = user.picture.thumbnails(wanted)
+    assert (made[1] is first, decodings) == (True, [1, 2])
+    session.commit()
+    assert user.picture.thumbnails(wanted) == made
+    assert decodings == [1, 2]
+
+
+def test_a_still_picture_is_there_once_be_its_frames_asked_for_or_not(
+    session: Session, engine: Engine, user: User, store: CountingStore
+) -> None:
+    still = user.picture.thumbnail(width=30)
+    session.commit()
+    store.calls.clear()
+    with statements(engine) as sent:
+        assert user.picture.width == 60
+        sent.clear()
+        assert user.picture.thumbnail(width=30, animated=True) is still
+    assert (sent, store.calls) == ([], {})
+    # where the row does not say how many frames there are, the file does
+    assert user.picture.original is not None
+    user.picture.original.frames = None
+    session.commit()
+    assert user.picture.thumbnail(width=30, animated=True) is still
+    assert store.calls == {"get": 1}
+
+
+@pytest.mark.parametrize("mixin", [Image, LegacyImage])
+def test_what_1x_has_made_is_known_although_it_cut_the_other_side_off(context: CountingStore, mixin: Any) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Owner(Base):
+        __tablename__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        picture = image_attachment("Portrait")
+
+    class Portrait(Base, mixin):
+        __tablename__ = "portrait"
+        owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+
+    with database(Base.metadata) as engine, Session(engine) as session:
+        columns = "owner_id, width, height, mimetype, original, created_at"
+        session.execute(text("INSERT INTO owner VALUES (1)"))
+        for row in ((1, 640, 427, 1), (1, 150, 100, 0), (1, 179, 120, 0)):
+            values = f"{row[0]}, {row[1]}, {row[2]}, 'image/png', {row[3]}, '2016-06-30'"
+            session.execute(text(f"INSERT INTO portrait ({columns}) VALUES ({values})"))
+            context.put(ImageKey("portrait", *row[:3], "image/png"), io.BytesIO(picture(*row[1:3])), reproducible=False)
+        session.commit()
+        image_set = session.get_one(Owner, 1).picture
+        # we round the first one up to 150×100 as well, and the second one to 180×120
+        assert image_set.thumbnail(width=150).size == (150, 100)
+        assert image_set.thumbnail(height=120).size == (179, 120)
+        assert image_set.thumbnail(width=180).size == (180, 120)
+        assert image_set.thumbnail(height=120).size == (180, 120)
+        assert image_set.count() == 4
+
+
+class LegacyBase(DeclarativeBase):
+    pass
+
+
+class LegacyOwner(LegacyBase):
+    __tablename__ = "owner"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    picture: Mapped[SingleImageSet[LegacyPortrait]] = image_attachment()
+
+
+class LegacyPortrait(LegacyBase, LegacyImage):
+    __tablename__ = "portrait"
+    owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "taken_by"),
+    [
+        ({"width": 30}, {"width": 30, "format": "webp"}, "another picture"),
+        ({"width": 30}, {"width": 30, "format": "jpeg", "quality": 50}, "another picture"),
+        (
+            {"width": 20, "height": 20, "fit": "fill", "focal_point": (0, 0.5)},
+            {"width": 20, "height": 20, "fit": "fill", "focal_point": (1, 0.5)},
+            "another picture",
+        ),
+        ({"width": 10}, {"width": 60}, "the original"),
+    ],
+)
+@pytest.mark.parametrize("method", ["thumbnail", "generate_thumbnail"])
+def test_a_table_of_1x_refuses_a_second_picture_in_one_place(
+    context: CountingStore, first: Any, second: Any, taken_by: str, method: str
+) -> None:
+    with database(LegacyBase.metadata) as engine, Session(engine) as session:
+        owner = LegacyOwner()
+        session.add(owner)
+        owner.picture.from_blob(picture(60, 40))
+        made = getattr(owner.picture, method)(**first)
+        session.commit()
+        blob = made.make_blob()
+        assert getattr(owner.picture, method)(**first) is made
+        with pytest.raises(VariantConflictError, match=f"expected a size that is free, but .* is taken by {taken_by}"):
+            getattr(owner.picture, method)(**second)
+        with pytest.raises(VariantConflictError, match="expected a size that is free"):
+            owner.picture.generate_thumbnails([{"width": 17}, second])
+        session.commit()
+        assert len(owner.picture) == len(context) == 2
+        assert made.make_blob() == blob
+        if taken_by == "the original":
+            assert getattr(owner.picture, method)(**second, reuse_original=True) is owner.picture.original
+            with pytest.raises(VariantConflictError):
+                owner.picture.generate_thumbnail(**second, regenerate=True)
+        else:
+            again = owner.picture.generate_thumbnail(**second, regenerate=True)
+            session.commit()
+            assert again in owner.picture
+            assert len(owner.picture) == len(context) == 2
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 40), (61, 60), (40, 60), (37, 60)])
+def test_what_a_table_of_1x_has_is_taken_for_the_whole_picture_or_its_middle(
+    context: CountingStore, width: int, height: int
+) -> None:
+    wanted: list[RenditionOptions] = [
+        {"width": 30},
+        {"height": 17},
+        {"width": 20, "height": 20, "fit": "fill"},
+        {"width": 25, "height": 16, "fit": "fill"},
+        {"width": 24, "height": 24, "fit": "cover"},
+    ]
+    with database(LegacyBase.metadata) as engine:
+        with Session(engine) as session:
+            owner = LegacyOwner(id=1)
+            session.add(owner)
+            owner.picture.from_blob(picture(width, height))
+            session.commit()
+            for options in wanted:
+                owner.picture.thumbnails([options])
+            session.commit()
+            count = len(owner.picture)
+        with Session(engine) as session:
+            image_set = session.get_one(LegacyOwner, 1).picture
+            for options in wanted:
+                assert image_set.thumbnails([options])[0] in image_set
+            assert len(image_set) == count
+
+
+def test_a_store_without_revisions_has_room_for_one_picture_of_a_size(session: Session) -> None:
+    user = User()
+    session.add(user)
+    store = FourMethodStore()
+    user.picture.from_blob(picture(60, 40), store)
+    session.commit()
+    with pytest.raises(VariantConflictError, match="has one blob for each size and type, .* taken by the original"):
+        user.picture.thumbnail(width=60, store=store)
+    user.picture.thumbnail(width=20, height=20, fit="fill", focal_point=(0, 0), store=store)
+    with pytest.raises(VariantConflictError, match="taken by another picture"):
+        user.picture.thumbnail(width=20, height=20, fit="fill", focal_point=(1, 1), store=store)
+    session.commit()
+    assert user.picture.make_blob(store) == picture(60, 40)
+    assert len(user.picture) == len(store.blobs) == 2
+
+
+@pytest.mark.parametrize("name", ["own_keys", "many_to_many"])
+def test_pictures_with_keys_of_their_own_have_variants_too(context: CountingStore, name: str) -> None:
+    mapping = importlib.import_module(f".mappings.{name}", __package__)
+    assert [column.name for column in mapping.Picture.__table__.primary_key] == ["id"]
+    with database(mapping.metadata) as engine, Session(engine) as session:
+        owner = mapping.Owner()
+        session.add(owner)
+        owner.picture.from_blob(picture(60, 40))
+        session.commit()
+        square: Any = {"width": 10, "height": 10, "fit": "fill"}
+        made = [owner.picture.thumbnail(**square, focal_point=(x, 0.5)) for x in (0.0, 0.5, 1.0, 0.0)]
+        session.commit()
+        assert (made[3] is made[0], len(owner.picture), len(context)) == (True, 4, 4)
+
+
+def test_a_joined_table_without_the_column_has_room_for_one_picture_of_a_size(context: CountingStore) -> None:
+    mapping = importlib.import_module(".mappings.joined_pictures", __package__)
+    with database(mapping.metadata) as engine, Session(engine) as session:
+        owner = mapping.Owner()
+        session.add(owner)
+        owner.picture.from_blob(picture(60, 40))
+        owner.picture.thumbnail(width=10, height=10, fit="fill", focal_point=(0.0, 0.5))
+        with pytest.raises(VariantConflictError):
+            owner.picture.thumbnail(width=10, height=10, fit="fill", focal_point=(1.0, 0.5))
+        session.commit()
+        assert len(owner.picture) == len(context) == 2
+
+
+def test_a_column_of_ones_own_called_variant_is_left_alone(context: CountingStore) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Owner(Base):
+        __tablename__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        picture = image_attachment("Portrait")
+
+    class Portrait(Base, LegacyImage):
+        __tablename__ = "portrait"
+        owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+        variant: Mapped[str | None]  # type: ignore[assignment]
+        frames: Mapped[str | None]  # type: ignore[assignment]
+
+    with database(Base.metadata) as engine, Session(engine) as session:
+        owner = Owner()
+        session.add(owner)
+        owner.picture.from_blob(picture(60, 40), extra_kwargs={"variant": "large", "frames": "golden"})
+        owner.picture.thumbnail(width=30)
+        session.commit()
+        rows = {(image.original, image.variant, image.frames) for image in owner.picture}
+        assert rows == {(True, "large", "golden"), (False, None, None)}
 
 
 def test_a_rolled_back_thumbnail_leaves_nothing(session: Session, user: User, store: CountingStore) -> None:

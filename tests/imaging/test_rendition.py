@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError
 from sqlalchemy_imageattach.imaging import VECTOR_TYPES, Rendition
-from sqlalchemy_imageattach.imaging.rendition import FILTERS
+from sqlalchemy_imageattach.imaging.rendition import FILTERS, SAME_AS_ORIGINAL
 
 JPEG = "image/jpeg"
 sides = st.integers(1, 5000)
@@ -239,3 +240,124 @@ def test_renditions_are_values() -> None:
     assert Rendition(width=1) == Rendition(width=1)
     assert len({Rendition(width=1), Rendition(width=1), Rendition(width=2)}) == 2
     assert Rendition(width=3, height=4).target(6, 8, JPEG).pixels == 12
+
+
+# --- what tells renditions of one size and type apart ----------------------------------------------------------------
+
+
+def variant(mimetype: str = JPEG, *, moves: bool = True, **options: Any) -> str:
+    """That of a rendition of a picture of 900×600."""
+    return Rendition(**options).variant(900, 600, mimetype, moves=moves)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"width": 300},
+        {"height": 200},
+        {"ratio": 0.5},
+        {"width": 300, "height": 300},
+        {"width": 300, "height": 300, "fit": "cover"},
+        {"width": 300, "height": 200, "fit": "fill"},
+        {"width": 300, "height": 200, "fit": "fill", "focal_point": (1.0, 0.0)},
+        {"width": 300, "focal_point": (0.0, 1.0)},
+        {"width": 300, "quality": 85},
+        {"width": 300, "format": "png", "quality": 3},
+        {"width": 300, "filter": "lanczos"},
+        {"width": 300, "filter": "kaiser"},
+        {"width": 300, "animated": True},  # a JPEG does not move
+        {"width": 1800, "upscale": True},
+    ],
+)
+def test_where_size_and_type_say_all_there_is_nothing_else_to_tell(options: dict) -> None:
+    assert variant(**options) == ""
+
+
+def test_what_has_the_size_and_the_type_of_its_original_is_told_from_it() -> None:
+    assert variant(width=900) == variant(ratio=1.0) == variant(width=2000, upscale=False) == SAME_AS_ORIGINAL != ""
+    assert variant(width=900, format="webp") == ""
+    assert variant(width=900, quality=50) not in {"", SAME_AS_ORIGINAL}
+    # no pixel is resampled, so it does not matter how
+    assert variant(width=900, filter="point") == SAME_AS_ORIGINAL
+
+
+SQUARE: dict[str, Any] = {"width": 300, "height": 300, "fit": "fill"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({**SQUARE, "focal_point": (0.5, 0.0)}, {**SQUARE, "focal_point": (0.5, 1.0)}),  # nothing to choose from
+        ({**SQUARE, "focal_point": (0.0, 0.5)}, {**SQUARE, "focal_point": (0.3, 0.5)}),  # at the edge already
+        ({**SQUARE, "focal_point": (0.1 + 0.2 + 0.1, 0.5)}, {**SQUARE, "focal_point": (0.4, 0.5)}),
+        ({**SQUARE, "quality": 85}, SQUARE),
+        ({"width": 300, "filter": "catrom"}, {"width": 300, "filter": "mitchell"}),
+        ({"width": 300, "quality": 50}, {"ratio": 1 / 3, "quality": 50, "format": "jpg"}),
+    ],
+)
+def test_renditions_that_come_to_the_same_picture_have_one_variant(one: dict, other: dict) -> None:
+    assert variant(**one) == variant(**other)
+
+
+def test_renditions_that_do_not_have_several() -> None:
+    wanted: list[dict] = [
+        {"width": 300},
+        SQUARE,
+        {**SQUARE, "focal_point": (0.0, 0.5)},
+        {**SQUARE, "focal_point": (0.6, 0.5)},
+        {**SQUARE, "quality": 50},
+        {**SQUARE, "filter": "box"},
+        {"width": 300, "quality": 50},
+        {"width": 300, "quality": 51},
+        {"width": 300, "filter": "box"},
+        {"width": 300, "filter": "point"},
+    ]
+    assert len({variant(**options) for options in wanted}) == len(wanted)
+
+
+def test_frames_count_where_there_are_several() -> None:
+    for mimetype in ("image/gif", "image/png", "image/webp", "image/avif"):
+        assert variant(mimetype, width=300, animated=True) != ""
+        assert variant(mimetype, width=300, animated=True, moves=False) == ""
+    assert variant("image/gif", width=300, animated=True, format="webp") != ""
+
+
+def test_variants_are_the_same_in_every_release() -> None:
+    # rows in databases refer to them
+    assert SAME_AS_ORIGINAL == "remade"
+    assert variant(**SQUARE) == "59fd8e01ae5fa7dbf421"
+    assert variant(width=300, quality=50) == "0ebd49cec2468074c0c7"
+    assert variant("image/gif", width=300, filter="box", animated=True) == "3731d7dd86d6c63d3ad7"
+
+
+@given(sides, sides, sides, sides, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_two_cuts_of_one_size_are_one_variant_just_if_they_show_the_same_part(
+    width: int, height: int, wide: int, high: int, x: float, y: float, other_x: float, other_y: float
+) -> None:
+    one = Rendition(width=wide, height=high, fit="fill", focal_point=(x, y))
+    other = Rendition(width=wide, height=high, fit="fill", focal_point=(other_x, other_y))
+    sides_of_both = zip(one.target(width, height, JPEG).box, other.target(width, height, JPEG).box, strict=True)
+    furthest = max(abs(mine - theirs) for mine, theirs in sides_of_both)
+    assume(furthest == 0 or furthest > 1e-5)
+    assert (one.variant(width, height, JPEG) == other.variant(width, height, JPEG)) is (furthest == 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "expected"),
+    [
+        ({"width": 150}, (150, 112), True),
+        ({"width": 150}, (150, 113), True),
+        ({"width": 150}, (150, 111), False),
+        ({"width": 150}, (151, 112), False),
+        ({"height": 100}, (133, 100), True),
+        ({"height": 100}, (134, 100), False),
+        ({"width": 320}, (320, 239), True),  # exactly 240 in theory, and 239.99… in floating point
+        ({"ratio": 0.333}, (213, 159), True),
+        ({"width": 150, "height": 150}, (150, 112), False),
+        ({"width": 1280, "upscale": False}, (1280, 960), False),
+    ],
+)
+def test_pictures_of_1x_are_known_by_the_side_that_was_given(
+    options: dict, size: tuple[int, int], expected: bool
+) -> None:
+    assert Rendition(**options).is_size_of_1x(size, 640, 480) is expected

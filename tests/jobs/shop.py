@@ -20,7 +20,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sele
 from sqlalchemy.pool import NullPool
 
 from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
-from sqlalchemy_imageattach.entity.thumbnails import generate_missing
 from sqlalchemy_imageattach.errors import StoreError
 from sqlalchemy_imageattach.imaging import Rendition
 from sqlalchemy_imageattach.jobs import Job, JobRunner, Queue, Work, enqueue_after_commit, handles
@@ -51,7 +50,7 @@ def make_renditions(work: Work) -> None:
         image = work.find_image(session)
         if image is not None:
             product = session.get_one(Product, image.product_id)
-            generate_missing(product.photo, RENDITIONS, work.store)
+            product.photo.thumbnails(RENDITIONS, work.store)
 
 
 class ShakyStore(FileSystemStore):
@@ -70,7 +69,7 @@ class ShakyStore(FileSystemStore):
         self._look()
         return super().get_file(*args, **kwargs)
 
-    def delete_file(self, *args: Any, **kwargs: Any) -> bool:
+    def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         self._look()
         return super().delete_file(*args, **kwargs)
 
@@ -140,6 +139,17 @@ class Shop:
         queue = getattr(self, f"_{self.kind}_queue")()
         self.sessions.configure(info={"image_store": self.store, "image_queue": queue})
         return queue
+
+    def close(self) -> None:
+        """Let go of the connections to the broker."""
+        if self.kind == "celery":
+            self.celery.close()
+        elif self.kind == "dramatiq":
+            import dramatiq
+
+            dramatiq.get_broker().close()
+        elif self.kind == "rq":
+            self.queue._queue.connection.close()  # type: ignore[attr-defined]
 
     def _celery_queue(self) -> Queue:
         from sqlalchemy_imageattach.jobs.celery import CeleryQueue

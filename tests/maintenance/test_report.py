@@ -98,7 +98,11 @@ def test_a_row_without_a_blob_is_found(engine, session, store) -> None:
     with check(session, Base, store) as report:
         [problem] = report
     assert problem.kind is ProblemKind.MISSING_BLOB
-    assert (problem.key, problem.image_class, problem.identity) == (keys[2], UserPicture, (3, 640, 480, "image/jpeg"))
+    assert (problem.key, problem.image_class, problem.identity) == (
+        keys[2],
+        UserPicture,
+        (3, 640, 480, "image/jpeg", ""),
+    )
     assert not report.ok
     assert report.counts == {ProblemKind.MISSING_BLOB: 1}
 

@@ -285,7 +285,7 @@ def test_a_missing_blob_does_not_stop_the_rest(session, engine, source, destinat
     result = migrate(session, Base, source, destination).execute()
     assert (result.copied, result.failed) == (4, 1)
     assert isinstance(result.failures[0].error, BlobNotFoundError)
-    assert "UserPicture (3, 640, 480, 'image/jpeg'): BlobNotFoundError" in str(result.failures[0])
+    assert "UserPicture (3, 640, 480, 'image/jpeg', ''): BlobNotFoundError" in str(result.failures[0])
     assert result.failures[0].error.__traceback__ is None
 
 

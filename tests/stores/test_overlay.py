@@ -37,7 +37,7 @@ class ReadOnly(MemoryStore):
         assert not self.sealed
         super().put_file(*args, revision=revision)
 
-    def delete_file(self, *args: Any, revision: str | None = None) -> bool:
+    def delete_file(self, *args: Any, revision: str | None = None) -> bool | None:
         assert not self.sealed
         return super().delete_file(*args, revision=revision)
 

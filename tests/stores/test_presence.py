@@ -50,8 +50,8 @@ def test_only_a_store_that_stands_for_several_has_replicas() -> None:
     first, second = MemoryStore(), MemoryStore()
     mirror = MirrorStore(first, second)
     for several in (mirror, FaultyStore(mirror)):
-        assert several.replicas == (first, second)
+        assert several.replicas() == (first, second)
         with store_context(several):
-            assert current_store.replicas == (first, second)
+            assert current_store.replicas() == (first, second)
     for store in (first, OverlayStore(first, second), FourMethodStore()):
-        assert store.replicas == ()
+        assert store.replicas() == ()

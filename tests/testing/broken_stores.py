@@ -646,9 +646,20 @@ class CannotTell(Sound):
         raise RuntimeError
 
 
-@breaks("has_key: tells by has_key() whether there is a blob", has_key=True)
-class HasNoHasKey(Sound):
-    pass
+@breaks("is_same_place: knows the stores in which it keeps its blobs, and others that stand for them")
+class StandsForAnother(Sound):
+    def __init__(self):
+        super().__init__()
+        self.behind = MemoryStore()
+
+    def put_file(self, file, *args, **kwargs):
+        content = file.read()
+        super().put_file(io.BytesIO(content), *args, **kwargs)
+        self.behind.put_file(io.BytesIO(content), *args, **kwargs)
+
+    def delete_file(self, *args, **kwargs):
+        self.behind.delete_file(*args, **kwargs)
+        return super().delete_file(*args, **kwargs)
 
 
 # --- list_blobs ------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class FailingStore(MemoryStore):
                 raise exploded(key)
         super().put_file(file, *args, revision=revision)
 
-    def delete_file(self, *args: Any, revision: str | None = None) -> bool:
+    def delete_file(self, *args: Any, revision: str | None = None) -> bool | None:
         key = _key(revision, *args)
         if self.fails_to_delete:
             if key in self:

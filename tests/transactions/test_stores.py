@@ -277,7 +277,7 @@ def test_without_a_current_store_the_one_that_is_passed_is_enough(
 class Taciturn(MemoryStore):
     """Cannot tell whether it had what it has deleted."""
 
-    def delete_file(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def delete_file(self, *args: Any, **kwargs: Any) -> None:
         super().delete_file(*args, **kwargs)
 
 

@@ -8,21 +8,19 @@ on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
-from ...errors import EngineUnavailableError, UnsupportedLayoutError
+from ...errors import EngineUnavailableError
 from ...imagetypes import by_mimetype
 from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..reader import Guarded
 from ..rendition import Order
 
-__all__ = ["Engine", "choose", "engine_named", "render", "verify"]
-
-_T = TypeVar("_T")
+__all__ = ["Engine", "choose", "engine_named", "engines"]
 
 
 class Engine(Protocol):
@@ -54,48 +52,19 @@ class Engine(Protocol):
         ...
 
 
-def render(source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> list[bytes]:
-    """One file for each order, by the first engine of the policy that reads the file.
-
-    :raises EngineUnavailableError: none installed reads the type
-    :raises UnreadableImageError: the picture is damaged, or of a layout that none of them reads
-    """
-    animated = info.frames > 1 and any(order.rendition.animated for order in orders)
-    engines = _engines(policy, info.mimetype, animated=animated)
-    return _first(engines, source, lambda engine: engine.render(source, info, orders, policy))
-
-
-def verify(source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
-    """Return if the first engine of the policy that reads the file decodes it to its end.
-
-    :raises EngineUnavailableError: none installed reads the type
-    :raises UnreadableImageError: the picture is damaged, or of a layout that none of them reads
-    """
-    _first(_engines(policy, info.mimetype, animated=False), source, lambda engine: engine.verify(source, info, policy))
-
-
 def choose(policy: ImagePolicy, mimetype: str, *, animated: bool = False) -> Engine:
     """The first engine of the policy that is installed and reads the type.
 
     :raises EngineUnavailableError: there is none; the message says what to install
     """
-    return next(_engines(policy, mimetype, animated=animated))
+    return next(engines(policy, mimetype, animated=animated))
 
 
-def _first(engines: Iterator[Engine], source: Guarded, work: Callable[[Engine], _T]) -> _T:
-    """What the first of the engines makes that knows the layout of the file."""
-    refused: UnsupportedLayoutError | None = None
-    for engine in engines:
-        source.seek(0)
-        try:
-            return work(engine)
-        except UnsupportedLayoutError as error:
-            refused = refused or error
-    assert refused is not None  # there is an engine, else its absence has been raised
-    raise refused
+def engines(policy: ImagePolicy, mimetype: str, *, animated: bool = False) -> Iterator[Engine]:
+    """Those of the policy that are installed and read the type, in its order.
 
-
-def _engines(policy: ImagePolicy, mimetype: str, *, animated: bool) -> Iterator[Engine]:
+    :raises EngineUnavailableError: there is none; the message says what to install
+    """
     decoders = by_mimetype[mimetype].decoders if mimetype in by_mimetype else ()
     reasons = []
     found = False

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from PIL import Image
 
-from ..rendition import Order
+from ..rendition import KERNELS, Order
 
 __all__ = ["HEADROOM", "Plan", "View", "plan", "resampled", "turned"]
 
@@ -24,28 +24,13 @@ _ROUNDING: Final = 0.02
 Box = tuple[float, float, float, float]
 
 _Resampling = Image.Resampling
-#: Pillow's nearest relative of each filter; all the others are kinds of windowed sinc, as Lanczos is.
-_FILTERS: Final = {
+_KERNELS: Final[dict[str, Image.Resampling]] = {
     "point": _Resampling.NEAREST,
     "box": _Resampling.BOX,
     "triangle": _Resampling.BILINEAR,
     "hamming": _Resampling.HAMMING,
-    **dict.fromkeys(
-        (
-            "hermite",
-            "gaussian",
-            "quadratic",
-            "cubic",
-            "catrom",
-            "mitchell",
-            "parzen",
-            "robidoux",
-            "robidouxsharp",
-            "spline",
-            "cubicspline",
-        ),
-        _Resampling.BICUBIC,
-    ),
+    "cubic": _Resampling.BICUBIC,
+    "lanczos": _Resampling.LANCZOS,
 }
 _Transpose = Image.Transpose
 _TURNS: Final = {
@@ -116,7 +101,7 @@ def plan(order: Order, stored: tuple[int, int], orientation: int) -> Plan:
     """The order in the coordinates of a stored picture of this size, which the orientation makes stand upright."""
     target = order.target
     size = (target.height, target.width) if orientation >= 5 else (target.width, target.height)
-    kernel = _FILTERS.get(order.rendition.filter, _Resampling.LANCZOS)
+    kernel = _KERNELS[KERNELS[order.rendition.filter]]
     return Plan(size, _stored_box(target.box, stored, orientation), kernel)
 
 

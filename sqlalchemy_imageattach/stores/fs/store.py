@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from ...paths import is_inside
 from ...serving.host import request_url
 from ...serving.wsgi import RequestUrlMiddleware, StaticServerMiddleware
 from ...store import Store, StoredBlob
+from ..keyed import KeyedStore
 from .draft import Draft
 from .errors import store_errors
 from .walk import list_files, temporary_of
@@ -30,6 +32,8 @@ __all__ = [
     "guess_extension",
 ]
 
+_log = logging.getLogger("sqlalchemy_imageattach.stores.fs")
+
 
 def guess_extension(mimetype: str) -> str:
     """The file name extension, with its dot, of blobs of the type ``mimetype``.
@@ -42,7 +46,7 @@ def guess_extension(mimetype: str) -> str:
     return extension_of(mimetype)
 
 
-class BaseFileSystemStore(Store):
+class BaseFileSystemStore(KeyedStore):
     """Files in a directory, without an opinion on their URLs: to be inherited, with a ``base_url``.
 
     :param path: the directory, made when the first blob is stored; it may be a symbolic link
@@ -81,31 +85,31 @@ class BaseFileSystemStore(Store):
         raise NotImplementedError(msg)
 
     def path_of(self, key: ImageKey) -> str:
-        """The path of the file of ``key``, whether or not it is there.  **The only way from a key to a path.**
+        """The path of the file of ``key``, whether or not it is there.
 
         :raises StoreAccessDeniedError: a symbolic link leads out of the store there
         """
-        path = os.path.join(self.path, *key.file_path().split("/"))
+        return self._path(key.file_path())
+
+    def _path(self, name: str) -> str:
+        """The path of a name that a key gave.  **The only way from a key to a path.**"""
+        path = os.path.join(self.path, *name.split("/"))
         if not (self.follow_symlinks or is_inside(self.path, path)):
             msg = (
-                f"{key.file_path()} is refused: a symbolic link leads out of the store's directory there; remove it, or"
-                " create the store with follow_symlinks=True"
+                f"{name} is refused: a symbolic link leads out of the store's directory there; remove it, or create the"
+                " store with follow_symlinks=True"
             )
             raise StoreAccessDeniedError(msg)
         return path
 
-    def put_file(
-        self,
-        file: IO[bytes],
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        reproducible: bool,
-        *,
-        revision: str | None = None,
-    ) -> None:
+    def _name_of(self, key: ImageKey) -> str:
+        """The name under which the blob is there; that of today if it is not, or is one that 2.0 wrote."""
+        if not key.has_old_names:
+            return key.file_path()
+        names = key.file_paths()
+        return next((name for name in names if os.path.lexists(self._path(name))), names[0])
+
+    def _put(self, key: ImageKey, file: IO[bytes], reproducible: bool) -> None:
         """Afterwards the blob is there, whole; if this raises, neither it nor a temporary file is.
 
         Without a revision it replaces the former one at once: readers see either of them, never a mixture.
@@ -113,71 +117,50 @@ class BaseFileSystemStore(Store):
         :raises BlobExistsError: there is a blob with this revision already; it stays as it is
         :raises StoreError: the disk is full, or fails, or refuses; errors of ``file`` itself pass as they are
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         path = self.path_of(key)
         draft = Draft(path, key, self.file_mode, self.directory_mode, self.fsync)
         try:
             copy_chunks(file, draft)
-            draft.publish(replace=revision is None)
+            draft.publish(replace=key.revision is None)
         except BaseException:
             draft.discard()
             raise
+        self._remove_old_names(key)
 
-    def get_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> IO[bytes]:
+    def _get(self, key: ImageKey) -> IO[bytes]:
         """The file itself, opened for reading.
 
         :raises BlobNotFoundError: there is no such blob
         :raises StoreError: it cannot be read
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         with store_errors("read", key):
-            return open(self.path_of(key), "rb")
+            return open(self._path(self._name_of(key)), "rb")
 
-    def get_url(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> str:
-        """The blob's URL below :attr:`base_url`, whether or not it is there."""
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
-        return self.base_url + quote(key.file_path())
+    def _url(self, key: ImageKey) -> str:
+        """The blob's URL below :attr:`base_url`, whether or not it is there.
 
-    def delete_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> bool:
+        The disk is looked at only if 1.x may have called it otherwise: a TIFF or WebP without revision, say.
+        """
+        return self.base_url + quote(self._name_of(key))
+
+    def _delete(self, key: ImageKey) -> bool:
         """Afterwards the blob is not there; its directory stays, since somebody may be about to write to it.
 
         :return: whether there was one
         :raises StoreError: it cannot be deleted
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
         with store_errors("delete", key):
+            # all of them, and that of today last: were an old one left, it would come to light
+            told = [_unlinked(self._path(name)) for name in reversed(key.file_paths())]
+        return any(told)
+
+    def _remove_old_names(self, key: ImageKey) -> None:
+        """Afterwards what 1.x called the blob is not there, as far as it can be removed; it is hidden in any case."""
+        for name in key.file_paths()[1:]:
             try:
-                os.unlink(self.path_of(key))
-            except FileNotFoundError:
-                return False
-            return True
+                _unlinked(self._path(name))
+            except OSError as error:
+                _log.warning("cannot delete %s, which has been replaced: %s", name, error)
 
     def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
         """All files in the directory, with their paths in it as names; those that are no blobs have no key.
@@ -199,11 +182,7 @@ class BaseFileSystemStore(Store):
             msg = f"expected a temporary file, as list_blobs() gives them, got {blob!r}"
             raise InvalidValueError(msg)
         with store_errors("delete", key):
-            try:
-                os.unlink(os.path.join(os.path.dirname(self.path_of(key)), os.path.basename(blob.name)))
-            except FileNotFoundError:
-                return False
-            return True
+            return _unlinked(os.path.join(os.path.dirname(self.path_of(key)), os.path.basename(blob.name)))
 
     def is_same_place(self, other: Store) -> bool:
         """Whether both have the same directory, by whatever path."""
@@ -317,6 +296,15 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r}, {self.prefix!r})"
+
+
+def _unlinked(path: str) -> bool:
+    """Whether there was such a file; there is none afterwards."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _directory(path: object) -> str:

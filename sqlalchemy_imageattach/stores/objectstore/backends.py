@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import InvalidTypeError, InvalidValueError, MissingExtraError
-from ..bucket import checked_number
+from ..bucket import checked_endpoint, checked_number
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore
@@ -97,9 +97,8 @@ def _connect(
     read_timeout: float,
 ) -> None:
     """Adds to ``options`` what they do not say of how to connect."""
-    if endpoint_url is not None and not endpoint_url.startswith(("http://", "https://")):
-        msg = f"endpoint_url: expected a URL such as 'https://storage.example.com', got {endpoint_url!r}"
-        raise InvalidValueError(msg)
+    if endpoint_url is not None:
+        checked_endpoint(endpoint_url, "https://storage.example.com")
     waits = {
         name: timedelta(seconds=checked_number(name, seconds, "seconds, 0.001 to 86400", 0.001, 86400))
         for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -21,10 +22,12 @@ from ..bucket import (
     checked_lifetime,
     checked_number,
     checked_prefix,
+    of_first_found,
     quoted,
 )
+from ..keyed import KeyedStore
 from .backends import checked_backend
-from .transfer import ObjectReader, Place, object_errors, upload
+from .transfer import ObjectReader, StoredObject, object_errors, upload
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -32,11 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectStore"]
 
+_log = logging.getLogger("sqlalchemy_imageattach.stores.objectstore")
+
 # how many objects the services tell at a time
 _PAGE = 1000
 
 
-class ObjectStore(Store):
+class ObjectStore(KeyedStore):
     """Keeps blobs by a store of obstore.
 
     :param backend: the bucket or container, as :func:`google_bucket` and :func:`azure_container` make it: a
@@ -68,98 +73,71 @@ class ObjectStore(Store):
         self.max_age = checked_number("max_age", max_age, "seconds, 0 or more", 0)
         self._require_urls()
 
-    def put_file(
-        self,
-        file: IO[bytes],
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        reproducible: bool,
-        *,
-        revision: str | None = None,
-    ) -> None:
+    def _put(self, key: ImageKey, file: IO[bytes], reproducible: bool) -> None:
         """Afterwards the blob is there, whole; if this raises, nothing new is, as far as the service can be reached.
 
         Without a revision it replaces the former one at once.
 
         :raises StoreError: the service refuses or cannot be reached; errors of ``file`` itself pass as they are
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
-        upload(self._place(key), file, self._attributes(key), fresh=revision is not None)
+        blob, *old = self._objects(key)
+        upload(blob, file, self._attributes(key), fresh=key.revision is not None)
+        for each in old:
+            try:
+                self._remove(each)
+            except StoreError as error:  # it is hidden in any case
+                _log.warning("cannot delete %s, which has been replaced: %s", each, error)
 
-    def get_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> IO[bytes]:
+    def _get(self, key: ImageKey) -> IO[bytes]:
         """A file that reads the blob from the connection.  Close it, as by ``with``.
 
         :raises BlobNotFoundError: there is no such blob
         :raises StoreAccessDeniedError: it may not be read
         :raises StoreError: the service cannot be reached; the file raises it too if the connection breaks
         """
+        return of_first_found(self._objects(key), self._open)
+
+    def _open(self, blob: StoredObject) -> IO[bytes]:
         import obstore
 
-        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
-        with object_errors("read", place):
-            result = obstore.get(place.store, place.name)
-        return io.BufferedReader(ObjectReader(result, place), COPY_CHUNK)
+        with object_errors("read", blob):
+            result = obstore.get(blob.store, blob.name)
+        return io.BufferedReader(ObjectReader(result, blob), COPY_CHUNK)
 
-    def get_url(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> str:
-        """The blob's URL, whether or not it is there.
+    def _url(self, key: ImageKey) -> str:
+        """The blob's URL, whether or not it is there; one of 1.x is taken to have the name of today.
 
         :raises StoreError: it is to be signed, and cannot be
         """
-        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
+        blob = self._objects(key)[0]
         if self.public_base_url is not None:
-            return f"{self.public_base_url}/{quoted(place.name)}"
+            return f"{self.public_base_url}/{quoted(blob.name)}"
         import obstore
 
-        with object_errors("sign a URL of", place):
-            url = obstore.sign(place.store, "GET", place.name, timedelta(seconds=self.url_lifetime))
+        with object_errors("sign a URL of", blob):
+            url = obstore.sign(blob.store, "GET", blob.name, timedelta(seconds=self.url_lifetime))
         if "%" in urlsplit(url).path and isinstance(self.backend, obstore.store.AzureStore):
             # Azure wants the plain name signed, and obstore signs the quoted one
-            msg = f"cannot sign a URL of {place}: Azure takes no name that is quoted in URLs; give public_base_url"
+            msg = f"cannot sign a URL of {blob}: Azure takes no name that is quoted in URLs; give public_base_url"
             raise StoreError(errno.EINVAL, msg)
         return url
 
-    def delete_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> bool | None:
+    def _delete(self, key: ImageKey) -> bool | None:
         """Afterwards the blob is not there.
 
         :return: ``False`` if the service says that it was not there before; not all do, so otherwise ``None``
         :raises StoreError: it cannot be deleted
         """
+        # that of today comes last: were one left, it would come to light
+        told = [self._remove(blob) for blob in reversed(self._objects(key))]
+        return None if None in told else False
+
+    def _remove(self, blob: StoredObject) -> bool | None:
         import obstore
 
-        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
         try:
-            with object_errors("delete", place):
-                obstore.delete(place.store, place.name)
+            with object_errors("delete", blob):
+                obstore.delete(blob.store, blob.name)
         except BlobNotFoundError:
             return False
         return None
@@ -172,15 +150,15 @@ class ObjectStore(Store):
         """
         import obstore
 
-        place = self._place()
+        bucket = StoredObject(self.backend)
         root = f"{self.prefix}/" if self.prefix else ""
         # obstore lists by whole segments of names only
         directory = f"{root}{prefix}".rpartition("/")[0]
-        with object_errors("list", place):
-            pages = iter(obstore.list(place.store, directory or None, chunk_size=_PAGE))
+        with object_errors("list", bucket):
+            pages = iter(obstore.list(bucket.store, directory or None, chunk_size=_PAGE))
         while True:
             # only the request: what the caller does with a page is not the service's
-            with object_errors("list", place):
+            with object_errors("list", bucket):
                 page = next(pages, None)
             if page is None:
                 return
@@ -195,12 +173,8 @@ class ObjectStore(Store):
 
         :raises StoreError: the service refuses to tell, or cannot be reached
         """
-        import obstore
-
-        place = self._place(self.own_key(key))
         try:
-            with object_errors("read", place):
-                obstore.head(place.store, place.name)
+            of_first_found(self._objects(self.own_key(key)), self._look_at)
         except BlobNotFoundError:
             return False
         return True
@@ -213,15 +187,21 @@ class ObjectStore(Store):
         with suppress(StoreAccessDeniedError):
             next(self.list_blobs(), None)
 
+    def _look_at(self, blob: StoredObject) -> None:
+        import obstore
+
+        with object_errors("read", blob):
+            obstore.head(blob.store, blob.name)
+
     def is_same_place(self, other: Store) -> bool:
         """Whether both have the same store of obstore, and the same prefix."""
         if not isinstance(other, ObjectStore):
             return super().is_same_place(other)
         return self.backend == other.backend and self.prefix == other.prefix
 
-    def _place(self, key: ImageKey | None = None) -> Place:
-        """Where a blob is.  **The only way from a key to an object's name** to ask obstore for."""
-        return Place(self.backend, "" if key is None else key.object_name(self.prefix))
+    def _objects(self, key: ImageKey) -> list[StoredObject]:
+        """What a blob may be called.  **The only way from a key to an object's name** to ask obstore for."""
+        return [StoredObject(self.backend, name) for name in key.object_names(self.prefix)]
 
     def _attributes(self, key: ImageKey) -> Attributes | None:
         from obstore.store import LocalStore

@@ -19,7 +19,7 @@ from ...file import COPY_CHUNK, read_chunks
 if TYPE_CHECKING:
     from obstore import Attributes
 
-__all__ = ["PART_SIZE", "ObjectReader", "Place", "object_errors", "upload"]
+__all__ = ["PART_SIZE", "ObjectReader", "StoredObject", "object_errors", "upload"]
 
 #: The bytes of a part of a long blob: the least that all services take is 5 MiB.
 PART_SIZE = 8 * 2**20
@@ -43,7 +43,7 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)|\bcode: (\d+),")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoredObject:
     """What is asked for: an object of a store of obstore, or the whole store.
 
     :param store: the store
@@ -58,7 +58,7 @@ class Place:
 
 
 @contextmanager
-def object_errors(doing: str, place: Place) -> Iterator[None]:
+def object_errors(doing: str, stored: StoredObject) -> Iterator[None]:
     """Within, what obstore raises becomes the :exc:`StoreError` that says it best.
 
     The reading of a source must not be within: what it raises is the caller's.
@@ -71,13 +71,13 @@ def object_errors(doing: str, place: Place) -> Iterator[None]:
     except StoreError:
         raise
     except Exception as error:
-        translated = _translate(doing, place, error)
+        translated = _translate(doing, stored, error)
         if translated is None:
             raise
         raise translated from error
 
 
-def upload(place: Place, file: IO[bytes], attributes: Attributes | None, *, fresh: bool) -> None:
+def upload(stored: StoredObject, file: IO[bytes], attributes: Attributes | None, *, fresh: bool) -> None:
     """Afterwards the object has the rest of ``file``; if this raises, it is as it was before.
 
     The latter as far as the service can still be reached: an upload that broke is aborted, and an object that may have
@@ -98,10 +98,10 @@ def upload(place: Place, file: IO[bytes], attributes: Attributes | None, *, fres
     source = _Source(chain([first], chunks))
     is_long = len(first) >= PART_SIZE
     try:
-        with object_errors("store", place):
+        with object_errors("store", stored):
             obstore.put(
-                place.store,
-                place.name,
+                stored.store,
+                stored.name,
                 source if is_long else bytes(first),
                 attributes=attributes,
                 use_multipart=is_long,
@@ -112,7 +112,7 @@ def upload(place: Place, file: IO[bytes], attributes: Attributes | None, *, fres
         if source.error is not None:
             raise source.error from None
         if fresh and not (isinstance(error, StoreError) and error.errno in _NOTHING_DONE):
-            _withdraw(place)
+            _withdraw(stored)
         raise
 
 
@@ -120,13 +120,13 @@ class ObjectReader(io.RawIOBase):
     """The body of an answer as a file.
 
     :param result: what obstore's ``get()`` gives
-    :param place: what it is the content of, for messages
+    :param stored: what it is the content of, for messages
     :raises StoreError: by its methods: the connection broke, or the server stopped sending
     """
 
-    def __init__(self, result: Any, place: Place) -> None:
+    def __init__(self, result: Any, stored: StoredObject) -> None:
         self._chunks: Iterator[Any] | None = iter(result.stream(min_chunk_size=COPY_CHUNK))
-        self._place = place
+        self._stored = stored
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
@@ -134,7 +134,7 @@ class ObjectReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._rest and self._chunks is not None:
-            with object_errors("read", self._place):
+            with object_errors("read", self._stored):
                 chunk = next(self._chunks, None)
             if chunk is None:
                 self._chunks = None
@@ -172,17 +172,17 @@ class _Source:
             raise
 
 
-def _withdraw(place: Place) -> None:
+def _withdraw(stored: StoredObject) -> None:
     import obstore
 
     try:
-        with object_errors("delete", place):
-            obstore.delete(place.store, place.name)
+        with object_errors("delete", stored):
+            obstore.delete(stored.store, stored.name)
     except FileNotFoundError:
         pass
     except Exception as error:
         # the first error is the one to raise, and the sweeper finds what is left
-        _log.warning("cannot delete %s, which could not be stored: %s", place, error)
+        _log.warning("cannot delete %s, which could not be stored: %s", stored, error)
 
 
 def _check_process() -> None:
@@ -197,19 +197,19 @@ def _check_process() -> None:
         raise StoreError(errno.ENOTSUP, msg)
 
 
-def _translate(doing: str, place: Place, error: Exception) -> StoreError | None:
+def _translate(doing: str, stored: StoredObject, error: Exception) -> StoreError | None:
     from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
     if not isinstance(error, BaseError | OSError | ValueError):
         return None
     text = str(error)
     status = _found(_STATUS, text)
-    cannot = f"cannot {doing} {place}: "
+    cannot = f"cannot {doing} {stored}: "
     is_missing = isinstance(error, FileNotFoundError)
     if _NO_BUCKET.search(text) or (doing in {"store", "list"} and (is_missing or status == "404")):
         return StoreError(errno.ENOENT, f"{cannot}there is no such bucket or container; create it, or check its name")
     if is_missing:
-        return BlobNotFoundError(errno.ENOENT, f"no such blob: {place}")
+        return BlobNotFoundError(errno.ENOENT, f"no such blob: {stored}")
     said = _said(text, status)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in {"401", "403"}:
         hint = f"access denied: check which credentials are in use, and what they may do ({said})"

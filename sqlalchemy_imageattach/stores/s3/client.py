@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ...errors import InvalidTypeError, InvalidValueError, MissingExtraError
-from ..bucket import checked_number
-from .errors import Place, s3_errors
+from ..bucket import checked_endpoint, checked_number
+from .errors import S3Object, s3_errors
 from .signer import Signer, moment_of
 
 __all__ = ["Connection", "LazyClient", "check_installed"]
@@ -54,9 +54,8 @@ class Connection:
             given, missing = ("access_key", "secret_key") if self.secret_key is None else ("secret_key", "access_key")
             msg = f"expected access_key and secret_key, got {given} only; give {missing} too, or neither of them"
             raise InvalidValueError(msg)
-        if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
-            msg = f"endpoint_url: expected a URL such as 'https://s3.example.com', got {self.endpoint_url!r}"
-            raise InvalidValueError(msg)
+        if self.endpoint_url is not None:
+            checked_endpoint(self.endpoint_url, "https://s3.example.com")
         if self.ca_bundle is not None and not os.path.exists(self.ca_bundle):
             msg = f"ca_bundle: expected the path of a file with certificates, but there is no {self.ca_bundle!r}"
             raise InvalidValueError(msg)
@@ -140,7 +139,7 @@ class LazyClient:
         :param lifetime: the seconds for which it can be used
         :raises StoreError: there are no credentials to sign with
         """
-        with s3_errors("sign a URL of", Place(bucket, self.endpoint, name)):
+        with s3_errors("sign a URL of", S3Object(bucket, self.endpoint, name)):
             if self._given is None:
                 return self._signed(url, lifetime)
             # nothing public tells a client's credentials
@@ -167,7 +166,7 @@ class LazyClient:
         return made[1:]
 
     def _make(self) -> tuple[int, Any, Any]:
-        with s3_errors("connect to", Place("", self.endpoint)):
+        with s3_errors("connect to", S3Object("", self.endpoint)):
             session = self._session
             if session is None:
                 # late: it takes longer to import than all of this package

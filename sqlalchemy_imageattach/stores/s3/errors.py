@@ -10,11 +10,11 @@ from typing import Any
 
 from ...errors import BlobNotFoundError, StoreAccessDeniedError, StoreError
 
-__all__ = ["Place", "s3_errors", "was_refused"]
+__all__ = ["S3Object", "s3_errors", "was_refused"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class S3Object:
     """What was asked for, for messages.
 
     :param bucket: the name of the bucket
@@ -36,7 +36,7 @@ class Place:
         return self.endpoint or "AWS S3"
 
 
-# By the codes of S3's answers.  {place} has the bucket and the service.
+# By the codes of S3's answers.  {s3_object} has the bucket and the service.
 _DENIED = {
     "InvalidAccessKeyId": "the access key is not known to {service}: check access_key, or which credentials are in use",
     "SignatureDoesNotMatch": "the secret key does not belong to the access key: check secret_key",
@@ -66,7 +66,7 @@ _MISSING = {"NoSuchKey", "404"}
 
 
 @contextmanager
-def s3_errors(doing: str, place: Place) -> Iterator[None]:
+def s3_errors(doing: str, s3_object: S3Object) -> Iterator[None]:
     """Within, what boto3 raises becomes the :exc:`StoreError` that says it best.
 
     The reading of a source must not be within: what it raises is the caller's.
@@ -76,7 +76,7 @@ def s3_errors(doing: str, place: Place) -> Iterator[None]:
     except StoreError:
         raise
     except Exception as error:
-        translated = _translate(doing, place, error)
+        translated = _translate(doing, s3_object, error)
         if translated is None:
             raise
         raise translated from error
@@ -92,37 +92,38 @@ def was_refused(error: BaseException) -> bool:
     return 400 <= status < 500
 
 
-def _translate(doing: str, place: Place, error: Exception) -> StoreError | None:
+def _translate(doing: str, s3_object: S3Object, error: Exception) -> StoreError | None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     if isinstance(error, ClientError):
-        return _answered(doing, place, error)
+        return _answered(doing, s3_object, error)
     if isinstance(error, BotoCoreError):
-        return _unanswered(doing, place, error)
+        return _unanswered(doing, s3_object, error)
     if isinstance(error, OSError):  # a certificate's file that is not there, a socket
-        return StoreError(error.errno or errno.EIO, f"cannot {doing} {place}: {error.strerror or error}")
+        return StoreError(error.errno or errno.EIO, f"cannot {doing} {s3_object}: {error.strerror or error}")
     return None
 
 
-def _answered(doing: str, place: Place, error: Any) -> StoreError:
+def _answered(doing: str, s3_object: S3Object, error: Any) -> StoreError:
     """What a service's answer means."""
     answer: Mapping[str, Any] = error.response.get("Error", {})
     metadata: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
     code, status = str(answer.get("Code", "")), metadata.get("HTTPStatusCode")
-    cannot = f"cannot {doing} {place}: "
+    cannot = f"cannot {doing} {s3_object}: "
     if code in _MISSING and doing == "read":
-        return BlobNotFoundError(errno.ENOENT, f"no such blob: {place}")
+        return BlobNotFoundError(errno.ENOENT, f"no such blob: {s3_object}")
     if code == "NoSuchBucket":
-        hint = f"{place.service} has no bucket {place.bucket!r}; create it, or check bucket, region and endpoint_url"
+        missing = f"{s3_object.service} has no bucket {s3_object.bucket!r}"
+        hint = f"{missing}; create it, or check bucket, region and endpoint_url"
         return StoreError(errno.ENOENT, cannot + hint)
     if code in _REGION:
-        return StoreError(errno.EREMOTE, cannot + _region_hint(place, metadata.get("HTTPHeaders", {}), answer))
+        return StoreError(errno.EREMOTE, cannot + _region_hint(s3_object, metadata.get("HTTPHeaders", {}), answer))
     if code in _FULL:
-        return StoreError(errno.ENOSPC, f"{cannot}there is no space left at {place.service} ({code})")
+        return StoreError(errno.ENOSPC, f"{cannot}there is no space left at {s3_object.service} ({code})")
     if code in _DENIED or status in {401, 403}:
-        hint = _DENIED.get(code, _DENIED_OTHERWISE).format(bucket=place.bucket, service=place.service)
+        hint = _DENIED.get(code, _DENIED_OTHERWISE).format(bucket=s3_object.bucket, service=s3_object.service)
         return StoreAccessDeniedError(errno.EACCES, cannot + hint)
-    said = f"{place.service} answered {code or status}: {answer.get('Message', '')}".rstrip(": ")
+    said = f"{s3_object.service} answered {code or status}: {answer.get('Message', '')}".rstrip(": ")
     if code in _FRAMING:
         said += "; if it does not know checksums, request_checksum_calculation='when_required' is needed"
     elif code in _BUSY or (isinstance(status, int) and status >= 500):
@@ -131,18 +132,18 @@ def _answered(doing: str, place: Place, error: Any) -> StoreError:
     return StoreError(errno.EIO, cannot + said)
 
 
-def _region_hint(place: Place, headers: Mapping[str, str], answer: Mapping[str, Any]) -> str:
+def _region_hint(s3_object: S3Object, headers: Mapping[str, str], answer: Mapping[str, Any]) -> str:
     region = headers.get("x-amz-bucket-region") or answer.get("Region")
     known = f"it is in {region!r}: give region={region!r}" if region else "give region= as it was created with"
-    return f"the bucket {place.bucket!r} is in another region than the one asked; {known}, or check endpoint_url"
+    return f"the bucket {s3_object.bucket!r} is in another region than the one asked; {known}, or check endpoint_url"
 
 
-def _unanswered(doing: str, place: Place, error: Exception) -> StoreError:
+def _unanswered(doing: str, s3_object: S3Object, error: Exception) -> StoreError:
     """What it means that no answer came, or only a part of one."""
     from botocore import exceptions as boto
 
-    cannot = f"cannot {doing} {place}: "
-    service = place.service
+    cannot = f"cannot {doing} {s3_object}: "
+    service = s3_object.service
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
         hint = (
             "there are no credentials; give access_key and secret_key, or a session, or set up a role, a profile"

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from ...errors import InvalidValueError
 from ...key import ImageKey
 
-if TYPE_CHECKING:
-    from .store import S3Store
-
-__all__ = ["check_encryption", "headers_of"]
+__all__ = ["ObjectHeaders"]
 
 
-def check_encryption(store: S3Store) -> None:
-    """Accept how the store has its objects encrypted.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectHeaders:
+    """What the objects of a store have in common.  The parameters are those of :class:`.S3Store`.
 
-    :raises InvalidValueError: there is a key, but nothing that would use it
+    :param is_public: whether everybody can read what has a URL, and so may caches that many share
+    :raises InvalidValueError: there is a key to encrypt with, but nothing that would use it
     """
-    if store.sse_kms_key_id is not None and not (store.server_side_encryption or "").startswith("aws:kms"):
-        msg = f"sse_kms_key_id: expected server_side_encryption='aws:kms' with it, got {store.server_side_encryption!r}"
-        raise InvalidValueError(msg)
 
+    max_age: int
+    is_public: bool
+    acl: str | None = None
+    storage_class: str | None = None
+    reproducible_storage_class: str | None = None
+    server_side_encryption: str | None = None
+    sse_kms_key_id: str | None = None
 
-def headers_of(store: S3Store, key: ImageKey, content_type: str, *, reproducible: bool) -> dict[str, Any]:
-    """The parameters of boto3 beyond the name and the body of an object.
+    def __post_init__(self) -> None:
+        if self.sse_kms_key_id is not None and not (self.server_side_encryption or "").startswith("aws:kms"):
+            msg = (
+                "sse_kms_key_id: expected server_side_encryption='aws:kms' with it, got"
+                f" {self.server_side_encryption!r}"
+            )
+            raise InvalidValueError(msg)
 
-    :param reproducible: whether it can be made again, as thumbnails can
-    """
-    caching = f"{'public' if store._is_plain else 'private'}, max-age={store.max_age}"
-    given = {
-        "ContentType": content_type,
-        "CacheControl": caching if key.revision is None else f"{caching}, immutable",
-        "ACL": store.acl,
-        "StorageClass": (store.reproducible_storage_class if reproducible else None) or store.storage_class,
-        "ServerSideEncryption": store.server_side_encryption,
-        "SSEKMSKeyId": store.sse_kms_key_id,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+    def of(self, key: ImageKey, content_type: str, *, reproducible: bool) -> dict[str, Any]:
+        """The parameters of boto3 beyond the name and the body of an object.
+
+        :param reproducible: whether it can be made again, as thumbnails can
+        """
+        caching = f"{'public' if self.is_public else 'private'}, max-age={self.max_age}"
+        given = {
+            "ContentType": content_type,
+            "CacheControl": caching if key.revision is None else f"{caching}, immutable",
+            "ACL": self.acl,
+            "StorageClass": (self.reproducible_storage_class if reproducible else None) or self.storage_class,
+            "ServerSideEncryption": self.server_side_encryption,
+            "SSEKMSKeyId": self.sse_kms_key_id,
+        }
+        return {name: value for name, value in given.items() if value is not None}

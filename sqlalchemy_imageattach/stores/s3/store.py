@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -19,19 +20,23 @@ from ..bucket import (
     checked_lifetime,
     checked_number,
     checked_prefix,
+    of_first_found,
     quoted,
 )
+from ..keyed import KeyedStore
 from .addresses import bucket_url, service_of
 from .client import Connection, LazyClient
-from .errors import Place, s3_errors
-from .headers import check_encryption, headers_of
+from .errors import S3Object, s3_errors
+from .headers import ObjectHeaders
 from .listing import abort_upload, list_objects, list_uploads
 from .transfer import S3Reader, upload
 
 __all__ = ["S3Store"]
 
+_log = logging.getLogger("sqlalchemy_imageattach.stores.s3")
 
-class S3Store(Store):
+
+class S3Store(KeyedStore):
     """Keeps blobs in a bucket.  Threads and forked processes can share it; it can be pickled, secrets included.
 
     ::
@@ -114,7 +119,7 @@ class S3Store(Store):
         self.server_side_encryption = server_side_encryption
         self.sse_kms_key_id = sse_kms_key_id
         self.public = public
-        check_encryption(self)
+        _ = self._headers  # they check what they are made of
         self.url_lifetime = checked_lifetime(url_lifetime, DEFAULT_URL_LIFETIME, is_plain=self._is_plain)
         connection = Connection(
             access_key=access_key,
@@ -135,86 +140,53 @@ class S3Store(Store):
         """The boto3 client, for what this class does not do; it is made when it is first asked for."""
         return self._client.get()
 
-    def put_file(
-        self,
-        file: IO[bytes],
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        reproducible: bool,
-        *,
-        revision: str | None = None,
-    ) -> None:
+    def _put(self, key: ImageKey, file: IO[bytes], reproducible: bool) -> None:
         """Afterwards the blob is there, whole; if this raises, nothing new is, as far as S3 can still be reached.
 
         At most 8 MiB of it are in memory at a time.  Without a revision it replaces the former one at once.
 
         :raises StoreError: S3 refuses or cannot be reached; errors of ``file`` itself pass as they are
         """
-        key = ImageKey(object_type, object_id, width, height, mimetype, revision)
-        self._upload(key, file, mimetype, reproducible=reproducible)
+        self._upload(key, file, key.mimetype, reproducible=reproducible)
 
-    def get_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> IO[bytes]:
+    def _get(self, key: ImageKey) -> IO[bytes]:
         """A file that reads the blob from the connection.  Close it, as by ``with``.
 
         :raises BlobNotFoundError: there is no such blob
         :raises StoreAccessDeniedError: it may not be read; or, without ``s3:ListBucket``, there is no such blob
         :raises StoreError: S3 cannot be reached; the file raises it too if the connection breaks
         """
-        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
-        with s3_errors("read", place):
-            answer = self.client.get_object(Bucket=place.bucket, Key=place.name)
-        return S3Reader.buffered(answer["Body"], place, answer.get("ContentType"))
+        return of_first_found(self._objects(key), self._open)
 
-    def get_url(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> str:
-        """The blob's URL, without a request, whether or not it is there.
+    def _open(self, blob: S3Object) -> IO[bytes]:
+        with s3_errors("read", blob):
+            answer = self.client.get_object(Bucket=blob.bucket, Key=blob.name)
+        return S3Reader.buffered(answer["Body"], blob, answer.get("ContentType"))
+
+    def _url(self, key: ImageKey) -> str:
+        """The blob's URL, without a request, whether or not it is there; one of 1.x is taken to have the name of today.
 
         :raises StoreError: it is to be signed, and there are no credentials to sign it with
         """
-        name = ImageKey(object_type, object_id, width, height, mimetype, revision).object_name(self.prefix)
+        name = key.object_name(self.prefix)
         url = f"{self._base_url}/{quoted(name)}"
         if self._is_plain:
             return url
         return self._client.sign(self.bucket, name, url, self.url_lifetime)
 
-    def delete_file(
-        self,
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        *,
-        revision: str | None = None,
-    ) -> None:
+    def _delete(self, key: ImageKey) -> None:
         """Afterwards the blob is not there.  S3 does not tell whether it was.
 
         :raises StoreError: it cannot be deleted
         """
-        place = self._place(ImageKey(object_type, object_id, width, height, mimetype, revision))
+        # that of today comes last: were one left, it would come to light
+        for blob in reversed(self._objects(key)):
+            self._remove(blob)
+
+    def _remove(self, blob: S3Object) -> None:
         # one by one: services of years ago want a Content-MD5 of a list, which boto3 no longer makes
-        with s3_errors("delete", place):
-            self.client.delete_object(Bucket=place.bucket, Key=place.name)
+        with s3_errors("delete", blob):
+            self.client.delete_object(Bucket=blob.bucket, Key=blob.name)
 
     def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
         """All objects below the store's prefix, and the unfinished uploads of blobs, where these can be listed.
@@ -224,9 +196,8 @@ class S3Store(Store):
         :param prefix: only what has a name that starts so, e.g. ``"user-picture/"``
         :raises StoreError: S3 refuses, cannot be reached, or failed in the middle: the list is not complete
         """
-        place = self._place()
-        yield from list_objects(self.client, place, self._root, prefix)
-        yield from list_uploads(self.client, place, self._root, prefix)
+        yield from list_objects(self.client, self._whole_bucket, self._root, prefix)
+        yield from list_uploads(self.client, self._whole_bucket, self._root, prefix)
 
     def discard_temporary(self, blob: StoredBlob) -> bool:
         """Afterwards the parts of an unfinished upload are gone.
@@ -235,7 +206,7 @@ class S3Store(Store):
         :raises InvalidValueError: it is no unfinished upload that :meth:`list_blobs` gave
         :raises StoreError: it cannot be aborted
         """
-        return abort_upload(self.client, self._place(), self._root, blob)
+        return abort_upload(self.client, self._whole_bucket, self._root, blob)
 
     def has_key(self, key: ImageKey) -> bool:
         """Whether there is a blob, by a request that does not read it.
@@ -264,22 +235,45 @@ class S3Store(Store):
             return True
 
     def _head(self, key: ImageKey) -> dict[str, Any] | None:
-        place = self._place(self.own_key(key))
         try:
-            with s3_errors("read", place):
-                answer: dict[str, Any] = self.client.head_object(Bucket=place.bucket, Key=place.name)
+            return of_first_found(self._objects(self.own_key(key)), self._head_of)
         except BlobNotFoundError:
             return None
+
+    def _head_of(self, blob: S3Object) -> dict[str, Any]:
+        with s3_errors("read", blob):
+            answer: dict[str, Any] = self.client.head_object(Bucket=blob.bucket, Key=blob.name)
         return answer
 
     def _upload(self, key: ImageKey, file: IO[bytes], content_type: str, *, reproducible: bool) -> None:
-        headers = headers_of(self, key, content_type, reproducible=reproducible)
-        upload(self.client, self._place(key), file, headers, fresh=key.revision is not None)
+        blob, *old = self._objects(key)
+        headers = self._headers.of(key, content_type, reproducible=reproducible)
+        upload(self.client, blob, file, headers, fresh=key.revision is not None)
+        for each in old:
+            try:
+                self._remove(each)
+            except StoreError as error:  # it is hidden in any case
+                _log.warning("cannot delete %s, which has been replaced: %s", each, error)
 
-    def _place(self, key: ImageKey | None = None) -> Place:
-        """Where a blob is.  **The only way from a key to an object's name** to ask S3 for."""
-        name = None if key is None else key.object_name(self.prefix)
-        return Place(self.bucket, self._client.endpoint, name)
+    def _objects(self, key: ImageKey) -> list[S3Object]:
+        """What a blob may be called.  **The only way from a key to an object's name** to ask S3 for."""
+        return [S3Object(self.bucket, self._client.endpoint, name) for name in key.object_names(self.prefix)]
+
+    @property
+    def _whole_bucket(self) -> S3Object:
+        return S3Object(self.bucket, self._client.endpoint)
+
+    @property
+    def _headers(self) -> ObjectHeaders:
+        return ObjectHeaders(
+            max_age=self.max_age,
+            is_public=self._is_plain,
+            acl=self.acl,
+            storage_class=self.storage_class,
+            reproducible_storage_class=self.reproducible_storage_class,
+            server_side_encryption=self.server_side_encryption,
+            sse_kms_key_id=self.sse_kms_key_id,
+        )
 
     @property
     def _root(self) -> str:

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import IO, Any
 
 from ...file import COPY_CHUNK, read_chunks
-from .errors import Place, s3_errors, was_refused
+from .errors import S3Object, s3_errors, was_refused
 
 __all__ = ["PART_SIZE", "S3Reader", "content_type_of", "upload"]
 
@@ -27,7 +27,7 @@ PART_SIZE = 8 * 2**20
 _log = logging.getLogger("sqlalchemy_imageattach.stores.s3")
 
 
-def upload(client: Any, place: Place, file: IO[bytes], headers: Mapping[str, Any], *, fresh: bool) -> None:
+def upload(client: Any, s3_object: S3Object, file: IO[bytes], headers: Mapping[str, Any], *, fresh: bool) -> None:
     """Afterwards the object has the rest of ``file`` and ``headers``; if this raises, it is as it was before.
 
     The latter as far as the service can still be reached: an upload that broke is aborted, and an object that may have
@@ -40,29 +40,31 @@ def upload(client: Any, place: Place, file: IO[bytes], headers: Mapping[str, Any
     parts = _parts(file)
     first = next(parts)
     if len(first) == PART_SIZE:
-        _upload_parts(client, place, chain([first], parts), headers, fresh=fresh)
+        _upload_parts(client, s3_object, chain([first], parts), headers, fresh=fresh)
         return
-    with _withdrawn(client, place, fresh=fresh), s3_errors("store", place):
-        client.put_object(Bucket=place.bucket, Key=place.name, **_body(client, first), **headers)
+    with _withdrawn(client, s3_object, fresh=fresh), s3_errors("store", s3_object):
+        client.put_object(Bucket=s3_object.bucket, Key=s3_object.name, **_body(client, first), **headers)
 
 
 def _upload_parts(
-    client: Any, place: Place, parts: Iterator[bytearray], headers: Mapping[str, Any], *, fresh: bool
+    client: Any, s3_object: S3Object, parts: Iterator[bytearray], headers: Mapping[str, Any], *, fresh: bool
 ) -> None:
-    target = {"Bucket": place.bucket, "Key": place.name}
-    with s3_errors("store", place):
+    target = {"Bucket": s3_object.bucket, "Key": s3_object.name}
+    with s3_errors("store", s3_object):
         target["UploadId"] = client.create_multipart_upload(**target, **headers)["UploadId"]
     try:
-        done = [_upload_part(client, place, target, number, part) for number, part in enumerate(parts, 1)]
-        with _withdrawn(client, place, fresh=fresh), s3_errors("store", place):
+        done = [_upload_part(client, s3_object, target, number, part) for number, part in enumerate(parts, 1)]
+        with _withdrawn(client, s3_object, fresh=fresh), s3_errors("store", s3_object):
             client.complete_multipart_upload(**target, MultipartUpload={"Parts": done})
     except BaseException:
-        _try_to("abort the upload of", place, lambda: client.abort_multipart_upload(**target))
+        _try_to("abort the upload of", s3_object, lambda: client.abort_multipart_upload(**target))
         raise
 
 
-def _upload_part(client: Any, place: Place, target: Mapping[str, Any], number: int, part: bytearray) -> dict[str, Any]:
-    with s3_errors("store", place):
+def _upload_part(
+    client: Any, s3_object: S3Object, target: Mapping[str, Any], number: int, part: bytearray
+) -> dict[str, Any]:
+    with s3_errors("store", s3_object):
         answer = client.upload_part(**target, PartNumber=number, **_body(client, part))
     # with checksums, S3 wants to hear them again when the parts are put together
     checksums = {name: value for name, value in answer.items() if name.startswith("Checksum") and value}
@@ -95,22 +97,22 @@ def _parts(file: IO[bytes]) -> Iterator[bytearray]:
 
 
 @contextmanager
-def _withdrawn(client: Any, place: Place, *, fresh: bool) -> Iterator[None]:
+def _withdrawn(client: Any, s3_object: S3Object, *, fresh: bool) -> Iterator[None]:
     """Within is the request that makes the object; if nobody knows whether it did, it is deleted."""
     try:
         yield
     except BaseException as error:
         if fresh and not was_refused(error):
-            _try_to("delete", place, lambda: client.delete_object(Bucket=place.bucket, Key=place.name))
+            _try_to("delete", s3_object, lambda: client.delete_object(Bucket=s3_object.bucket, Key=s3_object.name))
         raise
 
 
-def _try_to(doing: str, place: Place, tidy_up: Callable[[], object]) -> None:
+def _try_to(doing: str, s3_object: S3Object, tidy_up: Callable[[], object]) -> None:
     try:
         tidy_up()
     except Exception as error:
         # the first error is the one to raise, and the sweeper finds what is left
-        _log.warning("cannot %s %s, which could not be stored: %s", doing, place, error)
+        _log.warning("cannot %s %s, which could not be stored: %s", doing, s3_object, error)
 
 
 class S3Reader(io.RawIOBase):
@@ -119,26 +121,26 @@ class S3Reader(io.RawIOBase):
     Closing it before its end closes the connection; at its end the connection can be used again.
 
     :param body: what boto3 gives
-    :param place: what it is the content of, for messages
+    :param s3_object: what it is the content of, for messages
     :param content_type: what S3 says that it is
     :raises StoreError: by its methods: the connection broke, or the server stopped sending
     """
 
-    def __init__(self, body: Any, place: Place, content_type: str | None = None) -> None:
+    def __init__(self, body: Any, s3_object: S3Object, content_type: str | None = None) -> None:
         self._body = body
-        self._place = place
+        self._s3_object = s3_object
         self.content_type = content_type
 
     @classmethod
-    def buffered(cls, body: Any, place: Place, content_type: str | None = None) -> io.BufferedReader:
+    def buffered(cls, body: Any, s3_object: S3Object, content_type: str | None = None) -> io.BufferedReader:
         """The same with all methods that files have."""
-        return io.BufferedReader(cls(body, place, content_type), COPY_CHUNK)
+        return io.BufferedReader(cls(body, s3_object, content_type), COPY_CHUNK)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with s3_errors("read", self._place):
+        with s3_errors("read", self._s3_object):
             part = self._body.read(len(buffer))
         buffer[: len(part)] = part
         return len(part)

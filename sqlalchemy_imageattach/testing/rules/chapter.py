@@ -1,11 +1,11 @@
-"""What a rule is, and how a function is made one."""
+"""What a rule is, and how a chapter of them is written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..subject import Capabilities, Probe
+from ..subject import Capabilities, Subject
 
 __all__ = ["Chapter", "Rule"]
 
@@ -22,7 +22,7 @@ class Rule:
 
     method: str
     text: str
-    check: Callable[[Probe], None]
+    check: Callable[[Subject], None]
     needs: str | None = None
 
     def applies_to(self, said: Capabilities) -> bool:
@@ -45,10 +45,10 @@ class Chapter:
 
     def rule(
         self, text: str, *, method: str | None = None, needs: str | None = None
-    ) -> Callable[[Callable[[Probe], None]], Callable[[Probe], None]]:
+    ) -> Callable[[Callable[[Subject], None]], Callable[[Subject], None]]:
         """The function checks the promise ``text``."""
 
-        def add(check: Callable[[Probe], None]) -> Callable[[Probe], None]:
+        def add(check: Callable[[Subject], None]) -> Callable[[Subject], None]:
             self.rules.append(Rule(method or self._method, text, check, needs))
             return check
 

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from typing import IO
 
 from ..sources import noise
-from ..subject import PICTURE, Probe, brief, fail
+from ..subject import PICTURE, Subject, brief, fail
 from .chapter import Chapter
 
 __all__ = ["CHAPTER"]
@@ -18,29 +18,29 @@ _LINES = b"a picture\nin two lines\nand a half"
 
 
 @CHAPTER.rule("says by an OSError that there is no such blob")
-def _missing(probe: Probe) -> None:
-    for key in (probe.key(), probe.replaceable_key()):
-        if probe.has(key):
+def _missing(subject: Subject) -> None:
+    for key in (subject.key(), subject.replaceable_key()):
+        if subject.has(key):
             fail(
                 "a BlobNotFoundError (or another FileNotFoundError, or a bare OSError as in 1.x)",
-                f"a file: {brief(probe.read(key))}",
+                f"a file: {brief(subject.read(key))}",
             )
 
 
 @CHAPTER.rule("gives what was stored")
-def _gives(probe: Probe) -> None:
-    key = probe.key()
-    probe.put(key)
+def _gives(subject: Subject) -> None:
+    key = subject.key()
+    subject.put(key)
     for _ in range(2):  # the second time as well as the first
-        probe.expect_content(key, PICTURE)
+        subject.expect_content(key, PICTURE)
 
 
 @CHAPTER.rule("gives a file that can be read in pieces of any size")
-def _reads_pieces(probe: Probe) -> None:
-    key = probe.key()
-    probe.put(key)
+def _reads_pieces(subject: Subject) -> None:
+    key = subject.key()
+    subject.put(key)
     for size in (997, 8192, 10 * len(PICTURE)):
-        with probe.open(key) as file:
+        with subject.open(key) as file:
             pieces = _pieces(file, size)
             at_end = file.read()
         if any(not isinstance(piece, bytes) for piece in pieces):
@@ -54,13 +54,13 @@ def _reads_pieces(probe: Probe) -> None:
 
 
 @CHAPTER.rule("gives a file that can be read by lines")
-def _reads_lines(probe: Probe) -> None:
-    key = probe.key()
-    probe.put(key, _LINES)
+def _reads_lines(subject: Subject) -> None:
+    key = subject.key()
+    subject.put(key, _LINES)
     expected = _LINES.splitlines(keepends=True)
-    with probe.open(key) as file:
+    with subject.open(key) as file:
         first, rest = file.readline(), file.readlines()
-    with probe.open(key) as file:
+    with subject.open(key) as file:
         iterated = list(file)
     for came in ([first, *rest], iterated):
         if came != expected:
@@ -68,10 +68,10 @@ def _reads_lines(probe: Probe) -> None:
 
 
 @CHAPTER.rule("gives a file that can be positioned if use_seek asks for it")
-def _seeks(probe: Probe) -> None:
-    key = probe.key()
-    probe.put(key)
-    with probe.open(key, use_seek=True) as file:
+def _seeks(subject: Subject) -> None:
+    key = subject.key()
+    subject.put(key)
+    with subject.open(key, use_seek=True) as file:
         file.seek(0, io.SEEK_END)
         end = file.tell()
         file.seek(1000)
@@ -86,10 +86,10 @@ def _seeks(probe: Probe) -> None:
 
 
 @CHAPTER.rule("gives a file that is closed after its with block")
-def _closes(probe: Probe) -> None:
-    key = probe.key()
-    probe.put(key)
-    file = probe.open(key)
+def _closes(subject: Subject) -> None:
+    key = subject.key()
+    subject.put(key)
+    file = subject.open(key)
     with file:
         file.read(10)
     try:
@@ -102,10 +102,10 @@ def _closes(probe: Probe) -> None:
 
 
 @CHAPTER.rule("gives each reader a file of its own")
-def _is_independent(probe: Probe) -> None:
-    key = probe.key()
-    probe.put(key)
-    with closing(probe.open(key)) as one, closing(probe.open(key)) as other:
+def _is_independent(subject: Subject) -> None:
+    key = subject.key()
+    subject.put(key)
+    with closing(subject.open(key)) as one, closing(subject.open(key)) as other:
         head = one.read(1000)
         came = other.read()
         rest = one.read()
@@ -114,36 +114,36 @@ def _is_independent(probe: Probe) -> None:
 
 
 @CHAPTER.rule("gives a file by which the blob cannot be changed")
-def _is_read_only(probe: Probe) -> None:
-    key = probe.key()
-    probe.put(key)
-    with probe.open(key) as file:
+def _is_read_only(subject: Subject) -> None:
+    key = subject.key()
+    subject.put(key)
+    with subject.open(key) as file:
         # a file of one's own, as in memory, may be written to as long as that changes nothing
         with suppress(Exception):
             file.write(b"changed")
         with suppress(Exception):
             file.truncate(3)
-    if (came := probe.read(key)) != PICTURE:
+    if (came := subject.read(key)) != PICTURE:
         fail("the blob to be as it was", brief(came))
 
 
 @CHAPTER.rule("gives a file that ends whole, or by an error, when the blob is deleted meanwhile")
-def _survives_deletion(probe: Probe) -> None:
-    key, content = probe.key(), noise(probe.large)
-    probe.put(key, content)
-    with probe.open(key) as file:
+def _survives_deletion(subject: Subject) -> None:
+    key, content = subject.key(), noise(subject.large)
+    subject.put(key, content)
+    with subject.open(key) as file:
         head = file.read(1000)
-        probe.delete(key)
+        subject.delete(key)
         _expect_whole_or_error(file, head, content)
 
 
 @CHAPTER.rule("gives a file that ends whole, or by an error, when the blob is replaced meanwhile")
-def _survives_replacement(probe: Probe) -> None:
-    key, content = probe.replaceable_key(), noise(probe.large)
-    probe.put(key, content)
-    with probe.open(key) as file:
+def _survives_replacement(subject: Subject) -> None:
+    key, content = subject.replaceable_key(), noise(subject.large)
+    subject.put(key, content)
+    with subject.open(key) as file:
         head = file.read(1000)
-        probe.put(key, noise(probe.large, 1))
+        subject.put(key, noise(subject.large, 1))
         _expect_whole_or_error(file, head, content)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
-from ..subject import PICTURE, Probe, brief, fail
+from ...key import ImageKey
+from ...store import Store, are_same_place
+from ...storewrapper import StoreWrapper
+from ..subject import PICTURE, Subject, brief, fail, stores_within
 from .chapter import Chapter
 
 __all__ = ["CHAPTER"]
@@ -13,25 +17,25 @@ CHAPTER = Chapter("accepts_revision")
 
 
 @CHAPTER.rule("tells whether the store takes revisions")
-def _takes_revisions(probe: Probe) -> None:
-    came, said = probe.store.accepts_revision, probe.capabilities.revisions
+def _takes_revisions(subject: Subject) -> None:
+    came, said = subject.store.accepts_revision, subject.capabilities.revisions
     if not isinstance(came, bool) or came is not (came if said is None else said):
         expected = f"{'True or False' if said is None else said}: all four methods, or none, take 'revision'"
         fail(expected, repr(came))
 
 
 @CHAPTER.rule("is true, even when the store is empty", method="__bool__")
-def _is_true(probe: Probe) -> None:
-    if not bool(probe.store):
+def _is_true(subject: Subject) -> None:
+    if not bool(subject.store):
         fail("True, since programs write 'store or another'", "False")
 
 
 @CHAPTER.rule("can be compared and be the key of a dictionary", method="__hash__")
-def _can_be_hashed(probe: Probe) -> None:
+def _can_be_hashed(subject: Subject) -> None:
     try:
         # Both are asked for: a dictionary finds the same object again even by a wrong hash, when the slots collide.
-        hashes = {hash(probe.store), hash(probe.store)}
-        equal = probe.store == probe.store
+        hashes = {hash(subject.store), hash(subject.store)}
+        equal = subject.store == subject.store
     except Exception as error:
         fail("a hash", error)
     if len(hashes) > 1:
@@ -40,21 +44,47 @@ def _can_be_hashed(probe: Probe) -> None:
         fail("a store to be equal to itself", "it is not")
 
 
+@CHAPTER.rule("knows the stores in which it keeps its blobs, and others that stand for them", method="is_same_place")
+def _knows_its_place(subject: Subject) -> None:
+    store, key = subject.store, subject.replaceable_key()
+    if not are_same_place(store, store):
+        fail("True for the store itself", "False")
+    parts = stores_within(store)
+    if not parts:
+        return
+    # made anew, as by a factory for each request; and another one around it
+    others = [copy.copy(store), StoreWrapper(store), StoreWrapper(copy.copy(store))]
+    subject.put(key)
+    others += [part for part in parts if _has(part, key)]
+    for other in others:
+        if not (are_same_place(store, other) and are_same_place(other, store)):
+            fail(f"True for {other!r}, which has what is stored here", "False")
+
+
+def _has(part: Store, key: ImageKey) -> bool:
+    try:
+        return part.has_key(key)
+    except Exception:  # it need not work by itself
+        return False
+
+
 @CHAPTER.rule(
     "gives a copy of the store, by pickling, that stands for the same place", method="__reduce__", needs="pickles"
 )
-def _can_be_pickled(probe: Probe) -> None:
-    one, other = probe.key(), probe.key()
-    probe.put(one)
+def _can_be_pickled(subject: Subject) -> None:
+    one, other = subject.key(), subject.key()
+    subject.put(one)
     try:
-        copy = pickle.loads(pickle.dumps(probe.store))
-        with copy.get(one) as file:
+        twin = pickle.loads(pickle.dumps(subject.store))
+        with twin.get(one) as file:
             came = file.read()
-        copy.delete_key(one)
+        twin.delete_key(one)
     except Exception as error:
         fail("a copy that has what the store has", error)
     if came != PICTURE:
         fail("a copy that has what the store has", brief(came))
-    if probe.has(one):
+    if subject.has(one):
         fail("what is deleted by the copy to be gone", "it is there still")
-    probe.put(other)
+    if not are_same_place(subject.store, twin):
+        fail("True of is_same_place() for the copy, which has what is stored here", "False", "is_same_place")
+    subject.put(other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Integer, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Float, ForeignKey, Integer, String, Table
 from sqlalchemy.orm import DeclarativeBase
 
 from sqlalchemy_imageattach.entity import Image, image_attachment
@@ -33,5 +33,12 @@ class Picture(Base, Image):
         Column("revision", String(64)),
         Column("byte_size", BigInteger),
         Column("checksum", String(64)),
+        Column("variant", String(32), primary_key=True),
+        Column("frames", Integer),
+        Column("focal_x", Float),
+        Column("focal_y", Float),
+        Column("dominant_color", String(9)),
+        Column("thumbhash", String(48)),
+        Column("made_for", String(64)),
         schema="media",
     )

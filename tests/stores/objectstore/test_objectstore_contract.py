@@ -49,17 +49,13 @@ def shared_s3_bucket(seaweed: SeaweedFS) -> Iterator[str]:
 class _OfAll(StoreContract):
     """No service is asked for a former blob, and not all of them tell what they deleted."""
 
-    capabilities = Capabilities(
-        revisions=True, never_overwrites=False, lists=True, has_key=True, pickles=True, fetchable=False
-    )
+    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, pickles=True, fetchable=False)
 
 
 class TestAzure(_OfAll):
     """A private container, with signed URLs."""
 
-    capabilities = Capabilities(
-        revisions=True, never_overwrites=False, lists=True, has_key=True, pickles=True, fetchable=True
-    )
+    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, pickles=True, fetchable=True)
 
     @pytest.fixture
     def store(self, azurite: Azurite, shared_container: str) -> Store:
@@ -76,9 +72,7 @@ class TestGoogle(_OfAll):
 class TestS3(_OfAll):
     """A private bucket, with signed URLs."""
 
-    capabilities = Capabilities(
-        revisions=True, never_overwrites=False, lists=True, has_key=True, pickles=True, fetchable=True
-    )
+    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, pickles=True, fetchable=True)
 
     @pytest.fixture
     def store(self, seaweed: SeaweedFS, shared_s3_bucket: str) -> Store:
@@ -106,7 +100,7 @@ class TestDirectory(_OfAll):
 
 class TestMemory(_OfAll):
     # what is in memory is in this process only
-    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, has_key=True)
+    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True)
 
     @pytest.fixture
     def store(self) -> Store:

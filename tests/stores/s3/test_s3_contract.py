@@ -29,9 +29,7 @@ def shared_bucket(seaweed: SeaweedFS) -> Iterator[str]:
 class TestS3(StoreContract):
     """A private bucket, with signed URLs.  S3 looks for no former blob, and does not tell what it deleted."""
 
-    capabilities = Capabilities(
-        revisions=True, never_overwrites=False, lists=True, has_key=True, pickles=True, fetchable=True
-    )
+    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, pickles=True, fetchable=True)
 
     @pytest.fixture
     def store(self, seaweed: SeaweedFS, shared_bucket: str) -> Store:
@@ -41,7 +39,7 @@ class TestS3(StoreContract):
 class TestSandbox(StoreContract):
     """Two buckets as one, with credentials that may only read the underlying one."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, has_key=True)
+    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True)
 
     @pytest.fixture
     def store(self, seaweed: SeaweedFS) -> Store:

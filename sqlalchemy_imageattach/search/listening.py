@@ -1,0 +1,147 @@
+"""Keeps indexes in step with the rows of their classes, in the transaction of each flush.
+
+A flush tells first of each row that it writes or deletes, which is noted down, and at last that it is done: then the
+new pictures are looked at together, and what was found is written by the same connection.  So it is committed with the
+rows, and rolled back with them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import event, inspect
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, UOWTransaction, object_session
+
+from .index import Measured, PictureIndex, measure
+
+__all__ = ["UNREADABLE", "index_rows", "indexes_of", "keep_in_step"]
+
+_log = logging.getLogger(__name__)
+
+#: The key in ``session.info`` by which a session decides for itself what becomes of a picture that cannot be decoded.
+UNREADABLE: Final = "sqlalchemy_imageattach.search.unreadable"
+_NOTES: Final = "sqlalchemy_imageattach.search"
+
+_indexes: WeakKeyDictionary[type[Any], list[PictureIndex]] = WeakKeyDictionary()
+
+
+class _Notes:
+    """What the running flush of one session has come across so far."""
+
+    def __init__(self) -> None:
+        self.written: dict[int, Any] = {}
+        self.deleted: list[tuple[PictureIndex, tuple[Any, ...]]] = []
+
+
+def indexes_of(cls: type[Any]) -> list[PictureIndex]:
+    """Those that are kept in step with a class, in the order of their registration."""
+    return [index for each in cls.__mro__ for index in _indexes.get(each, ())]
+
+
+def keep_in_step(index: PictureIndex) -> None:
+    """From now on, flushes that write rows of its class write what is known of their pictures."""
+    if index.cls not in _indexes:
+        _indexes[index.cls] = []
+        event.listen(index.cls, "after_insert", _inserted, propagate=True)
+        event.listen(index.cls, "after_update", _updated, propagate=True)
+        event.listen(index.cls, "after_delete", _deleted, propagate=True)
+    _indexes[index.cls].append(index)
+
+
+def _notes(row: Any) -> _Notes:
+    session = object_session(row)
+    assert session is not None, "mapper events happen in flushes"
+    return session.info.setdefault(_NOTES, _Notes())  # type: ignore[no-any-return]
+
+
+def _inserted(_mapper: Mapper[Any], _connection: Connection, row: Any) -> None:
+    _notes(row).written[id(row)] = row
+
+
+def _updated(_mapper: Mapper[Any], _connection: Connection, row: Any) -> None:
+    state = inspect(row)
+    former = state.key[1] if state.key is not None else None
+    present = tuple(state.mapper.primary_key_from_instance(row))
+    if former is not None and tuple(former) != present:
+        _notes(row).deleted += [(index, tuple(former)) for index in indexes_of(type(row))]
+    elif all(index.source.has_changed(row) is False for index in indexes_of(type(row))):
+        return
+    _notes(row).written[id(row)] = row
+
+
+def _deleted(mapper: Mapper[Any], _connection: Connection, row: Any) -> None:
+    identity = tuple(inspect(row).identity or mapper.primary_key_from_instance(row))
+    _notes(row).deleted += [(index, identity) for index in indexes_of(type(row))]
+
+
+@event.listens_for(Session, "before_flush")
+def _before_flush(session: Session, *_: Any) -> None:
+    session.info.pop(_NOTES, None)  # left over from a flush that failed
+
+
+@event.listens_for(Session, "after_flush")
+def _after_flush(session: Session, _context: UOWTransaction) -> None:
+    notes: _Notes | None = session.info.pop(_NOTES, None)
+    if notes is None:
+        return
+    for index, identity in notes.deleted:
+        index.remove(session, [identity], all_versions=True)
+    for index, rows in _by_index(notes.written.values()):
+        index_rows(index, session, rows)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _do_orm_execute(state: ORMExecuteState) -> Any:
+    """``delete(Picture)``: databases that enforce foreign keys forget by themselves; SQLite does not by default."""
+    if not state.is_delete or state.bind_mapper is None:
+        return None
+    indexes = indexes_of(state.bind_mapper.class_)
+    if not indexes:
+        return None
+    result = state.invoke_statement()
+    for index in indexes:
+        index.prune(state.session)
+    return result
+
+
+def _by_index(rows: Any) -> Iterator[tuple[PictureIndex, list[Any]]]:
+    grouped: dict[PictureIndex, list[Any]] = {}
+    for row in rows:
+        for index in indexes_of(type(row)):
+            grouped.setdefault(index, []).append(row)
+    yield from grouped.items()
+
+
+def index_rows(index: PictureIndex, session: Session, rows: list[Any], *, replace: bool = False) -> list[Measured]:
+    """Afterwards the index has what is to be known of ``rows``, in the transaction of their session.
+
+    :param replace: whether to look again at pictures that are called as they were
+    :raises RejectedImageError: a picture cannot be decoded, and the index, or the session, refuses such ones
+    """
+    identities = {id(row): tuple(index.mapper.primary_key_from_instance(row)) for row in rows}
+    known = {} if replace else index.sources(session, list(identities.values()))
+    pictures, others = [], []
+    for row in rows:
+        picture = index.source.find(row, None, session)
+        if picture is None:
+            others.append(identities[id(row)])
+        elif known.get(picture.identity) != picture.source:
+            pictures.append(picture)
+    index.remove(session, [identity for identity in others if identity in known or replace], all_versions=True)
+    if not pictures:
+        return []
+    measured = measure(index, session, pictures, side_by_side=len(pictures) > 1)
+    unreadable = session.info.get(UNREADABLE, index.unreadable)
+    for each in measured:
+        if each.error is None:
+            continue
+        if unreadable == "refuse":
+            raise each.error
+        _log.warning("%s %r is not indexed: %s", index.cls.__name__, each.picture.identity, each.error)
+    index.before_write(session, measured)
+    index.write(session, measured)
+    return measured

@@ -1,0 +1,71 @@
+"""The function that SQLite is taught when it is first needed, for each connection."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import Connection
+
+from .vectors import from_bytes
+
+__all__ = ["FUNCTION", "HAMMING", "prepare"]
+
+FUNCTION: Final = "imageattach_cosine_distance"
+HAMMING: Final = "imageattach_hamming_distance"
+_OF_SQLITE_VEC: Final = "vec_distance_cosine"
+_KEY: Final = "imageattach_cosine_distance"
+
+
+def prepare(connection: Connection, statement: str) -> str:
+    """``statement`` as this connection can execute it; afterwards it knows the function.
+
+    Vectors are of unit length, so that it is one product for each row.
+    """
+    info = connection.info
+    if _KEY not in info:
+        info[_KEY] = _teach(connection)
+    return statement.replace(f"{FUNCTION}(", f"{info[_KEY]}(")
+
+
+def _teach(connection: Connection) -> str:
+    driver: Any = connection.connection.dbapi_connection
+    driver.create_function(FUNCTION, 2, _distance, deterministic=True)
+    driver.create_function(HAMMING, 2, _hamming, deterministic=True)
+    if _has_sqlite_vec(connection):
+        return _OF_SQLITE_VEC
+    return FUNCTION
+
+
+def _has_sqlite_vec(connection: Connection) -> bool:
+    """Whether it can be called, since the application has loaded it, or it is installed and the driver lets us."""
+    driver: Any = connection.connection.dbapi_connection
+    if hasattr(driver, "enable_load_extension"):
+        with suppress(ImportError, connection.dialect.loaded_dbapi.Error):
+            import sqlite_vec
+
+            driver.enable_load_extension(True)
+            try:
+                sqlite_vec.load(driver)
+            finally:
+                driver.enable_load_extension(False)
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(f"SELECT {_OF_SQLITE_VEC}(x'0000803f', x'0000803f')")
+        cursor.fetchall()
+    except connection.dialect.loaded_dbapi.Error:
+        return False
+    finally:
+        cursor.close()
+    return True
+
+
+def _distance(stored: bytes | None, wanted: bytes | None) -> float | None:
+    if stored is None or wanted is None:
+        return None
+    return max(1.0 - float(from_bytes(stored) @ np.frombuffer(wanted, np.float32)), 0.0)
+
+
+def _hamming(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else ((first ^ second) & 0xFFFFFFFFFFFFFFFF).bit_count()

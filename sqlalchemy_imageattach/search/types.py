@@ -1,0 +1,199 @@
+"""The column of a vector, in any database.
+
+==================================  =================================================================================
+database                            its column
+==================================  =================================================================================
+PostgreSQL with pgvector 0.7+       ``halfvec``, which an HNSW index finds neighbours in
+PostgreSQL without                  ``BYTEA``
+any other                           a binary one
+==================================  =================================================================================
+
+Whether PostgreSQL has the extension is found out when an engine first connects, and again before a table is created.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Literal, get_args
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, Dialect, LargeBinary, Table, Text, cast, event, type_coerce
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.engine import Engine
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+from ..arguments import check_choice, check_range, check_type
+from .vectors import Floats, from_bytes, to_bytes, unit_vector
+
+__all__ = ["HalfVector", "Vector", "find_pgvector", "is_native"]
+
+Storage = Literal["auto", "bytea", "halfvec"]
+
+#: The first that has halfvec.
+_LEAST: Final = (0, 7)
+
+_found: WeakKeyDictionary[Dialect, tuple[int, ...] | None] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def find_pgvector(dialect: Dialect) -> tuple[int, ...] | None:
+    """The version of pgvector in the database that ``dialect`` talks to, as far as it has talked to it."""
+    return _found.get(dialect)
+
+
+class HalfVector(UserDefinedType[Floats]):
+    """The type ``halfvec`` of pgvector, sent and read as text, so that no driver has to know it.
+
+    :param dimension: how many numbers
+    """
+
+    cache_ok = True
+
+    def __init__(self, dimension: int | str | None = None) -> None:
+        self.dimension = None if dimension is None else int(dimension)
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "halfvec" if self.dimension is None else f"halfvec({self.dimension})"
+
+    def bind_expression(self, bindvalue: Any) -> Any:
+        return cast(cast(bindvalue, Text), self)
+
+    def column_expression(self, column: Any) -> Any:
+        return type_coerce(cast(column, Text), self)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Floats | None]:
+        def process(value: str | None) -> Floats | None:
+            return None if value is None else unit_vector(np.fromstring(value.strip("[]"), sep=","))
+
+        return process
+
+
+ischema_names.setdefault("halfvec", HalfVector)  # so that reflection knows it; the package pgvector has the same key
+
+
+class Vector(TypeDecorator[Floats]):
+    """A vector of so many numbers, read as a NumPy array of unit length.
+
+    ::
+
+        class Sketch(Base):
+            __tablename__ = "sketch"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            looks: Mapped[Any] = mapped_column(Vector(48), nullable=True)
+
+        session.scalars(select(Sketch).order_by(Sketch.looks.cosine_distance(vector)).limit(10))
+
+    Two vectors are compared by their directions alone, so they are stored at unit length.
+
+    :param dimension: how many numbers, 1 to 16,000
+    :param postgresql: ``"halfvec"`` or ``"bytea"``; by default the former where pgvector is installed.  Say it where
+        there is no database to ask, as in Alembic's ``--sql`` mode
+    :raises InvalidValueError: an argument is none of these
+    """
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def __init__(self, dimension: int, *, postgresql: Storage = "auto") -> None:
+        check_range("dimension", check_type("dimension", dimension, int), "1 to 16,000", 1, 16_000)
+        check_choice("postgresql", postgresql, get_args(Storage))
+        super().__init__()
+        self.dimension, self.postgresql = dimension, postgresql
+
+    def __repr__(self) -> str:
+        storage = "" if self.postgresql == "auto" else f", postgresql={self.postgresql!r}"
+        return f"Vector({self.dimension}{storage})"
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if is_native(self, dialect):
+            return dialect.type_descriptor(HalfVector(self.dimension))
+        return dialect.type_descriptor(LargeBinary(4 * self.dimension))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        vector = unit_vector(value, self.dimension)
+        return shown_vector(vector) if is_native(self, dialect) else to_bytes(vector)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Floats | None:
+        if value is None:
+            return None
+        return value if isinstance(value, np.ndarray) else from_bytes(bytes(value))
+
+    def compare_against_backend(self, dialect: Dialect, conn_type: TypeEngine[Any]) -> bool | None:
+        """For Alembic: a binary column is as good as another, and ``halfvec`` has its dimension."""
+        if is_native(self, dialect):
+            return type(conn_type).__name__.lower() in {"halfvector", "halfvec"} and _dimension(conn_type) == (
+                self.dimension
+            )
+        return True if isinstance(conn_type, LargeBinary) or "BLOB" in type(conn_type).__name__ else None
+
+    class Comparator(TypeDecorator.Comparator[Floats]):
+        """What can be done with the column."""
+
+        def cosine_distance(self, other: Any) -> ColumnElement[float]:
+            """From 0, the same, by 1 to 2, the opposite; NULL where there is no vector.
+
+            :param other: a row of numbers
+            :raises VectorDimensionError: it has another number of dimensions than the column
+            """
+            from .distance import distance_of_column  # late: it stands upon the type
+
+            return distance_of_column(self.expr, other)
+
+    comparator_factory = Comparator
+
+
+def shown_vector(vector: Floats) -> str:
+    """As pgvector reads it."""
+    return "[" + ",".join(map(repr, vector.tolist())) + "]"
+
+
+def is_native(kind: Vector, dialect: Dialect) -> bool:
+    """Whether the column is one of pgvector's."""
+    if dialect.name != "postgresql" or kind.postgresql == "bytea":
+        return False
+    return kind.postgresql == "halfvec" or (_found.get(dialect) or (0,)) >= _LEAST
+
+
+def _dimension(kind: Any) -> int | None:
+    found = getattr(kind, "dimension", getattr(kind, "dim", None))
+    return None if found is None else int(found)
+
+
+# --- what the database has -------------------------------------------------------------------------------------------
+
+
+def _look(connection: Connection, *, again: bool = False) -> None:
+    dialect = connection.dialect
+    if dialect.name != "postgresql" or (dialect in _found and not (again and _found[dialect] is None)):
+        return
+    cursor = connection.connection.cursor()
+    try:  # past SQLAlchemy, which would begin a transaction for it
+        cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        row = cursor.fetchone()
+    finally:
+        cursor.close()
+    version = None if row is None else tuple(int(part) for part in row[0].split("."))
+    if not again:
+        connection.connection.rollback()  # otherwise nobody could set an isolation level any more
+    with _lock:
+        if version != _found.get(dialect):
+            # types remember what they were, and statements what they became
+            getattr(dialect, "_type_memos", {}).clear()
+            if connection.engine._compiled_cache is not None:
+                connection.engine.clear_compiled_cache()
+        _found[dialect] = version
+
+
+@event.listens_for(Engine, "engine_connect")
+def _connected(connection: Connection) -> None:
+    _look(connection)
+
+
+@event.listens_for(Table, "before_create")
+def _before_create(table: Table, connection: Any, **_: Any) -> None:
+    if isinstance(connection, Connection) and any(isinstance(column.type, Vector) for column in table.columns):
+        _look(connection, again=True)

@@ -1,0 +1,204 @@
+"""Thousands of jobs by a real queue, whose workers are killed at random: ``scripts/soak``."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import create_engine, func, make_url, select, text
+
+from sqlalchemy_imageattach.jobs import Job, enqueue_after_commit, is_transient
+from sqlalchemy_imageattach.maintenance import check
+
+from ..conftest import POSTGRESQL
+from .shop import KIND, Base, Product, ProductPhoto, Shop, picture
+from .workers import BROKERS, Workers, new_name, running
+
+
+@dataclass
+class Figures:
+    """What has happened."""
+
+    jobs: int = 0
+    replaced: int = 0
+    deleted: int = 0
+    conflicts: int = 0
+    killed: int = 0
+    #: Jobs that the broker had not got although the commit stood, or that it lost: found by who looks for them.
+    found_again: int = 0
+    seconds: float = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.jobs:,} jobs, {self.replaced:,} pictures replaced, {self.deleted:,} deleted, {self.conflicts:,}"
+            f" conflicts, {self.killed:,} kills, {self.found_again} found again, {self.seconds:,.0f} s"
+        )
+
+
+class Soak:
+    """One run.
+
+    :param shop: with empty tables
+    :param jobs: how many to enqueue
+    :param kill_every: seconds between two kills
+    """
+
+    def __init__(self, shop: Shop, jobs: int, kill_every: float, seed: int) -> None:
+        self._shop = shop
+        self._jobs = jobs
+        self._kill_every = kill_every
+        self._chance = random.Random(seed)
+        self.figures = Figures()
+
+    def run(self, workers: Workers, say: Callable[[str], None]) -> Figures:
+        """Afterwards all jobs are done, and rows and blobs agree.
+
+        :raises AssertionError: they do not
+        """
+        start = time.monotonic()
+        over = threading.Event()
+        killer = threading.Thread(target=self._kill, args=(workers, over))
+        killer.start()
+        try:
+            self._produce(say)
+            self._await_rest(workers, say)
+        finally:
+            over.set()
+            killer.join()
+        self._await_rest(workers, say)
+        self.figures.killed = workers.killed
+        self.figures.seconds = time.monotonic() - start
+        self._assert_in_step()
+        return self.figures
+
+    def _kill(self, workers: Workers, over: threading.Event) -> None:
+        chance = random.Random(self._chance.random())
+        while not over.wait(self._kill_every * chance.uniform(0.5, 1.5)):
+            workers.kill_one(chance)
+            workers.revive()
+
+    def _produce(self, say: Callable[[str], None]) -> None:
+        idents: list[int] = []
+        while self.figures.jobs < self._jobs:
+            chance = self._chance.random()
+            try:
+                if len(idents) < 10 or chance < 0.5:
+                    idents.append(self._shop.new_product(self._picture()))
+                    self.figures.jobs += 1
+                elif chance < 0.9:
+                    self._replace(self._chance.choice(idents))
+                else:
+                    self._delete(ident := self._chance.choice(idents))
+                    idents.remove(ident)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                self.figures.conflicts += 1
+            if self.figures.jobs % 1000 == 0:
+                say(str(self.figures))
+
+    def _picture(self) -> bytes:
+        return picture((self._chance.randrange(256), self._chance.randrange(256), self._chance.randrange(256)))
+
+    def _replace(self, ident: int) -> None:
+        with self._shop.sessions() as session:
+            if (product := session.get(Product, ident)) is None:
+                return
+            self._shop.replace(session, product, self._picture())
+            session.commit()
+        self.figures.jobs += 1
+        self.figures.replaced += 1
+
+    def _delete(self, ident: int) -> None:
+        with self._shop.sessions() as session:
+            if (product := session.get(Product, ident)) is not None:
+                session.delete(product)
+                session.commit()
+        self.figures.deleted += 1
+
+    def _await_rest(self, workers: Workers, say: Callable[[str], None]) -> None:
+        """Until nothing is missing.  What goes on missing while nothing happens any more is enqueued once more."""
+        left, since = -1, time.monotonic()
+        while unfinished := self._shop.unfinished():
+            if len(unfinished) != left:
+                left, since = len(unfinished), time.monotonic()
+                say(f"{left:,} pictures are unfinished")
+            elif time.monotonic() - since > 60:
+                self._enqueue_again(unfinished)
+                since = time.monotonic()
+            workers.revive()
+            time.sleep(1)
+
+    def _enqueue_again(self, idents: list[int]) -> None:
+        with self._shop.sessions() as session:
+            for ident in idents:
+                if (product := session.get(Product, ident)) is not None and product.photo:
+                    enqueue_after_commit(session, Job.of(KIND, product.photo.require_original()), self._shop.queue)
+                    self.figures.found_again += 1
+            session.commit()
+
+    def _assert_in_step(self) -> None:
+        with self._shop.sessions() as session, check(session, Base, self._shop.store, checksum=True) as report:
+            assert report.ok, list(report)[:20]
+            orphans = report.blobs - report.rows
+            assert orphans == report.in_grace, "every row has its blob"
+            counted = session.execute(
+                select(ProductPhoto.product_id, func.count()).group_by(ProductPhoto.product_id)
+            ).all()
+            assert {count for _, count in counted} == {3}, "the original, and each rendition once"
+            killed = self.figures.killed
+            # a process that is killed between writing a blob and committing its row leaves it: at most those of one
+            # transaction for each thread of each worker
+            assert orphans <= killed * 2 * 2, f"{orphans} blobs that no row names, after {killed} kills"
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    name = new_name()
+    admin = create_engine(make_url(POSTGRESQL), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    try:
+        yield admin.url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
+    parser.add_argument("queues", nargs="*", help="celery, dramatiq or rq; by default celery and dramatiq", default=[])
+    parser.add_argument("--jobs", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kill-every", type=float, default=10, metavar="SECONDS")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    options = parser.parse_args()
+    for kind in options.queues or ["celery", "dramatiq"]:
+        with database() as url, tempfile.TemporaryDirectory() as directory, suppress(KeyboardInterrupt):
+            shop = Shop(url, f"{directory}/blobs", kind, BROKERS[kind][0], new_name())
+            Base.metadata.create_all(shop.engine)
+            shop.queue  # noqa: B018 - is bound to the sessions
+
+            def say(line: str, kind: str = kind) -> None:
+                sys.stderr.write(f"{kind}: {line}\n")
+
+            say(f"--seed {options.seed}")
+            log = Path(directory, "log")
+            with running(shop, log, options.workers) as workers:
+                figures = Soak(shop, options.jobs, options.kill_every, options.seed).run(workers, say)
+            shop.close()
+            say(f"in step: {figures}")
+
+
+if __name__ == "__main__":
+    main()
