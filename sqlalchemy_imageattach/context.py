@@ -3,10 +3,15 @@
 A store is looked for in this order; the first found is used:
 
 1. the ``store`` argument of the operation;
-2. the innermost :func:`store_context` (or :func:`push_store_context`) of the running thread, task or greenlet;
-3. the store bound to the session: ``Session(engine, info={"image_store": store})``, which
+2. for an image that is stored, the store that is known to have its blob, since it was written or read there;
+3. the image class's own: its :attr:`~sqlalchemy_imageattach.entity.Image.image_store`;
+4. the innermost :func:`store_context` (or :func:`push_store_context`) of the running thread, task or greenlet;
+5. the store bound to the session: ``Session(engine, info={"image_store": store})``, which
    :class:`~sqlalchemy.orm.sessionmaker` and :class:`~sqlalchemy.ext.asyncio.async_sessionmaker` take too;
-4. the application's default: :func:`set_default_store`.
+6. the application's default: :func:`set_default_store`.
+
+For a picture whose owner is in no session yet, the last two are asked by the flush; and an image that has left its
+session goes on with the store that was bound to it.
 
 With none of them there is a :exc:`~sqlalchemy_imageattach.errors.ContextError` that names these ways.
 
@@ -36,7 +41,7 @@ from typing import Any
 
 from .arguments import wrong_type
 from .errors import ContextError
-from .store import Store
+from .store import Store, are_same_place
 from .storewrapper import StoreWrapper
 
 __all__ = [
@@ -44,6 +49,7 @@ __all__ = [
     "ContextError",
     "LocalProxyStore",
     "current_store",
+    "find_named_store",
     "find_store",
     "get_current_context_id",
     "get_current_store",
@@ -124,28 +130,52 @@ def get_current_store() -> Store:
     return find_store()
 
 
-def find_store(argument: Store | None = None, session_info: Mapping[Any, Any] | None = None) -> Store:
-    """The store to use, by the order that the module's documentation states.
+def find_store(
+    argument: Store | None = None,
+    session_info: Mapping[Any, Any] | None = None,
+    image_class: type[Any] | None = None,
+    known: Store | None = None,
+) -> Store:
+    """The store to use, by the order that the module's documentation states.  **The only place that knows the order.**
 
     :param argument: the store that the caller was given, if any; :data:`current_store` counts as none
     :param session_info: the ``info`` of the session concerned, if any
+    :param image_class: the class of the images concerned, which may have a store of its own
+    :param known: the store that is known to have the blob, if any
     :raises ContextError: no store is set in any of the ways
     :raises InvalidTypeError: what was found is no :class:`~sqlalchemy_imageattach.store.Store`
     """
-    if argument is not None and argument is not current_store:
-        return _actual(_check_store(argument))
-    if stack := _stack.get():
-        return stack[-1]
+    found = find_named_store(argument, image_class, known)
+    if found is not None:
+        return found
     if session_info is not None and (bound := session_info.get(SESSION_STORE_KEY)) is not None:
         return _actual(_check_store(bound))
     if _default_store is not None:
         return _default_store
     msg = (
         "no image store is set; pass store=…, or wrap the code in `with store_context(store):`, or bind one to the"
-        ' session by Session(engine, info={"image_store": store}) and add the owner to it first, or call'
+        ' session by Session(engine, info={"image_store": store}), or give the image class an image_store, or call'
         " set_default_store(store) once"
     )
     raise ContextError(msg)
+
+
+def find_named_store(
+    argument: Store | None = None, image_class: type[Any] | None = None, known: Store | None = None
+) -> Store | None:
+    """The same without the session and the default, which are asked last; ``None`` if it is left to these."""
+    if argument is not None and argument is not current_store:
+        return _actual(_check_store(argument))
+    stack = _stack.get()
+    if known is not None:
+        # the current one may be the same place by another way, e.g. with the URLs of a CDN
+        return stack[-1] if stack and are_same_place(stack[-1], known) else known
+    own = None if image_class is None else getattr(image_class, "image_store", None)
+    if own is not None and not isinstance(own, Store) and callable(own):
+        own = own()
+    if own is not None:
+        return _actual(_check_store(own))
+    return stack[-1] if stack else None
 
 
 class LocalProxyStore(StoreWrapper):

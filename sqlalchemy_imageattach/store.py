@@ -52,6 +52,7 @@ __all__ = [
     "completed",
     "is_missing",
     "key_of",
+    "revision_of",
 ]
 
 # Who makes a store of a URL: by name, as plug-ins are, since all stores stand upon this module.
@@ -96,8 +97,14 @@ def key_of(image: ImageLike) -> ImageKey:
         image.width,
         image.height,
         image.mimetype,
-        getattr(image, "revision", None),
+        revision_of(image),
     )
+
+
+def revision_of(image: Any) -> Any:
+    """The token of the image's blob, if its class has such a column; one of the application's by this name is none."""
+    owns = getattr(type(image), "owns_column", None)
+    return getattr(image, "revision", None) if owns is None or owns("revision") else None
 
 
 def are_same_place(one: Store, other: Store) -> bool:

@@ -19,9 +19,37 @@ cli/                        the command imageattach: one command per operation b
     __init__.py             group, exit codes, commands
     params.py               what commands take
     output.py               lines, JSON, progress
+search/                     pictures by likeness
+    __init__.py             face
+    imagesearch.py          by the names of Flask-Image-Search
+    indexing.py             an index of what is there
+    declaring.py            what is known of the pictures of a class
+    onnx.py                 models of ONNX Runtime
+    efficientnet.py         the default model
+    weights.py              weights as PyTorch saves them
+    onnxfile.py             ONNX files, written by hand
+    listening.py            indexes in step with rows
+    embedding.py            vectors of pictures
+    extractors.py           from pictures to vectors; the protocol
+    duplicates.py           pictures that look the same
+    index.py                what is known of pictures
+    sources.py              where the pictures are
+    sidetable.py            the table beside a class
+    pixels.py               pixels for extractors
+    fingerprint.py          perceptual hashes
+    distance.py             distance in SQL, per dialect
+    execution.py            just before a statement with a distance
+    types.py                the column of a vector
+    sqlite.py               the function that SQLite is taught
+    query.py                what is looked for
+    ranking.py              distances computed in the process
+    vectors.py              vectors as they are stored
 variants/                   declared sizes of a picture on their way to pages
-    __init__.py
+    __init__.py             face: Variant, bring_up_to_date
+    eager.py                make declared variants after the commit
+    upkeep.py               bring what is stored to what is declared
     backfill.py             make them for pictures that are there
+    owners.py               one owner after the other
 maintenance/                do rows and blobs agree?
     __init__.py             face: check, sweep, Report, Problem
     spread.py               the blobs by many workers
@@ -37,31 +65,6 @@ migration/                  all blobs into another store
     transfer.py             rows in pages, blobs in threads
     copier.py               one blob, verified
     result.py               what was done, and what failed
-search/                     pictures by likeness
-    __init__.py             face
-    imagesearch.py          register, index, case: the documented use of Flask-Image-Search
-    declaring.py            embeddings_of(), fingerprints_of()
-    indexing.py             an index of what is there
-    listening.py            in step with the rows
-    embedding.py            vectors of pictures
-    duplicates.py           hashes of pictures
-    index.py                what is known of the pictures of a class
-    sidetable.py            the table beside a class
-    sources.py              where the pictures of a class are
-    onnx.py                 extractors that run a model
-    efficientnet.py         the default model
-    onnxfile.py             ONNX files
-    weights.py              weights of PyTorch
-    extractors.py           pictures to vectors
-    pixels.py               small and plain
-    fingerprint.py          perceptual hashes
-    distance.py             distance in SQL, per dialect
-    execution.py            before a statement with a distance is executed
-    query.py                what is looked for
-    ranking.py              distances in the process
-    sqlite.py               what SQLite is taught
-    types.py                the column of a vector
-    vectors.py              of unit length, as 32-bit numbers
 jobs/                       work after the outermost commit
     __init__.py             face
     celery.py               by Celery
@@ -100,6 +103,7 @@ entity/                     images attached to mapped objects
     collection.py           what every set is; what the two above need
     image.py                the Image mixin
     conflicts.py            what may be tried again
+    readback.py             keys as the rows give them back
     locks.py                claims on rows
     identity.py             keys of rows and blobs; size_and_type, row_slot
     transactions/           stores in step with transactions; knows images as objects only
@@ -107,6 +111,7 @@ entity/                     images attached to mapped objects
         ledger.py           when a transaction ends …
         calls.py            what is to follow the commit
         frame.py            BlobRef, Write, Frame: what one transaction did; hooks for after the commit
+        locations.py        which store has a blob, as far as a session knows
         pending.py          a blob on its way
         doubt.py            can the COMMIT be believed?
 testing/                    for programs and for writers of stores
@@ -222,9 +227,8 @@ version.py                  the version
 #: Rooms that a room must not use although they stand below it.
 PRIVATE = {"cli/": ["bulk/"]}
 
-
-#: Arrows that are still to go: the type's operators are expressions that ask for the type.
-LEFT = {("search/types.py", "search/distance.py")}
+#: Arrows that are still to go.
+LEFT: set[tuple[str, str]] = {("search/types.py", "search/distance.py")}
 
 
 def lines_of_plan() -> Iterator[tuple[str, tuple[int, ...]]]:

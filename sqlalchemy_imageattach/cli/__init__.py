@@ -50,6 +50,7 @@ from ..migration import MigrationResult, migrate
 from ..store import Store
 from ..testing import check_store
 from ..variants.backfill import BackfillResult, backfill
+from ..variants.upkeep import UpkeepResult, bring_up_to_date
 from ..version import VERSION
 from .output import Output
 from .params import (
@@ -317,6 +318,35 @@ def _sizes(widths: tuple[int, ...], heights: tuple[int, ...]) -> list[dict[str, 
         {name: side for name, side in (("width", width), ("height", height)) if side is not None}
         for width, height in zip_longest(widths, heights)
     ]
+
+
+@cli.command("variants")
+@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.option("--apply", is_flag=True, help="Do it, instead of saying what would be done.")
+@click.option("--on-demand", is_flag=True, help="Make those as well that wait until somebody wants them.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only of this image class.  Can be repeated.")
+@click.option("--shard", callback=shard_of_text, metavar="I/N", help="Only part I of N, from 0, of the owners.")
+@output_options
+@database_options
+def variants_command(session: Session, output: Output, models: Any, store: Store, apply: bool, **options: Any) -> int:
+    """Bring what is in the store STORE to what the image classes declare in image_variants.
+
+    What is missing is made, and what was made for a variant that is not declared any more is removed.  Without --apply
+    it only says how much that is.  It can be done while the application is running, and broken off and started again.
+    """
+
+    def progress(result: UpkeepResult) -> None:
+        output.progress(f"{result.owners:,} owners, {result.pictures:,} pictures, {result.generated:,} images made")
+
+    result = bring_up_to_date(session, models, store, dry_run=not apply, progress=progress, **options)
+    output.failures(result.failures)
+    would = "" if apply else "would be "
+    output.result(
+        f"{result.generated:,} images {would}made of {result.pictures:,} pictures, {result.removed:,} {would}removed,"
+        f" {result.failed:,} owners failed",
+        **_values(result, ("owners", "pictures", "generated", "removed", "failed", "ok")),
+    )
+    return FINE if result.ok else FAILURES
 
 
 @cli.command("stores")

@@ -13,13 +13,14 @@ from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
 from .collection import ImageT, PictureSet
-from .identity import has_own_column, mapper_of, row_slot, size_and_type
+from .identity import has_own_column, mapper_of, row_slot, set_value, size_and_type
 from .transactions.pending import PendingBlob, blob_state
 
 __all__ = [
     "attach",
     "content_of_blob",
     "content_of_file",
+    "describe",
     "new_image",
     "put_in",
     "remove_all",
@@ -57,7 +58,7 @@ def attach(
     :param companions: what makes the images that come with a new original
     """
     _check_expectations(expected_size, expected_type)
-    found = image_set._find_store(store)
+    found = image_set._store_to_attach_to(store)
     policy = image_set.image_class.image_policy
     content, info = run_blocking(_read_and_probe, read, policy)
     if expected_type not in {None, info.mimetype}:
@@ -67,11 +68,9 @@ def attach(
         msg = f"the file was said to be of {tuple(expected_size)} pixels, but it is of {(info.width, info.height)}"
         raise UnreadableImageError(msg)
     image = new_image(image_set, extra_args, extra_kwargs)
-    image.size = info.width, info.height
-    image.mimetype = info.mimetype
-    image.original = original
+    describe(image, info.width, info.height, info.mimetype, original=original)
     if original and has_own_column(mapper_of(type(image)), "frames"):
-        image.frames = info.frames
+        set_value(image, "frames", info.frames)
     if not original:  # then it belongs to the original there is, and must not outlive it
         blob_state(image).made_from = image_set.original
     pending = PendingBlob(content, found)
@@ -83,7 +82,7 @@ def attach(
 def put_in(
     image_set: PictureSet[ImageT],
     pending: Sequence[tuple[ImageT, PendingBlob]],
-    instead_of: Sequence[tuple[ImageT, Store]] = (),
+    instead_of: Sequence[tuple[ImageT, Store | None]] = (),
 ) -> None:
     """Make images, each with the content to be written for it, members of the set, in place of those they replace.
 
@@ -104,8 +103,8 @@ def put_in(
     try:
         for image, blob in pending:  # all of them first, since the application may validate them, and refuse
             blob_state(image).pending = blob
-            if "revision" in type(image).__mapper__.column_attrs:  # type: ignore[attr-defined]
-                image.revision = blob.token
+            if has_own_column(mapper_of(type(image)), "revision"):
+                set_value(image, "revision", blob.token)
             image_set.append(image)
             added.append(image)
     except BaseException:
@@ -134,6 +133,13 @@ def _remove(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -
     image_set.remove(image)
 
 
+def describe(image: Any, width: int, height: int, mimetype: str, *, original: bool) -> None:
+    """The columns of the new ``image`` say what its file is."""
+    values = {"width": width, "height": height, "mimetype": mimetype, "original": original}
+    for name, value in values.items():
+        set_value(image, name, value)
+
+
 def new_image(
     image_set: PictureSet[ImageT],
     extra_args: Sequence[Any] | None = None,
@@ -150,11 +156,11 @@ def new_image(
         )
         raise InvalidTypeError(msg) from error
     if has_own_column(mapper_of(cls), "variant"):
-        image.variant = ""  # not by its column's default: it is part of the key before that is asked
+        set_value(image, "variant", "")  # not by its column's default: it is part of the key before that is asked
     return image
 
 
-def _replaced_by(image_set: PictureSet[ImageT], image: ImageT, store: Store) -> list[ImageT]:
+def _replaced_by(image_set: PictureSet[ImageT], image: ImageT, store: Store | None) -> list[ImageT]:
     """The images of the set that go when ``image`` comes.
 
     :raises VariantConflictError: it is a thumbnail, and the original has its size and type

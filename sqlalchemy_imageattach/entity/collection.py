@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from sqlalchemy.orm import Query, RelationshipProperty, Session, collections, object_session, with_parent
 
-from ..context import find_store
+from ..context import find_named_store, find_store
 from ..errors import InvalidValueError, NoOriginalError
 from ..store import Store
 from .identity import mapper_of
@@ -94,7 +94,13 @@ class BaseImageQuery(Generic[ImageT]):
 
     def _find_store(self, argument: Store | None) -> Store:
         session = self._session
-        return find_store(argument, None if session is None else session.info)
+        return find_store(argument, None if session is None else session.info, self.image_class)
+
+    def _store_to_attach_to(self, argument: Store | None) -> Store | None:
+        """``None`` if only the session can tell, and the owner is in none yet: then the flush asks it."""
+        if self._session is None:
+            return find_named_store(argument, self.image_class)
+        return self._find_store(argument)
 
 
 class PictureSet(BaseImageQuery[ImageT]):

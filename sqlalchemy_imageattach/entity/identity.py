@@ -7,12 +7,14 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from inspect import getattr_static
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import TypeDecorator, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import InstanceState, Mapper
+from sqlalchemy.orm.attributes import set_attribute
 
 from ..errors import InvalidTypeError
 from ..key import ImageKey
@@ -24,12 +26,14 @@ __all__ = [
     "distinguishes_types",
     "distinguishes_variants",
     "has_own_column",
+    "has_usual_key",
     "mapper_of",
     "primary_key_names",
     "require_type_of_column",
     "row_slot",
     "set_identity",
     "set_identity_names",
+    "set_value",
     "set_variant",
     "size_and_type",
     "variant_of",
@@ -61,6 +65,17 @@ def distinguishes_types(mapper: Mapper[Any]) -> bool:
     """Whether one size of a picture can be there in several types: not so in tables of 1.x."""
     names = primary_key_names(mapper)
     return "mimetype" in names or "width" not in names
+
+
+def set_value(image: Any, name: str, value: object) -> None:
+    """Set a mapped attribute past the class's own ``__setattr__``: pydantic's knows nothing of the mixin's columns."""
+    set_attribute(image, name, value)
+
+
+def has_usual_key(cls: type[Any]) -> bool:
+    """Whether nothing but the primary key and the columns of the mixin is part of the key of a blob."""
+    parts = getattr_static(cls, "object_id"), getattr_static(cls, "object_type")
+    return all(isinstance(part, str) or getattr(part, "is_usual_key", False) for part in parts)
 
 
 def has_own_column(mapper: Mapper[Any], name: str) -> bool:
@@ -97,7 +112,7 @@ def variant_of(image: Any) -> str | None:
 def set_variant(image: Any, variant: str) -> None:
     """Say what tells ``image`` from others of its size and type; where no column keeps it, for as long as it lives."""
     if has_own_column(mapper_of(type(image)), "variant"):
-        image.variant = variant
+        set_value(image, "variant", variant)
     else:
         image.__dict__[_UNKEPT] = variant
 
@@ -110,18 +125,18 @@ def size_and_type(image: Any) -> tuple[int, int, str]:
     return image.width, image.height, image.mimetype
 
 
-def row_slot(cls: type[Any], image: Any, store: Store) -> tuple[Any, ...]:
+def row_slot(cls: type[Any], image: Any, store: Store | None) -> tuple[Any, ...]:
     """What no two images of one picture have in common, since their rows or their blobs would have the same key.
 
     :param cls: the class of the images
     :param image: one of them, or anything else that has a size, a type and a variant
-    :param store: the one that has the blobs
+    :param store: the one that has the blobs; ``None`` if only the flush can tell
     """
     mapper, slot = mapper_of(cls), size_and_type(image)
     if not distinguishes_types(mapper):
         return slot[:2]
     # a store of the kind that 1.x had has one place for them all
-    if not distinguishes_variants(mapper) or not store.accepts_revision:
+    if not distinguishes_variants(mapper) or not (store is None or store.accepts_revision):
         return slot
     return *slot, variant_of(image) if isinstance(image, cls) else image.variant
 

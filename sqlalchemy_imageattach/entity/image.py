@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
+from markupsafe import Markup, escape
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -18,18 +18,21 @@ from sqlalchemy import (
     Table,
     Tuple,
     event,
+    inspect,
     tuple_,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, object_session
 
 from ..concurrency import awaitable, run_blocking
-from ..context import find_store
+from ..context import SESSION_STORE_KEY, find_store
 from ..errors import InvalidTypeError, InvalidValueError, UnsavedImageError
 from ..imaging import ImagePolicy
 from ..imaging.variant import Variant, check_declaration
+from ..key import ImageKey
 from ..store import Store, key_of
-from .identity import default_object_id, mapper_of, primary_key_names
+from .identity import default_object_id, has_own_column, mapper_of, primary_key_names, set_value
+from .transactions.locations import Locations
 from .transactions.pending import blob_state
 
 __all__ = ["Image", "LegacyImage", "utc_now"]
@@ -38,6 +41,31 @@ __all__ = ["Image", "LegacyImage", "utc_now"]
 def utc_now() -> datetime:
     """This moment, with its time zone."""
     return datetime.now(UTC)
+
+
+if TYPE_CHECKING:
+    _UsualProperty = property
+else:
+
+    class _UsualProperty(property):
+        """One that makes its part of a key of the primary key alone."""
+
+        is_usual_key = True
+
+
+class _ObjectType:
+    """The default ``object_type``, which a class has as well as its objects."""
+
+    is_usual_key = True
+
+    def __get__(self, image: object, cls: type[Any]) -> Any:
+        name = getattr(cls, "__tablename__", None)
+        if name is None:
+            mapper = inspect(cls, raiseerr=False)
+            if mapper is None:  # a mixin, or Image itself
+                return self
+            name = mapper.local_table.description
+        return str(name).replace("_", "-")
 
 
 class Image:
@@ -58,6 +86,10 @@ class Image:
 
     #: What is accepted as a picture of this class.  Override it to be more or less strict.
     image_policy: ClassVar[ImagePolicy] = ImagePolicy()
+
+    #: The store that pictures of this class are in, or a function that gives it when it is needed, or ``None``: then it
+    #: is the one of the context, of the session or of the process.  The guide has the order.
+    image_store: ClassVar[Store | Callable[[], Store | None] | None] = None
 
     #: What is made of each picture of this class, by names for
     #: :meth:`~sqlalchemy_imageattach.entity.BaseImageSet.variant`.
@@ -116,16 +148,18 @@ class Image:
         #: The name of the declared variant that it was made for; ``None`` if the application asked for it by itself.
         made_for = mapped_column("made_for", String(64), nullable=True)
 
-    @property
-    def object_type(self) -> str:
-        """What stores call this kind of image: the table name with hyphens for underscores.
+    if TYPE_CHECKING:
 
-        Override it, by a class attribute or a property, before renaming the table: it is part of every blob's key.
-        """
-        name = getattr(type(self), "__tablename__", None) or mapper_of(type(self)).local_table.description
-        return str(name).replace("_", "-")
+        @property
+        def object_type(self) -> str: ...
 
-    @property
+    else:
+        #: What stores call this kind of image, of the class and of each object: the table name with hyphens for
+        #: underscores.  Override it, by a class attribute, a property or a ``declared_attr``, before renaming the
+        #: table: it is part of every blob's key.
+        object_type = _ObjectType()
+
+    @_UsualProperty
     def object_id(self) -> int:
         """The integer by which stores tell the pictures of one type apart.
 
@@ -169,7 +203,8 @@ class Image:
             if side < 1:
                 msg = f"size: expected at least 1 pixel on each side, got {size!r}"
                 raise InvalidValueError(msg)
-        self.width, self.height = width, height
+        set_value(self, "width", width)
+        set_value(self, "height", height)
 
     @size.inplace.expression
     @classmethod
@@ -216,9 +251,37 @@ class Image:
 
         return run_blocking(read, self.open_file(store))
 
+    def html(self, alt: str = "", **attributes: object) -> Markup:
+        """An ``<img>`` element, for templates::
+
+            {{ user.picture.html(alt=user.name, class_="avatar", loading="lazy") }}
+
+        :param alt: what is read out in place of the picture; leave it empty for one that merely decorates
+        :param attributes: more attributes by name: ``class_`` is ``class``, ``data_id`` is ``data-id``; ``True`` gives
+            one without a value, ``None`` and ``False`` leave it out
+        :raises ContextError: no store is known that could have the blob
+        """
+        return self._element({"alt": alt, **attributes})
+
     def __html__(self) -> str:
-        url = html.escape(self.locate())
-        return f'<img src="{url}" width="{self.width}" height="{self.height}">'
+        return self._element({})
+
+    def _element(self, attributes: Mapping[str, object]) -> Markup:
+        given = {"src": self.locate(), "width": self.width, "height": self.height}
+        given |= {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
+        parts = [
+            escape(name) if value is True else Markup('{}="{}"').format(name, value)
+            for name, value in given.items()
+            if value is not None and value is not False
+        ]
+        return Markup("<img {}>").format(Markup(" ").join(parts))
+
+    def __repr__(self) -> str:
+        # only what is loaded: a look at an object must not send a statement
+        known = inspect(self).dict
+        kind = {True: "original", False: "thumbnail"}.get(known.get("original"), "image")
+        size = f"{known['width']}×{known['height']} " if "width" in known and "height" in known else ""
+        return f"<{type(self).__name__} {size}{known.get('mimetype', '')} {kind}>".replace("  ", " ")
 
     # --- awaitable twins ---------------------------------------------------------------------------------------------
 
@@ -226,9 +289,15 @@ class Image:
     aopen_file = awaitable(open_file)
     amake_blob = awaitable(make_blob)
 
+    @classmethod
+    def owns_column(cls, name: str) -> bool:
+        """Whether the attribute is a column of this mixin's, rather than one of the application's of the same name."""
+        return has_own_column(mapper_of(cls), name)
+
     def _find_store(self, argument: Store | None) -> Store:
-        session = object_session(self)
-        return find_store(argument, None if session is None else session.info)
+        locations = Locations.find(self)
+        info = None if locations is None else {SESSION_STORE_KEY: locations.bound}
+        return find_store(argument, info, type(self), find_known_store(self))
 
     def _require_blob(self) -> None:
         if not blob_state(self).is_pending:
@@ -240,11 +309,26 @@ class Image:
         session.flush()
 
 
+def find_known_store(image: Any, key: ImageKey | None = None) -> Store | None:
+    """The store that certainly has the blob of the stored ``image``, if this process has written or read it there.
+
+    :param key: the blob's, if it is not what ``image`` says now
+    """
+    known = blob_state(image).stored_in
+    if known is not None or inspect(image).key is None:
+        return known
+    locations = Locations.find(image)
+    if locations is not None and locations.remembers_any:
+        return locations.store_of(key or key_of(image))
+    return None
+
+
 class LegacyImage(Image):
     """An :class:`Image` for a table made by SQLAlchemy-ImageAttach 1.x, used as it is.
 
-    It has none of the columns that 2.0 added.  Blobs then have no revision: a picture of the same size replaces the
-    blob of the one before it, and of two transactions that do so at once the last writer wins.
+    It has none of the columns that 2.0 added; columns of these names are the application's, and left alone.  Blobs then
+    have no revision: a picture of the same size replaces the blob of the one before it, and of two transactions that do
+    so at once the last writer wins.
     """
 
     if TYPE_CHECKING:

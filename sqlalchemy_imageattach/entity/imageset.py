@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import IO, Any, Unpack
 
+import markupsafe
 from sqlalchemy.orm import collections
 
 from ..concurrency import awaitable
@@ -89,8 +90,17 @@ class BaseImageSet(PictureSet[ImageT]):
         """The bytes of the original."""
         return self.require_original().make_blob(store)
 
+    def html(self, alt: str = "", **attributes: object) -> markupsafe.Markup:
+        """The original as an ``<img>`` element; nothing while there is no picture.
+
+        See :meth:`Image.html() <sqlalchemy_imageattach.entity.Image.html>`.
+        """
+        original = self.original
+        return markupsafe.Markup() if original is None else original.html(alt, **attributes)
+
     def __html__(self) -> str:
-        return self.require_original().__html__()
+        original = self.original
+        return "" if original is None else original.__html__()
 
     # --- attaching ---------------------------------------------------------------------------------------------------
 

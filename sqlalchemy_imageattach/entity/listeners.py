@@ -23,13 +23,23 @@ from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
 from ..spool import Spool
 from ..store import Store, key_of
-from .identity import committed_key, mapper_of, primary_key_names, require_type_of_column, set_identity
-from .image import Image, utc_now
+from .identity import (
+    committed_key,
+    has_own_column,
+    has_usual_key,
+    mapper_of,
+    primary_key_names,
+    set_identity,
+    set_value,
+)
+from .image import Image, find_known_store, utc_now
 from .locks import claim, mark_as_claimed, require_no_unknown_thumbnails
+from .readback import read_back
 from .rekeying import images_to_follow, refuse_latecomers, watch_keys
 from .transactions.frame import BlobRef, Write
 from .transactions.ledger import Ledger
-from .transactions.pending import PendingBlob, StoredContent, blob_state, find_pending, remember_merged
+from .transactions.locations import note_loaded
+from .transactions.pending import Content, PendingBlob, StoredContent, blob_state, find_pending, remember_merged
 
 __all__: list[str] = []
 
@@ -39,11 +49,11 @@ class _Flush:
 
     def __init__(self) -> None:
         #: Images whose row is being written, and whose blob is to be written once the row is.
-        self.pending: dict[InstanceState[Any], PendingBlob] = {}
+        self.pending: dict[InstanceState[Any], tuple[Content, Store]] = {}
         #: What is to be written when all rows are.
         self.writes: list[Write] = []
         #: Images whose row the database changes together with that of their owner.
-        self.followers: list[Any] = []
+        self.followers: list[tuple[Any, Connection]] = []
 
 
 def _flush_of(session: Session) -> _Flush:
@@ -59,13 +69,16 @@ _FLUSH = "sqlalchemy_imageattach.flush"
 @event.listens_for(Mapper, "mapper_configured")
 def _mapper_configured(mapper: Mapper[Any], cls: type[Any]) -> None:
     watch_keys(mapper)
-    if issubclass(cls, Image) and "revision" in mapper.column_attrs:
+    if issubclass(cls, Image) and has_own_column(mapper, "revision"):
         event.listen(cls.revision, "set", _revision_set)
 
 
 def _revision_set(image: Any, revision: object, _former: object, _initiator: object) -> None:
     # Session.merge() sets it in a copy, which may soon be all that is left of the merged image
     remember_merged(image, revision)
+
+
+event.listen(Image, "load", note_loaded, propagate=True, raw=True)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -116,7 +129,7 @@ def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> N
                 f" expected {former}, got {key}; attach the changed picture as a new one instead"
             )
             raise ImageIdentityError(msg)
-        pending = _moving_blob(image, BlobRef.of(_stores_of(session, image)[0], former))
+        pending = _moving_blob(image, BlobRef.of(_stores_of(session, image, former)[0], former))
     Ledger.of(session).watch(connection)
     _supersede(session, connection, image)
     _take(session, image, pending)
@@ -137,21 +150,18 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
     flush = _flush_of(session)
     pending = flush.pending.pop(inspect(image), None)
     if pending is not None:
-        flush.writes.append(Write(image, BlobRef.of(pending.store, _lasting_key(image)), pending.content))
+        content, store = pending
+        read_back(connection, image)
+        flush.writes.append(Write(image, BlobRef.of(store, key_of(image)), content))
         mark_as_claimed(Ledger.of(session), image)
-
-
-def _lasting_key(image: Any) -> ImageKey:
-    """The key of ``image``, which is the same when its row is read back."""
-    for name, value in set_identity(image).items():
-        require_type_of_column(mapper_of(type(image)), name, value)
-    return key_of(image)
 
 
 def _moving_blob(image: Any, blob: BlobRef) -> PendingBlob:
     """What takes the blob of ``image`` along to its new key."""
     if blob.is_immutable:
-        content = StoredContent(blob.store, blob.key, image.byte_size, image.checksum)
+        mapper = mapper_of(type(image))
+        known = {name: getattr(image, name) for name in ("byte_size", "checksum") if has_own_column(mapper, name)}
+        content = StoredContent(blob.store, blob.key, known.get("byte_size"), known.get("checksum"))
         return PendingBlob(content, blob.store)
     # the same flush may write another picture over it
     return PendingBlob(run_blocking(_read, blob), blob.store)
@@ -163,7 +173,6 @@ def _read(blob: BlobRef) -> Spool:
 
 
 def _take(session: Session, image: Any, pending: PendingBlob) -> None:
-    columns = mapper_of(type(image)).column_attrs
     values: Mapping[str, Any] = {
         # a new one for each attempt: if the outcome of an earlier COMMIT is unknown, its blob must stay as it is
         "revision": new_revision(),
@@ -171,10 +180,14 @@ def _take(session: Session, image: Any, pending: PendingBlob) -> None:
         "checksum": pending.content.checksum,
     }
     for name, value in values.items():
-        if name in columns:
-            setattr(image, name, value)
+        if has_own_column(mapper_of(type(image)), name):
+            set_value(image, name, value)
     blob_state(image).merged = None
-    _flush_of(session).pending[inspect(image)] = pending
+    _flush_of(session).pending[inspect(image)] = (pending.content, _store_for(session, image, pending))
+
+
+def _store_for(session: Session, image: Any, pending: PendingBlob) -> Store:
+    return find_store(None, session.info, type(image)) if pending.store is None else pending.store
 
 
 def _replace(session: Session, connection: Connection, replaced: Any, image: Any) -> None:
@@ -206,8 +219,9 @@ def _date(connection: Connection, image: Any, *, is_update: bool) -> None:
 
 def _supersede(session: Session, connection: Connection, image: Any) -> None:
     ledger = Ledger.of(session)
-    store, *others = _stores_of(session, image)
-    blob = BlobRef.of(store, _stored_key(image, connection))
+    key = _stored_key(image, connection)
+    store, *others = _stores_of(session, image, key)
+    blob = BlobRef.of(store, key)
     claim(ledger, connection, image)
     ledger.frame.supersede(blob, others)
     if image.original:
@@ -217,22 +231,19 @@ def _supersede(session: Session, connection: Connection, image: Any) -> None:
 def _stored_key(image: Any, connection: Connection) -> ImageKey:
     cls = type(image)
     # in a class of its own mind, any column may be part of the key
-    is_usual = cls.object_id is Image.object_id and (
-        cls.object_type is Image.object_type or type(cls.object_type) is str
-    )
-    return committed_key(image, None if is_usual else connection)
+    return committed_key(image, None if has_usual_key(cls) else connection)
 
 
-def _stores_of(session: Session, image: Any) -> list[Store]:
+def _stores_of(session: Session, image: Any, key: ImageKey) -> list[Store]:
     """The one that has the blob of ``image``, if it is known; otherwise those that may have it."""
-    state = blob_state(image)
-    if state.stored_in is not None:
-        return [state.stored_in]
-    if state.removed_from is None:
-        return [find_store(None, session.info)]
+    if (known := find_known_store(image, key)) is not None:
+        return [known]
+    removed_from = blob_state(image).removed_from
+    if removed_from is None:
+        return [find_store(None, session.info, type(image))]
     with suppress(ContextError):
-        return [state.removed_from, find_store(None, session.info)]
-    return [state.removed_from]
+        return [removed_from, find_store(None, session.info, type(image))]
+    return [removed_from]
 
 
 def _picture(image: Any) -> tuple[Any, ...]:
@@ -251,11 +262,14 @@ def _session_of(image: Any) -> Session:
 @event.listens_for(Session, "before_flush")
 def _before_flush(session: Session, _context: object, instances: Sequence[Any] | None) -> None:
     session.info.pop(_FLUSH, None)  # left over from a flush that failed
+    for image in session.new:
+        if isinstance(image, Image) and (pending := find_pending(image)) is not None:
+            _store_for(session, image, pending)  # if there is none, no row is written either
     for image in images_to_follow(session, instances):
         connection = session.connection(bind_arguments={"mapper": mapper_of(type(image))})
         Ledger.of(session).watch(connection)
         claim(Ledger.of(session), connection, image)
-        _flush_of(session).followers.append(image)
+        _flush_of(session).followers.append((image, connection))
 
 
 @event.listens_for(Session, "after_flush")
@@ -264,10 +278,11 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
     flush: _Flush | None = session.info.pop(_FLUSH, None)
     if flush is None:
         return
-    for image in flush.followers:
-        _follow(session, flush, image)
+    for image, used in flush.followers:
+        _follow(session, flush, image, used)
     if not flush.writes:
         return
+    _require_a_blob_for_each(flush.writes)
     ledger = Ledger.of(session)
     stored = [write.image for write in flush.writes]
     for image in stored:
@@ -277,10 +292,24 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
     ledger.write(flush.writes)
 
 
-def _follow(session: Session, flush: _Flush, image: Any) -> None:
+def _require_a_blob_for_each(writes: Sequence[Write]) -> None:
+    """No two images of one flush would be written over each other, as in a store that takes no revision."""
+    by_blob: dict[BlobRef, Write] = {}
+    for write in writes:
+        if by_blob.setdefault(write.blob, write) is not write:
+            msg = (
+                f"expected a blob for each image, got {write.blob.key} twice in one flush: {write.blob.store!r} takes"
+                " no revision, so it has one blob for each size and type of a picture"
+            )
+            raise ImageIdentityError(msg)
+
+
+def _follow(session: Session, flush: _Flush, image: Any, connection: Connection) -> None:
     """The database has changed the row of ``image``: its blob goes where the row says now."""
-    former = BlobRef.of(_stores_of(session, image)[0], committed_key(image))
-    new = BlobRef.of(former.store, _lasting_key(image))
+    key = committed_key(image)
+    former = BlobRef.of(_stores_of(session, image, key)[0], key)
+    read_back(connection, image)
+    new = BlobRef.of(former.store, key_of(image))
     if former != new:
         ledger = Ledger.of(session)
         ledger.frame.supersede(former)

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, Session
 
 from ..errors import ConcurrentReplacementError
-from .identity import mapper_of, primary_key_names, set_identity
+from .identity import has_own_column, mapper_of, primary_key_names, set_identity
 from .transactions.ledger import Ledger
 
 __all__ = ["claim", "mark_as_claimed", "require_no_unknown_thumbnails"]
@@ -40,7 +40,7 @@ def claim(ledger: Ledger, connection: Connection, image: Any) -> None:
         _column_in(source, state.mapper, key) == value
         for key, value in zip(state.mapper.primary_key, state.identity, strict=True)
     ]
-    if "revision" in state.mapper.column_attrs:
+    if has_own_column(mapper_of(type(image)), "revision"):
         history = state.attrs["revision"].load_history()
         revision = history.deleted[0] if history.deleted else image.revision
         known = _column_in(source, state.mapper, state.mapper.column_attrs["revision"].columns[0])

@@ -23,8 +23,10 @@ from sqlalchemy.orm import Mapper, Query, RelationshipProperty, collections
 
 from ..errors import InvalidTypeError
 from .collection import BaseImageQuery, ImageList, ImageT
-from .identity import require_type_of_column, set_identity_names
+from .identity import require_type_of_column, set_identity_names, set_value
 from .imageset import BaseImageSet
+from .readback import usual_form
+from .transactions.pending import blob_state
 
 __all__ = ["ImageSubset", "MultipleImageSet", "discriminator_names"]
 
@@ -77,8 +79,10 @@ class ImageSubset(BaseImageSet[ImageT]):
                 f" tell the pictures of {type(_query.owner).__name__}.{_query._attachment.key} apart"
             )
             raise InvalidTypeError(msg)
+        mapper = _query._attachment.mapper
         for name, value in identity_map.items():
-            require_type_of_column(_query._attachment.mapper, name, value)
+            require_type_of_column(mapper, name, value)
+        identity_map = {name: usual_form(mapper, name, value) for name, value in identity_map.items()}
         # not the collection itself, which is another one after each commit
         self._holder, self._attribute = _query.owner, _query._attachment.key
         self._identity_map = identity_map
@@ -106,7 +110,8 @@ class ImageSubset(BaseImageSet[ImageT]):
     def append(self, image: ImageT, /) -> None:
         """Add ``image``, whose columns get the values that tell this picture from others."""
         for name, value in self._identity_map.items():
-            setattr(image, name, value)
+            set_value(image, name, value)
+        blob_state(image).discriminators = tuple(self._identity_map)
         self._whole.append(image)
 
     def remove(self, image: ImageT, /) -> None:

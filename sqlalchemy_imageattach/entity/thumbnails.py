@@ -21,12 +21,13 @@ from sqlalchemy.orm import Session, object_session, with_parent
 from sqlalchemy.orm.attributes import instance_state as object_state
 
 from ..concurrency import run_blocking
+from ..context import current_store, find_named_store
 from ..errors import InvalidTypeError, VariantConflictError
 from ..imaging import SAME_AS_ORIGINAL, Rendered, Rendition, render
 from ..imaging.probing import identify
 from ..spool import Spool, is_seekable
 from ..store import Store
-from .attaching import new_image, put_in
+from .attaching import describe, new_image, put_in
 from .collection import ImageT, PictureSet
 from .identity import (
     distinguishes_types,
@@ -36,11 +37,12 @@ from .identity import (
     primary_key_names,
     row_slot,
     set_identity,
+    set_value,
     set_variant,
     size_and_type,
     variant_of,
 )
-from .image import Image
+from .image import Image, find_known_store
 from .locks import claim
 from .transactions.ledger import Ledger
 from .transactions.pending import PendingBlob, blob_state
@@ -195,12 +197,17 @@ class _Source(Generic[ImageT]):
     def __init__(self, image_set: PictureSet[ImageT], store: Store | None) -> None:
         self.original = image_set.require_original()
         self._image_set = image_set
-        self._given = store
+        # a wrong one is refused before anything is read
+        self._given = None if store is None or store is current_store else find_named_store(store)
         self._file: BinaryIO | None = None
 
     @cached_property
-    def store(self) -> Store:
-        return self._image_set._find_store(self._given)
+    def store(self) -> Store | None:
+        """Where thumbnails go: to the original, be that stored or on its way."""
+        pending = blob_state(self.original).pending
+        if pending is not None and blob_state(self.original).is_pending:
+            return pending.store if self._given is None else self._image_set._find_store(self._given)
+        return self.original._find_store(self._given)
 
     @cached_property
     def recorded(self) -> Upright:
@@ -214,7 +221,7 @@ class _Source(Generic[ImageT]):
         It is what the row says, unless that was written by 1.x: it recorded the size of a photograph as it lies in the
         file, with width and height exchanged if the camera was turned.  Then the file tells.
         """
-        if self.original.revision is not None:
+        if has_own_column(mapper_of(type(self.original)), "revision") and self.original.revision is not None:
             return self.recorded
         info = run_blocking(identify, self._open())
         return Upright(info.width, info.height, info.mimetype)
@@ -252,9 +259,7 @@ class _Source(Generic[ImageT]):
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            known = blob_state(self.original).stored_in
-            # a store with a len() is false while it is empty
-            file = self.original.open_file(self.store if known is None else known)
+            file = self.original.open_file(self._given if find_known_store(self.original) is None else None)
             self._file = run_blocking(_seekable, file)
         return self._file
 
@@ -320,7 +325,7 @@ def _generate(
 
 
 def require_slots(
-    image_set: PictureSet[ImageT], there: Iterable[ImageT], missing: Iterable[Wanted], store: Store
+    image_set: PictureSet[ImageT], there: Iterable[ImageT], missing: Iterable[Wanted], store: Store | None
 ) -> None:
     """There is room for what is to be made, in the table and in the store.
 
@@ -335,7 +340,9 @@ def require_slots(
             raise _conflict(image_set, wanted, other, store)
 
 
-def _conflict(image_set: PictureSet[ImageT], wanted: Wanted, other: object, store: Store) -> VariantConflictError:
+def _conflict(
+    image_set: PictureSet[ImageT], wanted: Wanted, other: object, store: Store | None
+) -> VariantConflictError:
     name, mapper = image_set.image_class.__name__, mapper_of(image_set.image_class)
     if not distinguishes_types(mapper):
         room = f"{name} has one type for each size, since mimetype is not in its primary key"
@@ -383,10 +390,8 @@ def new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rende
     if "width" in primary_key_names(mapper_of(type(original))):
         for name, value in set_identity(original).items():
             if value is not None:
-                setattr(image, name, value)
-    image.size = result.width, result.height
-    image.mimetype = result.mimetype
-    image.original = False
+                set_value(image, name, value)
+    describe(image, result.width, result.height, result.mimetype, original=False)
     set_variant(image, variant)
     blob_state(image).made_from = original
     return image

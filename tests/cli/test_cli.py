@@ -25,6 +25,7 @@ from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.by_url import ENTRY_POINTS, store_from_url
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from sqlalchemy_imageattach.variants import Variant
 from tests.migrating import Base, User, UserPicture, attach, content_of, database, fill, picture
 
 ROOT = Path(__file__).parents[2]
@@ -249,6 +250,23 @@ def test_thumbnails_can_be_made_anew(world) -> None:
     assert world.run("check", world.urls[0], "--checksum", "--grace", "0") == 0
 
 
+def test_variants_says_what_it_would_make_and_then_makes_it(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserPicture, "image_variants", {"small": Variant(width=20, make="later")})
+    with Session(world.engine, info={"image_store": world.source}) as session:
+        attach(session, world.source, picture(60))
+        session.commit()
+    assert world.run("variants", world.urls[0]) == 0
+    assert "1 images would be made of 1 pictures, 0 would be removed" in world.out
+    assert world.run("variants", world.urls[0], "--apply", "--json", "--shard", "0/1") == 0
+    assert world.lines[-1]["result"] == {
+        "owners": 1, "pictures": 1, "generated": 1, "removed": 0, "failed": 0, "ok": True,
+    }  # fmt: skip
+    monkeypatch.setattr(UserPicture, "image_variants", {})
+    assert world.run("variants", world.urls[0], "--apply", "--class", "UserPicture") == 0
+    assert "0 images made of 1 pictures, 1 removed" in world.out
+    assert world.run("check", world.urls[0], "--checksum", "--grace", "0") == 0
+
+
 def test_thumbnails_go_on_after_a_picture_that_fails(world) -> None:
     with Session(world.engine, info={"image_store": world.source}) as session:
         users = [attach(session, world.source, picture(60)) for _ in range(3)]
@@ -458,7 +476,7 @@ def test_check_repairs_misplaced_blobs_when_it_is_told_to(world) -> None:
     elsewhere.parent.mkdir(parents=True)
     here.rename(elsewhere)
     assert world.run("check", world.urls[0]) == 1
-    row = "UserPicture (1, 640, 480, 'image/jpeg')"
+    row = "UserPicture (1, 640, 480, 'image/jpeg', '')"
     assert f"misplaced blob: 'user-picture/7/0/{elsewhere.name}' of {row}, {row} says 'user-picture/1/640" in world.out
     assert world.run("check", world.urls[0], "--repair") == 1
     assert not here.exists()

@@ -116,14 +116,16 @@ def test_an_async_session_bound_to_a_store_needs_no_context(store: CountingStore
     assert len(store) == 1
 
 
-def test_a_transient_owner_is_in_no_session_and_uses_the_default(engine: Engine, default: CountingStore) -> None:
+def test_a_picture_attached_before_its_owner_is_in_a_session_goes_to_the_store_of_that(
+    engine: Engine, default: CountingStore
+) -> None:
     bound = CountingStore()
     user = User()
     user.picture.from_blob(picture())
     with Session(engine, info={"image_store": bound}) as session:
         session.add(user)
         session.commit()
-        assert (len(default), len(bound)) == (1, 0)
+        assert (len(default), len(bound)) == (0, 1)
 
 
 def test_the_default_can_be_taken_away(default: CountingStore) -> None:

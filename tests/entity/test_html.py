@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 from jinja2 import Environment
-from mako.template import Template  # type: ignore[import-untyped]
+from mako.template import Template
 from markupsafe import escape
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from sqlalchemy_imageattach.context import store_context
 from sqlalchemy_imageattach.entity import Image
-from sqlalchemy_imageattach.errors import ContextError, NoOriginalError
+from sqlalchemy_imageattach.errors import ContextError
 
-from .models import Post, User
+from .models import Post, User, UserPicture
 from .support import CountingStore, picture
 
 HOSTILE = 'https://x.example/"><script>alert("1")</script>\'&amp;?a=1&b=<b>'
@@ -83,8 +84,10 @@ def test_mako_renders_images_and_sets(user: User) -> None:
 
 
 @pytest.mark.parametrize("which", ["image", "set"])
-def test_hostile_urls_stay_within_their_attribute(session: Session, user: User, which: str) -> None:
-    with store_context(HostileStore()):
+def test_hostile_urls_stay_within_their_attribute(engine: Engine, user: User, which: str) -> None:
+    ident = user.id
+    with store_context(HostileStore()), Session(engine) as session:
+        user = session.get_one(User, ident)
         shown: Any = user.picture if which == "set" else user.picture.find_thumbnail(30)
         markup = shown.__html__()
         ((tag, values),) = tags(markup)
@@ -95,12 +98,35 @@ def test_hostile_urls_stay_within_their_attribute(session: Session, user: User, 
         assert Environment(autoescape=True).from_string("{{ it }}").render(it=shown) == markup
 
 
-def test_rendering_without_a_context_names_the_ways_out(user: User) -> None:
-    image: Image = user.picture.require_original()
+def test_rendering_without_a_context_names_the_ways_out(engine: Engine, user: User) -> None:
+    ident = user.id
+    with Session(engine) as session:
+        image: Image = session.get_one(User, ident).picture.require_original()
     with pytest.raises(ContextError, match=r"no image store is set"):
         Context().run(image.__html__)
 
 
-def test_rendering_a_set_without_a_picture_says_so() -> None:
-    with pytest.raises(NoOriginalError, match=r"User\.picture has no picture yet"):
-        User().picture.__html__()
+def test_a_set_without_a_picture_renders_as_nothing() -> None:
+    """An exception would end the page in its middle."""
+    assert User().picture.__html__() == User().picture.html(alt="Nobody") == ""
+    assert Environment(autoescape=True).from_string("<p>{{ it }}</p>").render(it=User().picture) == "<p></p>"
+
+
+def test_an_element_says_what_it_shows(user: User) -> None:
+    markup = user.picture.html('Ada "the first" <b>', class_="avatar", loading="lazy", data_id=5, hidden=True, id=None)
+    ((tag, values),) = tags(markup)
+    assert tag == "img"
+    assert values.pop("src") == user.picture.locate()
+    assert values == {
+        **{"width": "60", "height": "40", "alt": 'Ada "the first" <b>', "class": "avatar"},
+        **{"loading": "lazy", "data-id": "5", "hidden": None},
+    }
+    assert Environment(autoescape=True).from_string("{{ it.html() }}").render(it=user.picture).endswith('alt="">')
+
+
+def test_an_image_says_what_it_is(session: Session, user: User) -> None:
+    assert repr(user.picture.original) == "<UserPicture 60×40 image/png original>"
+    assert repr(user.picture.find_thumbnail(30)) == "<UserPicture 30×20 image/png thumbnail>"
+    session.commit()
+    session.close()
+    assert repr(UserPicture()) == "<UserPicture image>"

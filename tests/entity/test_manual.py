@@ -255,7 +255,8 @@ def test_section_2_3_9_implicit_contexts(session: Session, store: Any, user: Use
     finally:
         assert pop_store_context() is store
     with pytest.raises(ContextError):
-        user.picture.locate()
+        get_current_store()
+    assert user.picture.locate(), "the store that it was attached with is known"
 
 
 def test_section_2_4_multiple_image_sets(session: Session, store: Any) -> None:

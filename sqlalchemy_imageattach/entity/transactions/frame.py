@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from weakref import ref as weakref
 
+from sqlalchemy import inspect
 from sqlalchemy.engine import Connection, Transaction
 
 from ...errors import BlobExistsError, StoreError
 from ...key import ImageKey
 from ...spool import Spool
-from ...store import Store, are_same_place
+from ...store import Store, are_same_place, key_of
+from .locations import Locations
 from .pending import Content, blob_state
 
 __all__ = ["BlobRef", "Frame", "Write", "innermost"]
@@ -51,6 +54,7 @@ class Write:
         self._content: Content | None = content
         self._reproducible = not image.original
         self._former_store: Store | None = None
+        self._forget: Callable[[], object] = lambda: None
         #: Of a place that is written more than once: what it held before, once that is known.
         self._former: Spool | None = None
         self._knows_former = blob.is_immutable
@@ -87,13 +91,18 @@ class Write:
         with self._former.open() as file:
             self.blob.store.put(self.blob.key, file, reproducible=self._reproducible)
 
-    def was_performed(self) -> None:
+    def was_performed(self, locations: Locations) -> None:
         self._content = None
         if (image := self.image) is not None:
             state = blob_state(image)
             self._former_store, state.stored_in = state.stored_in, self.blob.store
+            key = key_of(image)
+            former = locations.remember(key, self.blob.store)
+            locations.accompany(inspect(image))
+            self._forget = partial(locations.remember, key, former)
 
     def was_rolled_back(self) -> None:
+        self._forget()
         if (image := self.image) is not None:
             blob_state(image).stored_in = self._former_store
 

@@ -40,6 +40,7 @@ from ...store import Store
 from .calls import make_calls
 from .doubt import OutcomeWatch
 from .frame import BlobRef, Frame, Write, innermost
+from .locations import Locations
 
 __all__ = ["CALLS_WHEN_JOINED_KEY", "Ledger", "left_behind"]
 
@@ -123,8 +124,11 @@ class Ledger:
         if errors:
             self._forget(frame, writes)
             raise errors[0]
+        session = self._session()
+        assert session is not None
+        locations = Locations.of(session)
         for write in writes:
-            write.was_performed()
+            write.was_performed(locations)
 
     def _forget(self, frame: Frame, writes: Iterable[Write]) -> None:
         run_blocking(_undo_all, [frame.created.pop(blob) for blob in dict.fromkeys(write.blob for write in writes)])

@@ -7,6 +7,7 @@ the same object can be added to a session again; once its transaction has commit
 from __future__ import annotations
 
 import pickle
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 from weakref import WeakValueDictionary
@@ -14,7 +15,7 @@ from weakref import WeakValueDictionary
 from sqlalchemy import inspect
 
 from ...key import ImageKey, new_revision
-from ...store import Store
+from ...store import Store, revision_of
 
 __all__ = ["BlobState", "Content", "PendingBlob", "StoredContent", "blob_state", "find_pending", "remember_merged"]
 
@@ -47,7 +48,8 @@ class PendingBlob:
     """What is to be written for one image, and where."""
 
     content: Content
-    store: Store
+    #: ``None`` if the flush has to ask the session for it.
+    store: Store | None
     #: Stands in the ``revision`` of the image until it is flushed.
     token: str = field(default_factory=new_revision)
 
@@ -69,6 +71,8 @@ class BlobState:
     removed_from: Store | None = None
     #: For a thumbnail: the original that it was made from.
     made_from: Any = None
+    #: The attributes by which its set tells its picture from others of the same owner.
+    discriminators: Collection[str] = ()
 
     @property
     def is_pending(self) -> bool:
@@ -109,6 +113,6 @@ def remember_merged(image: Any, revision: object) -> None:
 def find_pending(image: Any) -> PendingBlob | None:
     """What is to be written for ``image``, also if ``image`` is a merged copy of the one that it was attached to."""
     pending = blob_state(image).pending
-    if pending is None and isinstance(token := getattr(image, "revision", None), str):
+    if pending is None and isinstance(token := revision_of(image), str):
         pending = _by_token.get(token)
     return pending

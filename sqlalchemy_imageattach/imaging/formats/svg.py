@@ -3,7 +3,7 @@
 SVG is a program more than a picture, so it has to be allowed by a policy, and even then this module refuses what could
 make a renderer read another file, call another machine or grow without end:
 
-* any document type, and so any entity ("XXE", "billion laughs");
+* a document type with declarations of its own, and so any entity ("XXE", "billion laughs");
 * references to anything but a part of the document (``#gradient``) or an embedded raster picture (``data:image/png``),
   in ``href``, ``src``, ``url(...)``, ``@import``, style sheets by processing instruction, XInclude or ``xml:base``.
 
@@ -58,7 +58,7 @@ def scan(reader: Reader) -> Header:
     parser.buffer_text = True
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
     parser.StartDoctypeDeclHandler = document.doctype
-    parser.EntityDeclHandler = document.doctype
+    parser.EntityDeclHandler = document.entity
     parser.ProcessingInstructionHandler = document.instruction
     parser.StartElementHandler = document.start
     parser.EndElementHandler = document.end
@@ -89,8 +89,13 @@ class _Document:
         self.style_depth = 0
         self.style: list[str] = []
 
-    def doctype(self, *_: object) -> None:
-        _refuse("it has a document type, which can hold entities; remove the <!DOCTYPE ...>")
+    def doctype(self, _name: str, _system: str | None, _public: str | None, has_subset: int) -> None:
+        # one that only names the standard declares nothing, and nobody fetches it
+        if has_subset:
+            _refuse("its document type can declare entities; remove the [...] within its <!DOCTYPE ...>")
+
+    def entity(self, *_: object) -> None:
+        _refuse("it declares entities; write them out")
 
     def instruction(self, target: str, _: str) -> None:
         if target.lower() == "xml-stylesheet":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import io
 import json
+import mmap
 import os
 import signal
 import socket
@@ -99,7 +100,7 @@ def _work(channel: socket.socket, engine: Engine, task: Task, descriptor: int) -
 
 def _told(error: BaseException, task: Task) -> Exception:
     told: Exception
-    if _lacks_memory(error):
+    if _lacks_memory(error) or isinstance(error, UnreadableImageError) and not _has_room(task):
         told = TooCostlyError(f"the {task.info.mimetype} takes more memory than it may; give a smaller picture")
     elif isinstance(error, ImageAttachError):
         return error
@@ -108,6 +109,15 @@ def _told(error: BaseException, task: Task) -> Exception:
         told = UnreadableImageError(msg)
     told.__cause__ = error
     return told
+
+
+def _has_room(task: Task) -> bool:
+    """Whether there was memory for the pixels at all: some libraries say no more than that they failed."""
+    try:
+        mmap.mmap(-1, task.info.width * task.info.height * 8).close()
+    except (OSError, OverflowError, ValueError):
+        return False
+    return True
 
 
 def _lacks_memory(error: BaseException | None) -> bool:

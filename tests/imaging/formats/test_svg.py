@@ -145,16 +145,31 @@ def test_what_leads_out_of_the_document_or_is_broken_is_refused(content: str) ->
 DOCTYPES = [
     '<!DOCTYPE svg [<!ENTITY xxe SYSTEM "file:///etc/passwd">]>',
     '<!DOCTYPE svg [<!ENTITY % remote SYSTEM "http://example.org/evil.dtd"> %remote;]>',
-    '<!DOCTYPE svg SYSTEM "http://example.org/evil.dtd">',
-    '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">',
+    '<!DOCTYPE svg SYSTEM "http://example.org/evil.dtd" [<!ELEMENT a ANY>]>',
+    "<!DOCTYPE svg []>",
     '<!DOCTYPE svg [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;">]>',
 ]
 
 
 @pytest.mark.parametrize("doctype", DOCTYPES)
-def test_a_document_type_is_refused_before_any_entity_is(doctype: str) -> None:
+def test_a_document_type_that_declares_is_refused_before_any_entity_is(doctype: str) -> None:
     with pytest.raises(UnreadableImageError, match="DOCTYPE"):
         probe(svg("<text>&xxe;&c;</text>", doctype + HEAD), POLICY)
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        "<!DOCTYPE svg>",
+        '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">',
+        '<!DOCTYPE svg SYSTEM "http://127.0.0.1:9/svg.dtd">',
+    ],
+)
+def test_a_document_type_that_only_names_a_standard_is_fine(doctype: str) -> None:
+    file = svg('<rect width="80" height="40" fill="#f00"/>', f"<?xml version='1.0'?>{doctype}{HEAD}")
+    assert probe(file, POLICY).width == 80
+    (made,) = render(file, [Rendition(width=80)], POLICY)
+    assert near(corners(made.blob), [RED] * 4)
 
 
 def test_a_root_that_is_no_svg_is_refused() -> None:
