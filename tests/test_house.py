@@ -17,8 +17,25 @@ __init__.py                 the version, and what programs import most
 __main__.py                 python -m; says what to install if click is missing
 cli/                        the command imageattach: one command per operation below
     __init__.py             group, exit codes, commands
+    dataset.py              imageattach dataset
     params.py               what commands take
     output.py               lines, JSON, progress
+dataset/                    collections of pictures for training and analysis
+    __init__.py             face
+    torch.py                as PyTorch takes it
+    export.py               write rows, files and labels out
+    collect.py              from sources into the database, each once
+    downloads.py            one candidate on its way, in threads
+    sources.py              where candidates come from
+    stores/
+        __init__.py         face
+        couchbase.py        CouchbaseDataset
+        database.py         SQLAlchemyDataset
+        protocol.py         DatasetStore
+    attach.py               a row with a label
+    picking.py              count, pick, divide
+    labels.py               labels attached to pictures; their counters
+    sample.py               values
 search/                     pictures by likeness
     __init__.py             face
     imagesearch.py          by the names of Flask-Image-Search

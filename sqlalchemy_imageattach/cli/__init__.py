@@ -34,8 +34,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from importlib import import_module
 from itertools import zip_longest
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
@@ -105,7 +106,23 @@ def _complain(error: Exception, code: int) -> int:
 # --- commands --------------------------------------------------------------------------------------------------------
 
 
-@click.group()
+class _Commands(click.Group):
+    """Commands that need an extra are imported when they are called."""
+
+    _later: ClassVar = {"dataset": "dataset"}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._later:
+            return super().get_command(ctx, cmd_name)
+        module = import_module(f".{self._later[cmd_name]}", __name__)
+        found: click.Command = getattr(module, cmd_name)
+        return found
+
+
+@click.group(cls=_Commands)
 @click.version_option(VERSION, package_name="SQLAlchemy-ImageAttach")
 def cli() -> None:
     """Moves, checks and cleans up the stores of SQLAlchemy-ImageAttach.
