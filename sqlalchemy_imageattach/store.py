@@ -267,6 +267,10 @@ class Store:
         :raises StoreError: it is known not to be there
         """
 
+    def parts(self) -> tuple[Store, ...]:
+        """The stores that have together what this one has, where it stands for several; empty for a single one."""
+        return self.replicas()
+
     def replicas(self) -> tuple[Store, ...]:
         """The stores of which each is to have every blob, where this one stands for several; empty for a single one.
 

@@ -99,6 +99,9 @@ class StoreWrapper(Store):
     def require_presence(self) -> None:
         self.wrapped.require_presence()
 
+    def parts(self) -> tuple[Store, ...]:
+        return self.wrapped.parts()
+
     def replicas(self) -> tuple[Store, ...]:
         return self.wrapped.replicas()
 

@@ -8,6 +8,9 @@
    $ imageattach sweep s3://bucket/images?region=eu-west-1            # says what it would delete
    $ imageattach sweep s3://bucket/images?region=eu-west-1 --delete
    $ imageattach thumbnails s3://bucket/images?region=eu-west-1 --width 160 --width 640 --format webp
+   $ imageattach index --store s3://bucket/images?region=eu-west-1
+   $ imageattach search query.jpg
+   $ imageattach duplicates
 
 Stores are given by their URLs: see :mod:`sqlalchemy_imageattach.stores.by_url`.
 
@@ -19,7 +22,8 @@ terminal.
 code  meaning
 ====  ============================================================================================================
 0     it is done, and all is well
-1     it is done, and problems were found (``check``, ``stores``, or a dry run of ``sweep`` with something to delete)
+1     it is done, and problems were found (``check``, ``stores``, ``duplicates``, or a dry run of ``sweep`` with
+      something to delete)
 2     the command line is wrong: an unknown option, store URL or model, or a store migrated onto itself
 3     it could not be done, or not for all: the database or a store failed, or the sweep was refused; or its results
       could not be written
@@ -63,6 +67,7 @@ from .params import (
     store_of_url,
     workers_option,
 )
+from .search import COMMANDS
 
 __all__ = ["cli", "main"]
 
@@ -379,6 +384,10 @@ def stores_command(output: Output, store: Store) -> int:
         output.item("violation", violation, **asdict(violation))
     output.result(f"{len(violations):,} violations of the contract", violations=len(violations), ok=not violations)
     return PROBLEMS if violations else FINE
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 # --- what commands share ---------------------------------------------------------------------------------------------

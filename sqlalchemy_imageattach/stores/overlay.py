@@ -171,6 +171,10 @@ class OverlayStore(KeyedStore):
 
     # --- the overriding store's part ---------------------------------------------------------------------------------
 
+    def parts(self) -> tuple[Store, ...]:
+        """Both stores."""
+        return self.overriding, self.underlying
+
     def require_presence(self) -> None:
         """The underlying store is there; the overriding one may have nothing yet.
 
