@@ -158,14 +158,14 @@ def _verification(verify: Verify) -> Verify:
 
 def _stores(source: Store, destination: Store) -> tuple[Store, Store]:
     source, destination = _store("source", source), _store("destination", destination)
+    if destination.replicas():  # what one of its stores has would count as there
+        advice = "migrate to its stores (first, second) one by one"
+        raise wrong_value("destination", destination, "a single store", advice)
     # what several stores have together may be brought into one of them
     is_several = bool(source.parts()) and source != destination
     if not is_several and are_same_place(source, destination):
         came = f"{source!r} as the source and the destination: nothing to migrate"
         raise wrong_value("", source, "two different stores", got=came)
-    if destination.replicas():  # what one of its stores has would count as there
-        advice = "migrate to its stores (first, second) one by one"
-        raise wrong_value("destination", destination, "a single store", advice)
     return source, destination
 
 
