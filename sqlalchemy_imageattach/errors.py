@@ -44,6 +44,7 @@ __all__ = [
     "RemoteTooLongError",
     "StoreAccessDeniedError",
     "StoreError",
+    "TemporaryFileError",
     "TooCostlyError",
     "TryAgainError",
     "UnknownHostError",
@@ -89,7 +90,7 @@ class RejectedImageError(ImageAttachError, ValueError):
     Catch this one around uploads: it covers unreadable files and policy violations alike.  Its message speaks to the
     visitor who sent the file, in English; an application that speaks another language says it itself, by
     :attr:`code` and :attr:`params`.  What the programmer could do about it is a note of the exception
-    (:attr:`__notes__`), which tracebacks show and ``str()`` does not.
+    (``__notes__``), which tracebacks show and ``str()`` does not.
     """
 
     #: What kind of refusal it is: one of the words in the table of the guide's page about security.  They stay.
@@ -232,6 +233,10 @@ class BlobExistsError(StoreError, FileExistsError):
 
 class StoreAccessDeniedError(StoreError, PermissionError):
     """The store refuses access to the blob or to itself."""
+
+
+class TemporaryFileError(ImageAttachError, OSError):
+    """The temporary directory is full or cannot be written to.  Nothing is left there of what did not fit."""
 
 
 class UnknownHostError(ImageAttachError, RuntimeError):
