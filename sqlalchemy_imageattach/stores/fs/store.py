@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ...errors import InvalidTypeError, InvalidValueError, StoreAccessDeniedError, UnknownHostError
+from ...errors import InvalidTypeError, InvalidValueError, StoreAccessDeniedError, StoreError, UnknownHostError
 from ...file import copy_chunks
 from ...key import ImageKey, extension_of
 from ...paths import is_inside
@@ -189,6 +190,14 @@ class BaseFileSystemStore(KeyedStore):
             return super().is_same_place(other)
         return os.path.realpath(self.path) == os.path.realpath(other.path)
 
+    def require_presence(self) -> None:
+        """The directory is there.
+
+        :raises StoreError: it is not
+        """
+        if not os.path.isdir(self.path):
+            raise StoreError(errno.ENOENT, f"no such directory: {self.path!r}; is its volume mounted?")
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
 
@@ -231,6 +240,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
     :param prefix: the path of the URLs, below that of the application
     :param host_url_getter: a function that takes nothing and returns the URL of the application, such as
         ``"https://example.com/"``; it takes precedence over the request
+    :param cors: whether scripts of all other sites may read what :meth:`wsgi_middleware` serves
     :param options: the same as of :class:`BaseFileSystemStore`
     :raises InvalidTypeError: ``path`` is no path, ``prefix`` no string, or ``host_url_getter`` cannot be called
     :raises InvalidValueError: ``path`` is no directory, or ``prefix`` is empty or has ``..`` within
@@ -241,6 +251,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
         path: str | os.PathLike[str],
         prefix: str = "__images__",
         host_url_getter: Callable[[], str] | None = None,
+        cors: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(path, **options)
@@ -252,6 +263,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
             )
             raise InvalidTypeError(msg)
         self.host_url_getter = host_url_getter
+        self.cors = cors
 
     @property
     def base_url(self) -> str:
@@ -261,15 +273,19 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
         """
         return f"{self._host_url()}{quote(self.prefix)}/"
 
-    def wsgi_middleware(self, app: WSGIApplication) -> StaticServerMiddleware:
+    def wsgi_middleware(self, app: WSGIApplication, cors: bool = False) -> StaticServerMiddleware:
         """A WSGI application that serves the blobs and hands all other requests on to ``app``.
 
         :param app: the application to wrap
+        :param cors: the same as of the store; one of the two is enough
         :raises InvalidTypeError: ``app`` cannot be called
         """
-        # late: serving stands upon the stores, and most programs never serve by themselves
         return StaticServerMiddleware(
-            RequestUrlMiddleware(app), self.prefix, self.path, follow_symlinks=self.follow_symlinks
+            RequestUrlMiddleware(app),
+            self.prefix,
+            self.path,
+            cors=cors or self.cors,
+            follow_symlinks=self.follow_symlinks,
         )
 
     def _host_url(self) -> str:
