@@ -19,6 +19,7 @@ __all__ = [
     "BlobNotFoundError",
     "ConcurrentReplacementError",
     "ContextError",
+    "DatasetError",
     "DuplicateImageError",
     "EmptyIndexError",
     "EngineUnavailableError",
@@ -139,9 +140,13 @@ class RemoteError(ImageAttachError, OSError):
 
 
 class RemoteAddressError(RemoteError):
-    """The URL names nothing that may be asked, or nobody answers there; which of these, it does not tell."""
+    """The URL names nothing that may be asked, or nobody answers there; which of these, it does not tell.
+
+    :ivar may_be_tried_again: whether it was the connection that failed; not for visitors.
+    """
 
     code = "address"
+    may_be_tried_again = False
     _message = (
         "no picture can be fetched from there: expected the http: or https: URL of a public server, without a user name"
         " and a password"
@@ -224,6 +229,13 @@ class ImageIdentityError(ImageAttachError, ValueError):
 
 class ConcurrentReplacementError(ImageAttachError, RuntimeError):
     """Another transaction replaced or removed the original while this one made something from it.  Try again."""
+
+
+# --- datasets --------------------------------------------------------------------------------------------------------
+
+
+class DatasetError(ImageAttachError, ValueError):
+    """A source of pictures, or a dataset, is not as it has to be; nothing half-written is left."""
 
 
 # --- finding by likeness ---------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.ContextError: LookupError,
     errors.DuplicateImageError: ValueError,
     errors.EmptyIndexError: LookupError,
+    errors.DatasetError: ValueError,
     errors.EngineUnavailableError: RuntimeError,
     errors.ImageIdentityError: ValueError,
     errors.InvalidTypeError: TypeError,

@@ -17,33 +17,55 @@ __init__.py                 the version, and what programs import most
 __main__.py                 python -m; says what to install if click is missing
 cli/                        the command imageattach: one command per operation below
     __init__.py             group, exit codes, commands
+    search.py               index, search, duplicates
+    dataset.py              imageattach dataset
     params.py               what commands take
     output.py               lines, JSON, progress
+dataset/                    collections of pictures for training and analysis
+    __init__.py             face
+    torch.py                as PyTorch takes it
+    export.py               write rows, files and labels out
+    collect.py              from sources into the database, each once
+    downloads.py            one candidate on its way, in threads
+    sources.py              where candidates come from
+    stores/
+        __init__.py         face
+        couchbase.py        CouchbaseDataset
+        database.py         SQLAlchemyDataset
+        protocol.py         DatasetStore
+    attach.py               a row with a label
+    picking.py              count, pick, divide
+    labels.py               labels attached to pictures; their counters
+    sample.py               values
 search/                     pictures by likeness
     __init__.py             face
-    imagesearch.py          by the names of Flask-Image-Search
-    indexing.py             an index of what is there
-    declaring.py            what is known of the pictures of a class
-    onnx.py                 models of ONNX Runtime
-    efficientnet.py         the default model
-    weights.py              weights as PyTorch saves them
-    onnxfile.py             ONNX files, written by hand
-    listening.py            indexes in step with rows
-    embedding.py            vectors of pictures
-    extractors.py           from pictures to vectors; the protocol
+    imagesearch.py          register, index, case: the documented use of Flask-Image-Search
+    declaring.py            embeddings_of(), fingerprints_of()
+    indexing.py             all that is there, in pages
+    listening.py            in step with flushes
+    deferred.py             after the commit instead, by jobs
+    filling.py              rows, in the transaction of their session
+    registry.py             which indexes a class has
     duplicates.py           pictures that look the same
-    index.py                what is known of pictures
-    sources.py              where the pictures are
+    fingerprint.py          perceptual hashes, and their distance in SQL
+    embedding.py            vectors of pictures, and the distances of rows
+    index.py                what is known of the pictures of a class
+    sources.py              where pictures are: in stores, in files
     sidetable.py            the table beside a class
-    pixels.py               pixels for extractors
-    fingerprint.py          perceptual hashes
+    column.py               Vector, the type of columns
     distance.py             distance in SQL, per dialect
-    execution.py            just before a statement with a distance
-    types.py                the column of a vector
-    sqlite.py               the function that SQLite is taught
+    execution.py            what happens just before such a statement is executed
     query.py                what is looked for
-    ranking.py              distances computed in the process
-    vectors.py              vectors as they are stored
+    ranking.py              distances in the process, for databases that cannot
+    sqlite.py               the functions that SQLite is taught
+    types.py                how vectors are stored, per dialect
+    pixels.py               the pixels of pictures, small and plain
+    onnx.py                 extractors that run a model
+    extractors.py           pictures to vectors; the protocol, and those without a model
+    efficientnet.py         the default model, put together from its weights
+    onnxfile.py             ONNX files, written by hand
+    weights.py              weights of PyTorch, read without it
+    vectors.py              vectors as bytes
 variants/                   declared sizes of a picture on their way to pages
     __init__.py             face: Variant, bring_up_to_date
     eager.py                make declared variants after the commit
@@ -102,9 +124,9 @@ entity/                     images attached to mapped objects
     attaching.py            in and out of a set
     collection.py           what every set is; what the two above need
     image.py                the Image mixin
-    conflicts.py            what may be tried again
     readback.py             keys as the rows give them back
     locks.py                claims on rows
+    conflicts.py            what may be tried again
     identity.py             keys of rows and blobs; size_and_type, row_slot
     transactions/           stores in step with transactions; knows images as objects only
         __init__.py
@@ -152,6 +174,7 @@ stores/
         draft.py            whole or not at all
         walk.py             listing a directory
         errors.py           OSError to StoreError
+    credentials.py          of the stores of URLs, in the environment
     bucket.py               what stores in buckets share: checks, max age, caching, quoting
     mirror.py               two stores with the same content
     overlay.py              one store over another that is only read

@@ -8,6 +8,9 @@
    $ imageattach sweep s3://bucket/images?region=eu-west-1            # says what it would delete
    $ imageattach sweep s3://bucket/images?region=eu-west-1 --delete
    $ imageattach thumbnails s3://bucket/images?region=eu-west-1 --width 160 --width 640 --format webp
+   $ imageattach index --store s3://bucket/images?region=eu-west-1
+   $ imageattach search query.jpg
+   $ imageattach duplicates
 
 Stores are given by their URLs: see :mod:`sqlalchemy_imageattach.stores.by_url`.
 
@@ -19,7 +22,8 @@ terminal.
 code  meaning
 ====  ============================================================================================================
 0     it is done, and all is well
-1     it is done, and problems were found (``check``, ``stores``, or a dry run of ``sweep`` with something to delete)
+1     it is done, and problems were found (``check``, ``stores``, ``duplicates``, or a dry run of ``sweep`` with
+      something to delete)
 2     the command line is wrong: an unknown option, store URL or model, or a store migrated onto itself
 3     it could not be done, or not for all: the database or a store failed, or the sweep was refused; or its results
       could not be written
@@ -34,7 +38,8 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
@@ -59,6 +64,7 @@ from .params import (
     store_of_url,
     workers_option,
 )
+from .search import COMMANDS
 
 __all__ = ["cli", "main"]
 
@@ -102,7 +108,23 @@ def _complain(error: Exception, code: int) -> int:
 # --- commands --------------------------------------------------------------------------------------------------------
 
 
-@click.group()
+class _Commands(click.Group):
+    """Commands that need an extra are imported when they are called."""
+
+    _later: ClassVar = {"dataset": "dataset"}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._later:
+            return super().get_command(ctx, cmd_name)
+        module = import_module(f".{self._later[cmd_name]}", __name__)
+        found: click.Command = getattr(module, cmd_name)
+        return found
+
+
+@click.group(cls=_Commands)
 @click.version_option(VERSION, package_name="SQLAlchemy-ImageAttach")
 def cli() -> None:
     """Moves, checks and cleans up the stores of SQLAlchemy-ImageAttach.
@@ -319,6 +341,10 @@ def stores_command(output: Output, store: Store) -> int:
         output.item("violation", violation, **asdict(violation))
     output.result(f"{len(violations):,} violations of the contract", violations=len(violations), ok=not violations)
     return PROBLEMS if violations else FINE
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 # --- what commands share ---------------------------------------------------------------------------------------------

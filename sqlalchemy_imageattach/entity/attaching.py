@@ -112,6 +112,7 @@ def put_in(
             image_set.remove(image)
         raise
     for each, store in former:
+        blob_state(each).is_replaced = True
         _remove(image_set, each, store)
 
 
@@ -119,6 +120,7 @@ def remove_all(image_set: PictureSet[ImageT], store: Store | None) -> None:
     """Empty the set; ``store``, where given, is the one that has the blobs."""
     given = None if store is None else image_set._find_store(store)
     for image in list(image_set):
+        blob_state(image).is_replaced = False
         _remove(image_set, image, given)
 
 

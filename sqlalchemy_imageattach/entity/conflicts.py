@@ -17,14 +17,17 @@ it, and by an error of the database's own otherwise.  :func:`is_conflict` knows 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Insert
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 from ..errors import ConcurrentReplacementError
 
-__all__ = ["is_conflict"]
+__all__ = ["as_conflict", "is_conflict", "is_taken"]
 
 #: Serialization failure, deadlock, and a lock that was not to be had: PostgreSQL, and whoever speaks ODBC.
 _SQLSTATES = frozenset({"40001", "40P01", "55P03"})
@@ -60,6 +63,50 @@ def is_conflict(error: BaseException) -> bool:
     if isinstance(error, ConcurrentReplacementError | StaleDataError | ObjectDeletedError):
         return True
     return isinstance(error, DBAPIError) and not error.connection_invalidated and is_lost_race(error.orig)
+
+
+@lru_cache
+def _class_of(database_error: type[DBAPIError]) -> type[Any]:
+    bases = ConcurrentReplacementError, database_error
+    found: type[Any] = type("DatabaseConflictError", bases, {"__module__": __name__})
+    return found
+
+
+def as_conflict(error: DBAPIError) -> BaseException:
+    """``error`` as a conflict of pictures; who waits for the database's own error goes on getting one."""
+    cls: Any = _class_of(type(error))  # type: ignore[arg-type]  # its hash is that of all classes
+    conflict: BaseException = cls.__new__(cls)
+    conflict.__dict__.update(error.__dict__)
+    conflict.args = (
+        f"another transaction was in the way ({' '.join(map(str, error.args))}): roll back, refresh the image set and"
+        " try again",
+    )
+    return conflict
+
+
+def is_taken(error: DBAPIError, context: Any, tables: Collection[Any]) -> bool:
+    """Whether another transaction has inserted the row of an image, or deleted its owner, in the meantime.
+
+    :param context: of the execution that ended in ``error``; other constraints than these are the application's
+    :param tables: those of images
+    """
+    statement = getattr(getattr(context, "compiled", None), "statement", None)
+    if not isinstance(error, IntegrityError) or not isinstance(statement, Insert) or statement.table not in tables:
+        return False
+    return any(_is_of_key(each, statement.table) for each in _chain(error.orig))
+
+
+def _is_of_key(error: BaseException, table: Any) -> bool:
+    states, number = sqlstates_of(error), number_of(error)
+    code = getattr(error, "sqlite_errorcode", None)
+    if "23503" in states or number == 1452 or code == 787:  # no such owner any more
+        return True
+    if "23505" in states:
+        name = getattr(getattr(error, "diag", None), "constraint_name", None) or getattr(error, "constraint_name", "")
+        return name == (table.primary_key.name or f"{table.name}_pkey")
+    if number == 1062:
+        return str(error).rstrip("\")'").endswith("PRIMARY")
+    return code in {1555, 2579}  # SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_ROWID
 
 
 def is_lost_race(original: BaseException | None) -> bool:

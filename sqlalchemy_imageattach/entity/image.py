@@ -26,12 +26,13 @@ from sqlalchemy.orm import Mapped, Mapper, mapped_column, object_session
 
 from ..concurrency import awaitable, run_blocking
 from ..context import SESSION_STORE_KEY, find_store
-from ..errors import InvalidTypeError, InvalidValueError, UnsavedImageError
+from ..errors import ConcurrentReplacementError, InvalidTypeError, InvalidValueError, UnsavedImageError
 from ..imaging import ImagePolicy
 from ..imaging.variant import Variant, check_declaration
 from ..key import ImageKey
-from ..store import Store, key_of
+from ..store import Store, is_missing, key_of
 from .identity import default_object_id, has_own_column, mapper_of, primary_key_names, set_value
+from .locks import is_outdated
 from .transactions.locations import Locations
 from .transactions.pending import blob_state
 
@@ -232,13 +233,25 @@ class Image:
         :param store: the store that has the blob; the current one by default
         :param use_seek: whether the file must have ``seek()`` and ``tell()``
         :raises OSError: the store has no such blob, or cannot be reached
+        :raises ConcurrentReplacementError: the store has no such blob any more, since another transaction has replaced
+            or removed the picture
         :raises ContextError: no store was given, and there is no current one
         """
         state = blob_state(self)
         if state.is_pending and state.pending is not None:
             return state.pending.content.open()
         found = self._find_store(store)
-        file = run_blocking(found.get, key_of(self), use_seek=use_seek)
+        try:
+            file = run_blocking(found.get, key_of(self), use_seek=use_seek)
+        except OSError as error:
+            # a blob that is missing because its row is no longer true is no loss
+            if is_missing(error) and is_outdated(self):
+                msg = (
+                    f"another transaction has replaced or removed {self!r} since it was loaded: roll back, load it anew"
+                    " and try again"
+                )
+                raise ConcurrentReplacementError(msg) from error
+            raise
         state.stored_in = found
         return file
 

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import ClauseElement, DateTime, event, inspect
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine, ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction, object_session
 from sqlalchemy.orm.attributes import flag_modified
 from sqlalchemy.orm.exc import ObjectDeletedError
@@ -23,6 +24,7 @@ from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
 from ..spool import Spool
 from ..store import Store, key_of
+from .conflicts import as_conflict, is_conflict, is_taken
 from .identity import (
     committed_key,
     has_own_column,
@@ -33,11 +35,19 @@ from .identity import (
     set_value,
 )
 from .image import Image, find_known_store, utc_now
-from .locks import claim, mark_as_claimed, require_no_unknown_thumbnails
+from .locks import (
+    claim,
+    claim_all,
+    connection_of,
+    forget_removed,
+    image_classes,
+    mark_as_claimed,
+    require_no_unknown_thumbnails,
+)
 from .readback import read_back
 from .rekeying import images_to_follow, refuse_latecomers, watch_keys
 from .transactions.frame import BlobRef, Write
-from .transactions.ledger import Ledger
+from .transactions.ledger import Ledger, session_on
 from .transactions.locations import note_loaded
 from .transactions.pending import Content, PendingBlob, StoredContent, blob_state, find_pending, remember_merged
 
@@ -69,6 +79,8 @@ _FLUSH = "sqlalchemy_imageattach.flush"
 @event.listens_for(Mapper, "mapper_configured")
 def _mapper_configured(mapper: Mapper[Any], cls: type[Any]) -> None:
     watch_keys(mapper)
+    if issubclass(cls, Image):
+        image_classes.add(cls)
     if issubclass(cls, Image) and has_own_column(mapper, "revision"):
         event.listen(cls.revision, "set", _revision_set)
 
@@ -263,13 +275,24 @@ def _session_of(image: Any) -> Session:
 def _before_flush(session: Session, _context: object, instances: Sequence[Any] | None) -> None:
     session.info.pop(_FLUSH, None)  # left over from a flush that failed
     for image in session.new:
-        if isinstance(image, Image) and (pending := find_pending(image)) is not None:
+        if type(image) in image_classes and (pending := find_pending(image)) is not None:
             _store_for(session, image, pending)  # if there is none, no row is written either
+    claim_all(session)
     for image in images_to_follow(session, instances):
-        connection = session.connection(bind_arguments={"mapper": mapper_of(type(image))})
+        connection = connection_of(session, image)
         Ledger.of(session).watch(connection)
         claim(Ledger.of(session), connection, image)
         _flush_of(session).followers.append((image, connection))
+
+
+@event.listens_for(Engine, "handle_error")
+def _name_conflict(context: ExceptionContext) -> BaseException | None:
+    connection, error = context.connection, context.sqlalchemy_exception
+    session = None if connection is None else session_on(connection)
+    if session is None or not session._flushing or not isinstance(error, DBAPIError) or context.is_disconnect:
+        return None
+    tables = [mapper_of(cls).local_table for cls in image_classes]
+    return as_conflict(error) if is_conflict(error) or is_taken(error, context.execution_context, tables) else None
 
 
 @event.listens_for(Session, "after_flush")
@@ -335,5 +358,7 @@ def _after_commit(session: Session) -> None:
 
 @event.listens_for(Session, "after_transaction_end")
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None or transaction.nested:
+        forget_removed(session)
     if (ledger := Ledger.find(session)) is not None:
         ledger.settle(transaction)

@@ -8,18 +8,142 @@ It is plain SQL, and works the same in every database, also in those without ``S
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Column, ColumnElement, Table, inspect, select, update
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.orm import Mapper, Session, object_session
+from sqlalchemy.orm.attributes import flag_dirty
+from sqlalchemy.orm.exc import ObjectDeletedError
 
 from ..errors import ConcurrentReplacementError
+from .conflicts import is_conflict
 from .identity import has_own_column, mapper_of, primary_key_names, set_identity
 from .transactions.ledger import Ledger
+from .transactions.pending import blob_state
 
-__all__ = ["claim", "mark_as_claimed", "require_no_unknown_thumbnails"]
+__all__ = [
+    "claim",
+    "claim_all",
+    "connection_of",
+    "forget_removed",
+    "image_classes",
+    "in_flush",
+    "is_outdated",
+    "mark_as_claimed",
+    "note_removed",
+    "require_no_unknown_thumbnails",
+]
+
+#: All mapped image classes: to ask a set is quicker than to ask each object of a flush for its bases.
+image_classes: WeakSet[type[Any]] = WeakSet()
+
+
+_WAITING = "sqlalchemy_imageattach.waiting"
+_REMOVED = "sqlalchemy_imageattach.removed"
+
+
+def connection_of(session: Session, image: Any) -> Connection:
+    """The connection on which the running flush of ``session`` writes the row of ``image``, asked for as flushes do."""
+    mapper = mapper_of(type(image)).base_mapper
+    if session.connection_callable is not None:  # that of sharded sessions
+        return session.connection_callable(mapper, image)
+    return session.connection(bind_arguments={"mapper": mapper})
+
+
+def in_flush(session: Session, original: Any, look: Callable[[], None]) -> None:
+    """Claim the row of ``original``, and call ``look``, within a flush: where a session that routes sends its writes.
+
+    :raises ConcurrentReplacementError: another transaction has replaced or deleted it
+    """
+    waiting = session.info.setdefault(_WAITING, [])
+    waiting.append((original, look))
+    flag_dirty(original)  # so that there is something to flush; no statement is sent for it
+    try:
+        session.flush()
+    finally:
+        waiting.clear()
+
+
+def note_removed(image: Any) -> None:
+    """``image`` has left its set: the next flush deletes it, or stores it as part of another one."""
+    session = object_session(image)
+    if session is not None:
+        session.info.setdefault(_REMOVED, set()).add(inspect(image))
+
+
+def forget_removed(session: Session) -> None:
+    """The transaction in which images have left their sets is over."""
+    session.info.pop(_REMOVED, None)
+
+
+def claim_all(session: Session) -> None:
+    """Claim what the coming flush replaces, deletes or uses as an origin, in the same order in every transaction.
+
+    The original first, as it is the lock of its picture: whoever waits for it has locked nothing of the picture yet.
+
+    :raises ConcurrentReplacementError: another transaction has replaced or removed some of it
+    """
+    waiting = list(session.info.get(_WAITING, ()))
+    removed = [state.obj() for state in session.info.pop(_REMOVED, ())]
+    leaving = [*session.deleted, *(image for image in removed if image is not None)]
+    origins = [blob_state(image).made_from for image in session.new if type(image) in image_classes]
+    images = {id(image): image for image in [*leaving, *origins, *(original for original, _ in waiting)]}
+    ordered = sorted((image for image in images.values() if _is_claimable(session, image)), key=_rank)
+    ledger = Ledger.of(session) if ordered else None
+    for image in ordered:
+        assert ledger is not None
+        connection = connection_of(session, image)
+        ledger.watch(connection)
+        claim(ledger, connection, image)
+    for image in ordered:
+        if image.original and any(image is each for each in leaving) and not blob_state(image).is_replaced:
+            require_no_unknown_thumbnails(session, connection_of(session, image), image, ())
+    for _, look in waiting:
+        look()
+
+
+def _rank(image: Any) -> tuple[Any, ...]:
+    state = inspect(image)
+    # values are compared as text: those of a key need not be comparable, and all processes agree upon it
+    return state.mapper.local_table.fullname, not image.original, *map(repr, state.identity)
+
+
+def _is_claimable(session: Session, image: Any) -> bool:
+    if type(image) not in image_classes or not inspect(image).persistent or object_session(image) is not session:
+        return False
+    try:
+        return image.original is not None
+    except ObjectDeletedError:  # rolled back with a savepoint; what is done about it is up to the flush
+        return False
+
+
+def is_outdated(image: Any) -> bool:
+    """Whether the row of ``image`` is not what this session takes it for, so that its blob need not be there."""
+    state, session = inspect(image), object_session(image)
+    if session is None or not state.persistent:
+        return False
+    mapper = state.mapper
+    names = ["mimetype", *(["revision"] if has_own_column(mapper, "revision") else [])]
+    known = [state.dict.get(name) for name in names]
+    statement = select(*(mapper.column_attrs[name].columns[0] for name in names))
+    statement = statement.select_from(mapper.persist_selectable).where(
+        *(key == value for key, value in zip(mapper.primary_key, state.identity, strict=True))
+    )
+    try:
+        connection = session.connection(bind_arguments={"mapper": mapper, "clause": statement})
+        # in a REPEATABLE READ transaction, MariaDB's default, only a locking read sees what others have committed
+        if connection.dialect.name in {"mysql", "mariadb"}:
+            statement = statement.with_for_update(read=True)
+        row = connection.execute(statement).first()
+    except DBAPIError as error:
+        return is_conflict(error)
+    except InvalidRequestError:  # there is no way to ask, e.g. outside of the greenlet of an AsyncSession
+        return False
+    return row is None or list(row) != known
 
 
 def claim(ledger: Ledger, connection: Connection, image: Any) -> None:
@@ -93,7 +217,7 @@ def require_no_unknown_thumbnails(
         identity = tuple(row)
         if identity not in mine and mapper.identity_key_from_primary_key(identity) not in session.identity_map:
             msg = (
-                f"another transaction has made a thumbnail of the picture that is replaced here"
+                f"another transaction has made a thumbnail of the picture that is replaced or removed here"
                 f" ({type(original).__name__} {identity}): roll back, refresh the image set and try again"
             )
             raise ConcurrentReplacementError(msg)

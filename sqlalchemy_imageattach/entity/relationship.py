@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapper, Relationship, relationship
 from ..errors import InvalidTypeError
 from .image import Image
 from .imageset import SingleImageSet
+from .locks import note_removed
 from .multiple import MultipleImageSet, discriminator_names
 
 __all__ = ["ImageAttachment", "image_attachment"]
@@ -62,6 +63,11 @@ def _keep_owners_alive(mapper: Mapper[Any], cls: type[Any]) -> None:
     for attachment in mapper.relationships:
         if isinstance(attachment, ImageAttachment) and attachment.parent is mapper:
             event.listen(attachment.class_attribute, "init_collection", _keep_owner_alive, propagate=True)
+            event.listen(attachment.class_attribute, "remove", _removed, propagate=True)
+
+
+def _removed(_owner: Any, image: Any, _initiator: object) -> None:
+    note_removed(image)
 
 
 def _keep_owner_alive(owner: Any, image_set: Any, adapter: Any) -> None:

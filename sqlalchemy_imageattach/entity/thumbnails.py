@@ -26,7 +26,7 @@ from ..errors import InvalidTypeError, VariantConflictError
 from ..imaging import SAME_AS_ORIGINAL, Rendered, Rendition, render
 from ..imaging.probing import identify
 from ..spool import Spool, is_seekable
-from ..store import Store
+from ..store import Store, revision_of
 from .attaching import describe, new_image, put_in
 from .collection import ImageT, PictureSet
 from .identity import (
@@ -43,8 +43,7 @@ from .identity import (
     variant_of,
 )
 from .image import Image, find_known_store
-from .locks import claim
-from .transactions.ledger import Ledger
+from .locks import in_flush
 from .transactions.pending import PendingBlob, blob_state
 
 __all__ = [
@@ -94,7 +93,7 @@ class Wanted:
             return False
         known = variant_of(image)
         if (image.width, image.height) != (self.width, self.height):
-            of_1x = image.revision is None and known in {None, ""} and self.variant == ""
+            of_1x = revision_of(image) is None and known in {None, ""} and self.variant == ""
             return of_1x and self.rendition.is_size_of_1x(image.size, *self.upright[:2])
         return known == self.variant if known is not None else self.variant in self._assumed()
 
@@ -183,8 +182,8 @@ def find_or_generate(
         missing = [each for each in renditions if source.find(each, reuse_original=reuse_original) is None]
         session = object_session(source.original)
         if missing and session is not None and object_state(source.original).persistent:
-            _lock(session, source.original)
-            _add_what_was_made_meanwhile(session, image_set, [source.wanted(each) for each in missing])
+            wanted = [source.wanted(each) for each in missing]
+            in_flush(session, source.original, lambda: _add_what_was_made_meanwhile(session, image_set, wanted))
         images = _generate(image_set, renditions, source, anew=False, reuse_original=reuse_original)
     if missing and session is not None:
         session.flush()
@@ -358,12 +357,6 @@ def _conflict(
         f" ask for another one, or {advice}"
     )
     return VariantConflictError(msg)
-
-
-def _lock(session: Session, original: Image) -> None:
-    mapper = mapper_of(type(original))
-    ledger, connection = Ledger.of(session), session.connection(bind_arguments={"mapper": mapper})
-    claim(ledger, connection, original)
 
 
 def _add_what_was_made_meanwhile(session: Session, image_set: PictureSet[ImageT], missing: Sequence[Wanted]) -> None:

@@ -29,7 +29,7 @@ class ImagePolicy:
         refuses both
     :param allowed_types: the mimetypes accepted, compared exactly with what the *bytes* say: neither the file's name
         nor the client's word count.  By default JPEG, PNG, GIF, WebP, AVIF, BMP and TIFF.  SVG and PDF are
-        programs more than pictures and HEIC needs a system library: all three have to be asked for, by
+        programs more than pictures and HEIC needs an extra: all three have to be asked for, by
         :meth:`allowing`
     :param engines: the names of the engines that may be used, the preferred one first: ``"pillow"`` for what the web
         shows, ``"resvg"`` for SVG, ``"heif"`` for HEIC, ``"pdfium"`` for PDF, and ``"wand"`` for HEIC, and what Pillow

@@ -16,6 +16,7 @@ from ..entity import Image
 from ..errors import InvalidValueError
 from ..store import Store, are_same_place
 from ..stores.mirror import MirrorStore
+from ..stores.overlay import OverlayStore
 from .copier import Copier, Verify
 from .result import MigrationResult
 from .transfer import OnError, Options, Transfer
@@ -153,14 +154,16 @@ def _plan(session: Any, mappers: list[Mapper[Any]], copier: Copier, options: Opt
 def _copier(source: Store, destination: Store, verify: Verify, dry_run: bool) -> Copier:
     check_choice("verify", verify, get_args(Verify))
     source, destination = _store("source", source), _store("destination", destination)
-    if are_same_place(source, destination):
-        msg = f"expected two different stores, got {source!r} as the source and the destination: nothing to migrate"
-        raise InvalidValueError(msg)
     if isinstance(destination, MirrorStore):  # what one of its stores has would count as there
         msg = (
             f"destination: expected a single store, got {destination!r}; migrate to its stores (first, second) one by"
             " one"
         )
+        raise InvalidValueError(msg)
+    # what several stores have together may be brought into one of them
+    is_several = isinstance(source, MirrorStore | OverlayStore) and source != destination
+    if not is_several and are_same_place(source, destination):
+        msg = f"expected two different stores, got {source!r} as the source and the destination: nothing to migrate"
         raise InvalidValueError(msg)
     return Copier(source, destination, verify, dry_run)
 

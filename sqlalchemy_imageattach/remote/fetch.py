@@ -216,7 +216,9 @@ def _errors() -> Iterator[None]:
         yield
     except (RefusedAddress, httpcore.ConnectError) as error:
         # in one: whether there is such a name, and whether anybody listens there, is nobody's business
-        raise RemoteAddressError from error
+        refused = RemoteAddressError()
+        refused.may_be_tried_again = not isinstance(error, RefusedAddress)
+        raise refused from error
     except httpcore.TimeoutException as error:
         raise RemoteTimeoutError from error
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:

@@ -23,6 +23,7 @@ except ImportError as error:
     _msg = 'searching needs NumPy, among others: pip install "SQLAlchemy-ImageAttach[search]"'
     raise MissingExtraError(_msg) from error
 
+from .column import Vector
 from .declaring import embeddings_of, fingerprints_of
 from .duplicates import DuplicateGroup, Fingerprints
 from .embedding import NOT_INDEXED, Embeddings
@@ -31,7 +32,6 @@ from .fingerprint import dhash64, hamming_distance
 from .imagesearch import ImageSearch
 from .indexing import IndexFailure, IndexResult, build_index
 from .onnx import EfficientNetLite0, OnnxExtractor
-from .types import Vector
 
 __all__ = [
     "NOT_INDEXED",

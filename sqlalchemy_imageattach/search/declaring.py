@@ -12,9 +12,10 @@ from ..errors import InvalidTypeError
 from .duplicates import THRESHOLD, Fingerprints, OnDuplicate
 from .embedding import Embeddings
 from .extractors import Extractor
-from .index import PictureIndex, Unreadable
-from .listening import indexes_of, keep_in_step
+from .index import Fill, PictureIndex, Unreadable
+from .listening import keep_in_step
 from .onnx import EfficientNetLite0
+from .registry import indexes_of
 from .sources import FilePictures, PictureSource, StoredPictures
 
 __all__ = ["embeddings_of", "find_index", "fingerprints_of", "source_of"]
@@ -32,7 +33,7 @@ def embeddings_of(
     attribute: str = "",
     table_name: str | None = None,
     unreadable: Unreadable = "skip",
-    in_step: bool = True,
+    fill: Fill = "flush",
 ) -> Embeddings:
     """Afterwards the metadata of ``cls`` has a table of vectors, and each flush keeps it in step with the pictures.
 
@@ -50,7 +51,8 @@ def embeddings_of(
     :param table_name: of the table; by default that of the class with ``_embedding``
     :param unreadable: whether a flush with a picture that cannot be decoded leaves it out (``"skip"``), and logs it, or
         raises (``"refuse"``); ``session.info["sqlalchemy_imageattach.search.unreadable"]`` decides for one session
-    :param in_step: ``False`` leaves it to :func:`build_index` alone
+    :param fill: whether pictures are looked at by the flush that writes their rows (``"flush"``), after the commit
+        (``"commit"``), by the queue of the session if it has one, or by :func:`build_index` alone (``"never"``)
     :raises InvalidTypeError: ``cls`` is not mapped, or an argument has the wrong type
     :raises InvalidValueError: it has no such attribute
     :raises VectorDimensionError: the table is there already, with another number of dimensions
@@ -63,8 +65,9 @@ def embeddings_of(
         attribute=attribute,
         table_name=table_name,
         unreadable=unreadable,
+        fill=fill,
     )
-    if in_step:
+    if fill != "never":
         keep_in_step(index)
     return index
 
@@ -81,7 +84,7 @@ def fingerprints_of(
     on_duplicate: OnDuplicate = "allow",
     threshold: int = THRESHOLD,
     told: Callable[[type[Any], tuple[Any, ...], list[tuple[Any, ...]]], object] | None = None,
-    in_step: bool = True,
+    fill: Fill = "flush",
 ) -> Fingerprints:
     """Afterwards the metadata of ``cls`` has a table of perceptual hashes, kept in step; else as :func:`embeddings_of`.
 
@@ -102,11 +105,12 @@ def fingerprints_of(
         attribute=attribute,
         table_name=table_name,
         unreadable=unreadable,
+        fill=fill,
         on_duplicate=on_duplicate,
         threshold=threshold,
         told=told,
     )
-    if in_step:
+    if fill != "never":
         keep_in_step(index)
     return index
 

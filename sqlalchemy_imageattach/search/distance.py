@@ -28,7 +28,7 @@ from . import sqlite
 from .execution import attend
 from .query import Pending, Query
 from .ranking import ColumnRows
-from .types import Vector, is_native, shown_vector
+from .types import StoredVector, is_native, shown_vector
 from .vectors import to_bytes, unit_vector
 
 __all__ = ["CosineDistance", "IsRanked", "distance_of_column"]
@@ -37,7 +37,7 @@ __all__ = ["CosineDistance", "IsRanked", "distance_of_column"]
 class _QueryType(UserDefinedType[Query]):
     cache_ok = True
 
-    def __init__(self, kind: Vector) -> None:
+    def __init__(self, kind: StoredVector) -> None:
         self.kind = kind
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
@@ -92,8 +92,8 @@ def _some_are(element: IsRanked, compiler: SQLCompiler, **options: Any) -> str:
 
 
 def distance_of_column(column: ColumnElement[Any], value: Any) -> CosineDistance:
-    """The distance of any column of :class:`~.types.Vector`."""
-    assert isinstance(column.type, Vector)
+    """The distance of any column of :class:`~.column.Vector`."""
+    assert isinstance(column.type, StoredVector)
     vector = unit_vector(value, column.type.dimension)
     keys = list(getattr(getattr(column, "table", None), "primary_key", None) or ())
     key = keys[0] if len(keys) == 1 and isinstance(keys[0].type, Integer) else null()
@@ -125,7 +125,7 @@ def _in_sqlite(element: CosineDistance, compiler: SQLCompiler, **options: Any) -
 def _in_postgresql(element: CosineDistance, compiler: SQLCompiler, **options: Any) -> str:
     attend(compiler)
     column, key, query = element.clauses
-    assert isinstance(column.type, Vector)
+    assert isinstance(column.type, StoredVector)
     parameter = compiler.process(query, **options)
     if is_native(column.type, compiler.dialect):
         vector = f"CAST(CAST({parameter} AS TEXT) AS halfvec({column.type.dimension}))"

@@ -17,7 +17,7 @@ from ..arguments import check_callable, check_choice, check_range, check_type
 from ..bulk.rows import sync_session
 from ..errors import DuplicateImageError
 from .fingerprint import HammingDistance, HashMeasure, dhash64, hamming_distance
-from .index import Measured, PictureIndex, Unreadable
+from .index import Fill, Measured, PictureIndex, Unreadable
 from .sources import PictureSource
 
 __all__ = ["DuplicateGroup", "Fingerprints"]
@@ -66,6 +66,7 @@ class Fingerprints(PictureIndex):
         attribute: str = "",
         table_name: str | None = None,
         unreadable: Unreadable = "skip",
+        fill: Fill = "flush",
         on_duplicate: OnDuplicate = "allow",
         threshold: int = THRESHOLD,
         told: Callable[[type[Any], tuple[Any, ...], list[tuple[Any, ...]]], object] | None = None,
@@ -74,7 +75,9 @@ class Fingerprints(PictureIndex):
         _check_threshold(threshold)
         if told is not None:
             check_callable("told", told, "a function of a class, a primary key and a list of them")
-        super().__init__(cls, source, HashMeasure(), attribute=attribute, table_name=table_name, unreadable=unreadable)
+        super().__init__(
+            cls, source, HashMeasure(), attribute=attribute, table_name=table_name, unreadable=unreadable, fill=fill
+        )
         self.on_duplicate, self.threshold, self._told = on_duplicate, threshold, told
 
     def distance(self, hash_: int | Pillow.Image, table: Any = None) -> ColumnElement[int]:
@@ -101,7 +104,9 @@ class Fingerprints(PictureIndex):
         statement = select(columns.dhash, columns.source_sha256, *self.side.owner_columns()).where(self.is_ours())
         by_hash: dict[int, list[tuple[Any, ...]]] = {}
         featureless: dict[str, list[tuple[Any, ...]]] = {}
-        for dhash, checksum, *identity in map(tuple, self._execute(own, statement.order_by(columns.id))):
+        rows = [tuple(row) for row in self._execute(own, statement.order_by(columns.id))]
+        order = {row[2:]: number for number, row in enumerate(rows)}.__getitem__
+        for dhash, checksum, *identity in rows:
             if dhash == FEATURELESS:
                 featureless.setdefault(checksum, []).append(tuple(identity))
             else:
@@ -109,7 +114,7 @@ class Fingerprints(PictureIndex):
         hashes = np.fromiter(by_hash, np.int64, len(by_hash))
         groups = [[each for dhash in group for each in by_hash[dhash]] for group in _linked(hashes, limit)]
         groups += featureless.values()
-        return [DuplicateGroup(self.cls, tuple(group)) for group in groups if len(group) > 1]
+        return [DuplicateGroup(self.cls, tuple(sorted(group, key=order))) for group in groups if len(group) > 1]
 
     def before_write(self, session: Session, measured: Sequence[Measured]) -> None:
         if self.on_duplicate == "allow":

@@ -19,14 +19,15 @@ from ..errors import InvalidValueError
 from ..file import binary_file
 from ..imaging import ImagePolicy
 from ..spool import Spool
+from .column import Vector
 from .distance import CosineDistance, IsRanked
 from .extractors import Extractor, TextExtractor, check_extractor, extract_unit_vectors
-from .index import PictureIndex, Unreadable
+from .index import Fill, PictureIndex, Unreadable
 from .pixels import read_pixels
 from .query import Query
 from .ranking import IndexedRows, VectorCache
 from .sources import PictureSource
-from .types import Vector, is_native
+from .types import StoredVector, is_native
 from .vectors import Floats, unit_vector
 
 __all__ = ["NOT_INDEXED", "Embeddings", "VectorMeasure", "vector_of"]
@@ -81,9 +82,16 @@ class Embeddings(PictureIndex):
         attribute: str = "",
         table_name: str | None = None,
         unreadable: Unreadable = "skip",
+        fill: Fill = "flush",
     ) -> None:
         super().__init__(
-            cls, source, VectorMeasure(extractor), attribute=attribute, table_name=table_name, unreadable=unreadable
+            cls,
+            source,
+            VectorMeasure(extractor),
+            attribute=attribute,
+            table_name=table_name,
+            unreadable=unreadable,
+            fill=fill,
         )
         self.dimension = self.measure.info.dimension
         self._cache = VectorCache(self.dimension)
@@ -212,4 +220,4 @@ def _add_index(table: Any) -> None:
 
 
 def _can_index(*_: Any, dialect: Dialect, **__: Any) -> bool:
-    return is_native(Vector(1), dialect)
+    return is_native(StoredVector(1), dialect)

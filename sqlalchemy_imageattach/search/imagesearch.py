@@ -41,9 +41,10 @@ from ..store import Store
 from .declaring import source_of
 from .embedding import Embeddings
 from .extractors import Extractor, ExtractorInfo, TinyExtractor, check_extractor
+from .filling import index_rows
 from .index import Unreadable
 from .indexing import IndexResult, build_index
-from .listening import index_rows, keep_in_step
+from .listening import keep_in_step
 from .onnx import EfficientNetLite0
 
 __all__ = ["ImageSearch", "IndexingThread"]

@@ -28,8 +28,9 @@ from .pixels import read_pixels
 from .sidetable import SideTable
 from .sources import Picture, PictureSource
 
-__all__ = ["Measure", "Measured", "PictureIndex", "Unreadable", "measure"]
+__all__ = ["Fill", "Measure", "Measured", "PictureIndex", "Unreadable", "measure"]
 
+Fill = Literal["commit", "flush", "never"]
 Unreadable = Literal["refuse", "skip"]
 
 _A = TypeVar("_A")
@@ -87,6 +88,7 @@ class PictureIndex:
     :param attribute: which of several pictures of a row
     :param table_name: of the side table
     :param unreadable: what becomes of a flush with a picture that cannot be decoded
+    :param fill: when pictures are looked at
     """
 
     def __init__(
@@ -98,11 +100,13 @@ class PictureIndex:
         attribute: str,
         table_name: str | None,
         unreadable: Unreadable,
+        fill: Fill = "flush",
     ) -> None:
         check_choice("unreadable", unreadable, get_args(Unreadable))
+        check_choice("fill", fill, get_args(Fill))
         self.cls, self.source, self.measure = cls, source, measure
         self.mapper: Mapper[Any] = mapper_of(cls)
-        self.attribute, self.unreadable = attribute, unreadable
+        self.attribute, self.unreadable, self.fill = attribute, unreadable, fill
         name, kind = measure.column
         owner = self.mapper.primary_key[0].table
         suffix = "embedding" if name == "vector" else "fingerprint"

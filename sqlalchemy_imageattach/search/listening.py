@@ -7,26 +7,21 @@ rows, and rolled back with them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import event, inspect
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, UOWTransaction, object_session
 
-from .index import Measured, PictureIndex, measure
+from .deferred import index_later
+from .filling import index_rows
+from .index import PictureIndex
+from .registry import indexes_of, is_known, remember
 
-__all__ = ["UNREADABLE", "index_rows", "indexes_of", "keep_in_step"]
+__all__ = ["keep_in_step"]
 
-_log = logging.getLogger(__name__)
-
-#: The key in ``session.info`` by which a session decides for itself what becomes of a picture that cannot be decoded.
-UNREADABLE: Final = "sqlalchemy_imageattach.search.unreadable"
 _NOTES: Final = "sqlalchemy_imageattach.search"
-
-_indexes: WeakKeyDictionary[type[Any], list[PictureIndex]] = WeakKeyDictionary()
 
 
 class _Notes:
@@ -37,19 +32,13 @@ class _Notes:
         self.deleted: list[tuple[PictureIndex, tuple[Any, ...]]] = []
 
 
-def indexes_of(cls: type[Any]) -> list[PictureIndex]:
-    """Those that are kept in step with a class, in the order of their registration."""
-    return [index for each in cls.__mro__ for index in _indexes.get(each, ())]
-
-
 def keep_in_step(index: PictureIndex) -> None:
     """From now on, flushes that write rows of its class write what is known of their pictures."""
-    if index.cls not in _indexes:
-        _indexes[index.cls] = []
+    if not is_known(index.cls):
         event.listen(index.cls, "after_insert", _inserted, propagate=True)
         event.listen(index.cls, "after_update", _updated, propagate=True)
         event.listen(index.cls, "after_delete", _deleted, propagate=True)
-    _indexes[index.cls].append(index)
+    remember(index)
 
 
 def _notes(row: Any) -> _Notes:
@@ -91,7 +80,10 @@ def _after_flush(session: Session, _context: UOWTransaction) -> None:
     for index, identity in notes.deleted:
         index.remove(session, [identity], all_versions=True)
     for index, rows in _by_index(notes.written.values()):
-        index_rows(index, session, rows)
+        if index.fill == "commit":
+            index_later(index, session, rows)
+        else:
+            index_rows(index, session, rows)
 
 
 @event.listens_for(Session, "do_orm_execute")
@@ -114,34 +106,3 @@ def _by_index(rows: Any) -> Iterator[tuple[PictureIndex, list[Any]]]:
         for index in indexes_of(type(row)):
             grouped.setdefault(index, []).append(row)
     yield from grouped.items()
-
-
-def index_rows(index: PictureIndex, session: Session, rows: list[Any], *, replace: bool = False) -> list[Measured]:
-    """Afterwards the index has what is to be known of ``rows``, in the transaction of their session.
-
-    :param replace: whether to look again at pictures that are called as they were
-    :raises RejectedImageError: a picture cannot be decoded, and the index, or the session, refuses such ones
-    """
-    identities = {id(row): tuple(index.mapper.primary_key_from_instance(row)) for row in rows}
-    known = {} if replace else index.sources(session, list(identities.values()))
-    pictures, others = [], []
-    for row in rows:
-        picture = index.source.find(row, None, session)
-        if picture is None:
-            others.append(identities[id(row)])
-        elif known.get(picture.identity) != picture.source:
-            pictures.append(picture)
-    index.remove(session, [identity for identity in others if identity in known or replace], all_versions=True)
-    if not pictures:
-        return []
-    measured = measure(index, session, pictures, side_by_side=len(pictures) > 1)
-    unreadable = session.info.get(UNREADABLE, index.unreadable)
-    for each in measured:
-        if each.error is None:
-            continue
-        if unreadable == "refuse":
-            raise each.error
-        _log.warning("%s %r is not indexed: %s", index.cls.__name__, each.picture.identity, each.error)
-    index.before_write(session, measured)
-    index.write(session, measured)
-    return measured

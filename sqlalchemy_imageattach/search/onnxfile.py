@@ -60,13 +60,14 @@ class Graph:
     """A network under construction: each call adds a node and gives the name of what comes out of it.
 
     :param size: width and height of the pictures that go in, as bytes of red, green and blue
+    :param takes_floats: whether they are floating-point numbers instead
     """
 
     INPUT: Final = "pictures"
     OUTPUT: Final = "vectors"
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._size = size
+    def __init__(self, size: tuple[int, int], *, takes_floats: bool = False) -> None:
+        self._size, self._kind = size, _FLOAT if takes_floats else _UINT8
         self._nodes: list[bytes] = []
         self._tensors: list[bytes] = []
 
@@ -91,7 +92,7 @@ class Graph:
                 *self._nodes,
                 _bytes(2, "extractor"),
                 *self._tensors,
-                _value(11, self.INPUT, _UINT8, ["n", height, width, 3]),
+                _value(11, self.INPUT, self._kind, ["n", height, width, 3]),
                 _value(12, self.OUTPUT, _FLOAT, ["n", dimension]),
             ]
         )

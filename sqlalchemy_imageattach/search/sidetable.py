@@ -23,7 +23,7 @@ from sqlalchemy.types import TypeEngine
 
 from ..arguments import wrong_value
 from ..errors import VectorDimensionError
-from .types import Vector
+from .column import Vector
 
 __all__ = ["SideTable"]
 

@@ -1,4 +1,4 @@
-"""The column of a vector, in any database.
+"""How a vector is stored, in any database.
 
 ==================================  =================================================================================
 database                            its column
@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Dialect, LargeBinary, Table, Text, cast, event, type_coerce
+from sqlalchemy import Connection, Dialect, LargeBinary, Table, Text, cast, event, type_coerce
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.engine import Engine
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 from ..arguments import check_choice, check_range, check_type
 from .vectors import Floats, from_bytes, to_bytes, unit_vector
 
-__all__ = ["HalfVector", "Vector", "find_pgvector", "is_native"]
+__all__ = ["HalfVector", "StoredVector", "find_pgvector", "is_native", "shown_vector"]
 
 Storage = Literal["auto", "bytea", "halfvec"]
 
@@ -73,25 +73,8 @@ class HalfVector(UserDefinedType[Floats]):
 ischema_names.setdefault("halfvec", HalfVector)  # so that reflection knows it; the package pgvector has the same key
 
 
-class Vector(TypeDecorator[Floats]):
-    """A vector of so many numbers, read as a NumPy array of unit length.
-
-    ::
-
-        class Sketch(Base):
-            __tablename__ = "sketch"
-            id: Mapped[int] = mapped_column(primary_key=True)
-            looks: Mapped[Any] = mapped_column(Vector(48), nullable=True)
-
-        session.scalars(select(Sketch).order_by(Sketch.looks.cosine_distance(vector)).limit(10))
-
-    Two vectors are compared by their directions alone, so they are stored at unit length.
-
-    :param dimension: how many numbers, 1 to 16,000
-    :param postgresql: ``"halfvec"`` or ``"bytea"``; by default the former where pgvector is installed.  Say it where
-        there is no database to ask, as in Alembic's ``--sql`` mode
-    :raises InvalidValueError: an argument is none of these
-    """
+class StoredVector(TypeDecorator[Floats]):
+    """How a vector is stored and read; see :class:`~.column.Vector`."""
 
     impl = LargeBinary
     cache_ok = True
@@ -130,28 +113,13 @@ class Vector(TypeDecorator[Floats]):
             )
         return True if isinstance(conn_type, LargeBinary) or "BLOB" in type(conn_type).__name__ else None
 
-    class Comparator(TypeDecorator.Comparator[Floats]):
-        """What can be done with the column."""
-
-        def cosine_distance(self, other: Any) -> ColumnElement[float]:
-            """From 0, the same, by 1 to 2, the opposite; NULL where there is no vector.
-
-            :param other: a row of numbers
-            :raises VectorDimensionError: it has another number of dimensions than the column
-            """
-            from .distance import distance_of_column  # late: it stands upon the type
-
-            return distance_of_column(self.expr, other)
-
-    comparator_factory = Comparator
-
 
 def shown_vector(vector: Floats) -> str:
     """As pgvector reads it."""
     return "[" + ",".join(map(repr, vector.tolist())) + "]"
 
 
-def is_native(kind: Vector, dialect: Dialect) -> bool:
+def is_native(kind: StoredVector, dialect: Dialect) -> bool:
     """Whether the column is one of pgvector's."""
     if dialect.name != "postgresql" or kind.postgresql == "bytea":
         return False
@@ -195,5 +163,5 @@ def _connected(connection: Connection) -> None:
 
 @event.listens_for(Table, "before_create")
 def _before_create(table: Table, connection: Any, **_: Any) -> None:
-    if isinstance(connection, Connection) and any(isinstance(column.type, Vector) for column in table.columns):
+    if isinstance(connection, Connection) and any(isinstance(column.type, StoredVector) for column in table.columns):
         _look(connection, again=True)

@@ -8,12 +8,13 @@ files, nothing outside.
 ...     return [b"a page"]
 >>> application = StaticServerMiddleware(application, "images/", "/var/local/app/images")
 
-A picture can be a program: SVG and PDF carry scripts.  So no browser is left to guess a type, and whatever is no raster
-image is shut in a sandbox when somebody opens it by its URL.
+A picture can be a program: SVG and PDF carry scripts.  So no browser is left to guess a type, and what it could run is
+shut in a sandbox when somebody opens it by its URL.  Other files that lie there keep their type, a style sheet say.
 """
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import re
 import stat
@@ -36,12 +37,25 @@ __all__ = ["RequestUrlMiddleware", "StaticServerMiddleware"]
 
 _UNKNOWN = "application/octet-stream"
 
-# What a browser runs, or might run, when the URL is opened as a page.
-_ACTIVE = {_UNKNOWN, *(row.mimetype for row in TYPES if row.active)}
+# Files that are no pictures keep the types that they have on every machine: Python's own table, mended where it is old.
+_OTHER_TYPES = mimetypes.MimeTypes(filenames=())
+for _extension, _mimetype in (
+    (".js", "text/javascript"),
+    (".mjs", "text/javascript"),
+    (".woff2", "font/woff2"),
+    (".xhtml", "application/xhtml+xml"),
+):
+    _OTHER_TYPES.add_type(_mimetype, _extension)
+
+# What a browser cannot run when the URL is opened as a page.  All else can, or might: HTML, XML, SVG, PDF …
+_PASSIVE = re.compile(r"text/(?:css|csv|javascript|plain)|application/(?:json|wasm)|(?:audio|font|video)/.+|image/.+")
+_ACTIVE = {row.mimetype for row in TYPES if row.active}
 _SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 
 # Names with a revision of the length that new_revision() gives; others are looked after as if they could change.
 _IMMUTABLE = re.compile(r"-?\d+\.\d+x\d+\.[A-Za-z0-9_-]{16}\.[^/]+")
+# Names as stores give them.  A blob is a picture or nothing, whatever its owner called its type.
+_BLOB = re.compile(r"-?\d+\.\d+x\d+.*")
 _FOREVER = "public, max-age=31536000, immutable"
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:]")
@@ -58,6 +72,7 @@ class StaticServerMiddleware:
     :param url_path: the path of the URLs to serve, e.g. ``"images/"``
     :param dir_path: the directory to serve
     :param block_size: how many bytes to send at a time
+    :param cors: whether scripts of all other sites may read the files: ``Access-Control-Allow-Origin: *``
     :param follow_symlinks: whether symbolic links within the directory may lead out of it
     :raises InvalidTypeError: an argument has the wrong type
     :raises InvalidValueError: ``block_size`` is below 1
@@ -69,6 +84,7 @@ class StaticServerMiddleware:
         url_path: str,
         dir_path: str | os.PathLike[str],
         block_size: int = 8192,
+        cors: bool = False,
         *,
         follow_symlinks: bool = False,
     ) -> None:
@@ -83,6 +99,7 @@ class StaticServerMiddleware:
         self.url_path = "/" + "".join(f"{segment}/" for segment in url_path.split("/") if segment)
         self.dir_path = os.path.abspath(dir_path)
         self.block_size = block_size
+        self.cors = cors
         self.follow_symlinks = follow_symlinks
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -142,7 +159,7 @@ class StaticServerMiddleware:
         wrapper_of = {} if "HTTP_RANGE" in environ else environ
         response = Response(
             wrap_file(wrapper_of, file, self.block_size),
-            headers=_headers(name),
+            headers=_headers(name) | ({"Access-Control-Allow-Origin": "*"} if self.cors else {}),
             direct_passthrough=True,
         )
         response.content_length = status.st_size
@@ -250,16 +267,25 @@ def _server_name(environ: WSGIEnvironment) -> str:
 
 
 def _headers(name: str) -> dict[str, str]:
-    row = by_extension.get(os.path.splitext(name)[1])
-    mimetype = _UNKNOWN if row is None else row.mimetype
+    mimetype = _mimetype_of(name)
     headers = {
         "Content-Type": mimetype,
         "Cache-Control": _FOREVER if _IMMUTABLE.fullmatch(name) else "no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-    if mimetype in _ACTIVE:
+    if mimetype in _ACTIVE or not _PASSIVE.fullmatch(mimetype):
         headers["Content-Security-Policy"] = _SANDBOX
     return headers
+
+
+def _mimetype_of(name: str) -> str:
+    extension = os.path.splitext(name)[1]
+    if (row := by_extension.get(extension)) is not None:
+        return row.mimetype
+    if _BLOB.fullmatch(name):
+        return _UNKNOWN
+    mimetype, encoding = _OTHER_TYPES.guess_type(f"file{extension}")
+    return _UNKNOWN if mimetype is None or encoding is not None else mimetype
 
 
 def _message(status: int, headers: dict[str, str] | None = None) -> Response:

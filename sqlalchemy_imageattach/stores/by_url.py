@@ -25,6 +25,13 @@ the service find them: S3's in the environment, in ``~/.aws`` or in the role of 
 ``GOOGLE_APPLICATION_CREDENTIALS`` or ``GOOGLE_SERVICE_ACCOUNT``, or by the machine; Azure's in
 ``AZURE_STORAGE_ACCOUNT_KEY``, ``AZURE_STORAGE_SAS_TOKEN``, ``AZURE_CLIENT_ID`` and so on, or by the machine.
 
+Where one command needs two sets of them, as a migration between accounts does, each URL names its own: an S3 profile by
+``s3://bucket?profile=archive``, and variables of the environment by ``credentials=ARCHIVE``, which all three take::
+
+    ARCHIVE_AWS_ACCESS_KEY_ID=… ARCHIVE_AWS_SECRET_ACCESS_KEY=…  s3://archive?credentials=ARCHIVE
+    ARCHIVE_GOOGLE_APPLICATION_CREDENTIALS=/etc/archive.json     gs://archive?credentials=ARCHIVE
+    ARCHIVE_AZURE_STORAGE_ACCOUNT_KEY=…                          az://archive?account=example&credentials=ARCHIVE
+
 A distribution adds a scheme by an entry point of the group ``sqlalchemy_imageattach.stores``, whose name is the scheme,
 and whose object is a function that takes the URL and returns the store:
 
@@ -45,6 +52,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ..errors import InvalidTypeError, InvalidValueError
 from ..store import Store
+from .credentials import AZURE, GOOGLE, S3, Ways, credentials_of
 
 __all__ = ["ENTRY_POINTS", "store_from_url"]
 
@@ -150,9 +158,11 @@ _S3_OPTIONS: dict[str, Callable[[str], Any]] = {
     "addressing_style": str,
     "ca_bundle": str,
     "connect_timeout": float,
+    "credentials": str,
     "endpoint_url": str,
     "max_age": int,
     "max_retry": int,
+    "profile": str,
     "public": _boolean,
     "public_base_url": str,
     "read_timeout": float,
@@ -172,12 +182,12 @@ def _s3(url: _Url) -> Store:
     if not url.host:
         msg = "s3: expected the name of a bucket after the two slashes, such as s3://bucket/prefix, got none"
         raise InvalidValueError(msg)
-    store: Store = S3Store(url.host, prefix=url.path.strip("/"), **url.converted(_S3_OPTIONS))
-    return store
+    return S3Store(url.host, prefix=url.path.strip("/"), **_with_credentials(url, url.converted(_S3_OPTIONS), S3))
 
 
 _OBJECT_OPTIONS: dict[str, Callable[[str], Any]] = {
     "connect_timeout": float,
+    "credentials": str,
     "endpoint_url": str,
     "max_age": int,
     "max_retry": int,
@@ -194,6 +204,7 @@ def _google(url: _Url) -> Store:
         msg = "gs: expected the name of a bucket after the two slashes, such as gs://bucket/prefix, got none"
         raise InvalidValueError(msg)
     own, connection = _object_options(url, _OBJECT_OPTIONS)
+    connection = _with_credentials(url, connection, GOOGLE)
     return ObjectStore(google_bucket(url.host, **connection), prefix=url.path.strip("/"), **own)
 
 
@@ -204,7 +215,14 @@ def _azure(url: _Url) -> Store:
         msg = "az: expected the name of a container after the two slashes, such as az://container/prefix, got none"
         raise InvalidValueError(msg)
     own, connection = _object_options(url, _OBJECT_OPTIONS | {"account": str})
+    connection = _with_credentials(url, connection, AZURE)
     return ObjectStore(azure_container(url.host, **connection), prefix=url.path.strip("/"), **own)
+
+
+def _with_credentials(url: _Url, options: dict[str, Any], ways: Ways) -> dict[str, Any]:
+    """The options, with the credentials that they name in place of their name."""
+    name = options.pop("credentials", None)
+    return options if name is None else options | credentials_of(url.scheme, name, ways)
 
 
 def _object_options(url: _Url, known: Mapping[str, Callable[[str], Any]]) -> tuple[dict[str, Any], dict[str, Any]]:

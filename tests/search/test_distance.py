@@ -222,11 +222,11 @@ def test_an_empty_index_is_an_error_and_no_order(engine: Engine) -> None:
 
 
 def test_vectors_of_another_version_are_an_error_until_there_are_new_ones(filled: Engine) -> None:
-    newer = embeddings_of(Picture, Counting("2"), in_step=False)
+    newer = embeddings_of(Picture, Counting("2"), fill="never")
     with Session(filled) as session, pytest.raises(OutdatedIndexError, match="version '1'.*now '2'"):
         session.scalars(select(Picture).order_by(newer.distance(picture()))).all()
+    from sqlalchemy_imageattach.search.filling import index_rows
     from sqlalchemy_imageattach.search.indexing import build_index
-    from sqlalchemy_imageattach.search.listening import index_rows
 
     with Session(filled) as session:
         index_rows(newer, session, [session.scalars(select(Picture).where(Picture.user_id == 1)).one()])
@@ -241,7 +241,7 @@ def test_vectors_of_another_version_are_an_error_until_there_are_new_ones(filled
 
 
 def test_a_table_that_is_not_there_is_an_error_that_says_so(sqlite: Engine) -> None:
-    other = embeddings_of(Picture, TinyExtractor(), table_name="not_there", in_step=False)
+    other = embeddings_of(Picture, TinyExtractor(), table_name="not_there", fill="never")
     try:
         with Session(sqlite) as session, pytest.raises(MissingIndexError, match="'not_there'.*create_all"):
             session.scalars(select(Picture).order_by(other.distance(picture()))).all()
@@ -258,7 +258,7 @@ def test_an_extractor_of_another_dimension_needs_another_table() -> None:
     from sqlalchemy_imageattach.search import ColourHistogram
 
     with pytest.raises(VectorDimensionError, match="table_name"):
-        embeddings_of(Picture, ColourHistogram(), in_step=False)
+        embeddings_of(Picture, ColourHistogram(), fill="never")
 
 
 @pytest.mark.parametrize("vector", [[0.0] * 48, [float("nan")] * 48, [float("inf")] + [0.0] * 47])

@@ -297,9 +297,22 @@ def test_types_are_those_of_our_table(root: Path, mimetype: str, extension: str)
         ("1.jpg", "image/jpeg", False),
         ("1.1x1.svg", "image/svg+xml", True),
         ("1.1x1.pdf", "application/pdf", True),
-        ("1.html", "application/octet-stream", True),
-        ("1.SVG", "application/octet-stream", True),
+        ("1.html", "text/html", True),
+        ("1.xhtml", "application/xhtml+xml", True),
+        ("1.xml", "text/xml", True),
+        ("1.SVG", "image/svg+xml", True),
+        ("1.svgz", "application/octet-stream", True),
+        ("1.swf", "application/x-shockwave-flash", True),
         ("none", "application/octet-stream", True),
+        ("1.60x40None", "application/octet-stream", True),
+        ("1.css", "text/css", False),
+        ("1.js", "text/javascript", False),
+        ("1.woff2", "font/woff2", False),
+        ("1.txt", "text/plain", False),
+        # what a store wrote is a picture or nothing, whatever its owner called its type
+        ("1.1x1.js", "application/octet-stream", True),
+        ("-1.1x1.Xk3v9QpLm2wAbCdE.html", "application/octet-stream", True),
+        ("1.1x1.Xk3v9QpLm2wAbCdE.text+html", "application/octet-stream", True),
     ],
 )
 def test_what_could_run_in_a_browser_is_confined(root: Path, name: str, mimetype: str, is_confined: bool) -> None:
@@ -309,6 +322,22 @@ def test_what_could_run_in_a_browser_is_confined(root: Path, name: str, mimetype
     assert headers["Content-Type"] == mimetype
     policy = headers.get("Content-Security-Policy", "")
     assert ("sandbox" in policy and "default-src 'none'" in policy and "script" not in policy) is is_confined
+
+
+def test_other_sites_may_read_only_if_it_is_said(root: Path, tmp_path: Path) -> None:
+    (root / "1.1x1.png").write_bytes(b"a picture")
+    store = HttpExposedFileSystemStore(root, "images", cors=True)
+    for app, expected in (
+        (StaticServerMiddleware(page, "images", root), None),
+        (StaticServerMiddleware(page, "images", root, 8192, True), "*"),
+        (HttpExposedFileSystemStore(root, "images").wsgi_middleware(page), None),
+        (HttpExposedFileSystemStore(root, "images").wsgi_middleware(page, cors=True), "*"),
+        (store.wsgi_middleware(page), "*"),
+    ):
+        with serve(app) as port:
+            answers = [ask(port, "/images/1.1x1.png"), ask(port, "/images/1.1x1.png", headers={"Range": "bytes=0-1"})]
+            assert [answer.headers.get("Access-Control-Allow-Origin") for answer in answers] == [expected, expected]
+            assert "Access-Control-Allow-Origin" not in ask(port, "/elsewhere").headers
 
 
 # --- caching, conditions, ranges -------------------------------------------------------------------------------------

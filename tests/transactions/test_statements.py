@@ -88,7 +88,7 @@ def test_what_this_transaction_wrote_or_locked_is_not_locked_again(
     assert sent.count("DELETE tx_user_picture") in (1, 3)  # drivers send them together or one by one
 
 
-def test_removing_locks_each_row_before_it_is_deleted(
+def test_removing_locks_each_row_and_looks_for_thumbnails_before_they_are_deleted(
     engine: Engine, store: FaultyStore, open_session: MakeSession
 ) -> None:
     session = open_session(engine)
@@ -100,7 +100,7 @@ def test_removing_locks_each_row_before_it_is_deleted(
     user.picture.clear()
     with statements(engine) as sent:
         session.commit()
-    assert sent == ["UPDATE tx_user_picture", "DELETE tx_user_picture"]
+    assert sent == ["UPDATE tx_user_picture", "SELECT tx_user_picture", "DELETE tx_user_picture"]
 
 
 def test_a_thumbnail_locks_its_original(engine: Engine, store: FaultyStore, open_session: MakeSession) -> None:

@@ -29,6 +29,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 from weakref import ref as weakref
 
 from sqlalchemy.engine import Connection
@@ -42,7 +43,7 @@ from .doubt import OutcomeWatch
 from .frame import BlobRef, Frame, Write, innermost
 from .locations import Locations
 
-__all__ = ["CALLS_WHEN_JOINED_KEY", "Ledger", "left_behind"]
+__all__ = ["CALLS_WHEN_JOINED_KEY", "Ledger", "left_behind", "session_on"]
 
 #: The key of ``session.info`` that says that a commit counts although the session has joined an outer transaction.
 CALLS_WHEN_JOINED_KEY = "image_calls_when_joined"
@@ -53,6 +54,16 @@ _log = logging.getLogger(__name__)
 
 #: Called with a session and the blobs that could not be deleted after the end of its transaction.
 left_behind: list[Callable[[Session, list[BlobRef]], None]] = []
+
+
+#: Weak on both sides, as neither must keep the other.
+_sessions: WeakKeyDictionary[Connection, weakref[Session]] = WeakKeyDictionary()
+
+
+def session_on(connection: Connection) -> Session | None:
+    """The session that has last written images on ``connection``."""
+    session = _sessions.get(connection)
+    return None if session is None else session()
 
 
 class Ledger:
@@ -110,6 +121,7 @@ class Ledger:
     def _watch(self, connection: Connection) -> None:
         if connection not in self._watches:
             self._watches[connection] = OutcomeWatch(connection)
+            _sessions[connection] = self._session
 
     def write(self, writes: list[Write]) -> None:
         """Write the blobs of one flush; afterwards all are there, or none is and the first error is raised."""

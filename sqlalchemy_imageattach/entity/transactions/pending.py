@@ -69,6 +69,8 @@ class BlobState:
     stored_in: Store | None = None
     #: The store given to the operation that removed the image from its set.
     removed_from: Store | None = None
+    #: Whether another image takes its place: then what else belongs to the picture is looked for after the flush.
+    is_replaced: bool = False
     #: For a thumbnail: the original that it was made from.
     made_from: Any = None
     #: The attributes by which its set tells its picture from others of the same owner.

@@ -231,6 +231,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
     :param prefix: the path of the URLs, below that of the application
     :param host_url_getter: a function that takes nothing and returns the URL of the application, such as
         ``"https://example.com/"``; it takes precedence over the request
+    :param cors: whether scripts of all other sites may read what :meth:`wsgi_middleware` serves
     :param options: the same as of :class:`BaseFileSystemStore`
     :raises InvalidTypeError: ``path`` is no path, ``prefix`` no string, or ``host_url_getter`` cannot be called
     :raises InvalidValueError: ``path`` is no directory, or ``prefix`` is empty or has ``..`` within
@@ -241,6 +242,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
         path: str | os.PathLike[str],
         prefix: str = "__images__",
         host_url_getter: Callable[[], str] | None = None,
+        cors: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(path, **options)
@@ -252,6 +254,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
             )
             raise InvalidTypeError(msg)
         self.host_url_getter = host_url_getter
+        self.cors = cors
 
     @property
     def base_url(self) -> str:
@@ -261,15 +264,19 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
         """
         return f"{self._host_url()}{quote(self.prefix)}/"
 
-    def wsgi_middleware(self, app: WSGIApplication) -> StaticServerMiddleware:
+    def wsgi_middleware(self, app: WSGIApplication, cors: bool = False) -> StaticServerMiddleware:
         """A WSGI application that serves the blobs and hands all other requests on to ``app``.
 
         :param app: the application to wrap
+        :param cors: the same as of the store; one of the two is enough
         :raises InvalidTypeError: ``app`` cannot be called
         """
-        # late: serving stands upon the stores, and most programs never serve by themselves
         return StaticServerMiddleware(
-            RequestUrlMiddleware(app), self.prefix, self.path, follow_symlinks=self.follow_symlinks
+            RequestUrlMiddleware(app),
+            self.prefix,
+            self.path,
+            cors=cors or self.cors,
+            follow_symlinks=self.follow_symlinks,
         )
 
     def _host_url(self) -> str:

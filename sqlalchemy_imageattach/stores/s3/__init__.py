@@ -28,32 +28,32 @@ finds them; or let the bucket itself abort them (lifecycle rule ``AbortIncomplet
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from ..bucket import DEFAULT_MAX_AGE, DEFAULT_MAX_RETRY, DEFAULT_URL_LIFETIME
-from .legacy import S3Request, base_url_format
+from .errors import AuthMechanismError
+from .legacy import LegacyModule, S3Request, S3RequestV2, S3RequestV4
 from .sandbox import S3SandboxStore
 from .store import S3Store
 
 if TYPE_CHECKING:
-    from .legacy import BASE_URL_FORMAT
+    BASE_URL_FORMAT: str
 
 __all__ = [
     "BASE_URL_FORMAT",
     "DEFAULT_MAX_AGE",
     "DEFAULT_MAX_RETRY",
     "DEFAULT_URL_LIFETIME",
+    "AuthMechanismError",
     "S3Request",
+    "S3RequestV2",
+    "S3RequestV4",
     "S3SandboxStore",
     "S3Store",
 ]
 
-for _cls in (S3Store, S3SandboxStore):
+for _cls in (S3Store, S3SandboxStore, AuthMechanismError):
     _cls.__module__ = __name__  # where they are to be imported from, as reprs and pickles say
 
-
-def __getattr__(name: str) -> object:
-    if name == "BASE_URL_FORMAT":
-        return base_url_format()
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+sys.modules[__name__].__class__ = LegacyModule

@@ -23,6 +23,16 @@ _GLOBAL_REGION = "us-east-1"
 #: More threads than these wait for each other's connections rather than opening their own.
 _CONNECTIONS = 32
 
+_STRINGS = (
+    "access_key",
+    "secret_key",
+    "session_token",
+    "profile",
+    "region",
+    "endpoint_url",
+    "addressing_style",
+    "ca_bundle",
+)
 _CHOICES = {
     "addressing_style": ("auto", "path", "virtual"),
     "request_checksum_calculation": ("when_required", "when_supported"),
@@ -35,6 +45,8 @@ class Connection:
 
     access_key: str | None = None
     secret_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    profile: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
     max_retry: int = 3
@@ -45,7 +57,7 @@ class Connection:
     ca_bundle: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("access_key", "secret_key", "region", "endpoint_url", "addressing_style", "ca_bundle"):
+        for name in _STRINGS:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 msg = f"{name}: expected str or None, got {type(value).__name__}"
@@ -53,6 +65,12 @@ class Connection:
         if (self.access_key is None) != (self.secret_key is None):
             given, missing = ("access_key", "secret_key") if self.secret_key is None else ("secret_key", "access_key")
             msg = f"expected access_key and secret_key, got {given} only; give {missing} too, or neither of them"
+            raise InvalidValueError(msg)
+        if self.access_key is None and self.session_token is not None:
+            msg = "expected access_key and secret_key with session_token, got session_token only; give them too"
+            raise InvalidValueError(msg)
+        if self.access_key is not None and self.profile is not None:
+            msg = "expected access_key or profile, got both; leave access_key out, the profile has its own credentials"
             raise InvalidValueError(msg)
         if self.endpoint_url is not None:
             checked_endpoint(self.endpoint_url, "https://s3.example.com")
@@ -87,6 +105,7 @@ class Connection:
         given = {
             "aws_access_key_id": self.access_key,
             "aws_secret_access_key": self.secret_key,
+            "aws_session_token": self.session_token,
             "region_name": self.region,
             "endpoint_url": self.endpoint_url,
             "verify": self.ca_bundle,
@@ -173,7 +192,7 @@ class LazyClient:
                 from boto3.session import Session
 
                 # not boto3's default one, which no two threads may use at a time
-                session = Session()
+                session = Session(profile_name=self.connection.profile)
             return os.getpid(), session, self.connection.make_client(session)
 
     def _signed(self, url: str, lifetime: int) -> str:
@@ -191,7 +210,7 @@ class LazyClient:
 
     def _credentials(self, session: Any) -> tuple[str, str, str | None]:
         if self.connection.access_key is not None and self.connection.secret_key is not None:
-            return self.connection.access_key, self.connection.secret_key, None
+            return self.connection.access_key, self.connection.secret_key, self.connection.session_token
         credentials = session.get_credentials()
         if credentials is None:
             from botocore.exceptions import NoCredentialsError
@@ -218,6 +237,9 @@ def _check_consistent(connection: Connection, session: Any, client: Any) -> None
     if client is not None and not callable(getattr(client, "put_object", None)):
         msg = f"client: expected an S3 client of boto3, got {type(client).__name__} ({client!r})"
         raise InvalidTypeError(msg)
+    if session is not None and connection.profile is not None:
+        msg = "expected profile or session, got both; make the session with profile_name="
+        raise InvalidValueError(msg)
     if session is not None and connection.access_key is not None:
         msg = "expected access_key or session, got both; leave access_key out, the session has its own credentials"
         raise InvalidValueError(msg)

@@ -10,7 +10,14 @@ from typing import Any
 
 from ...errors import BlobNotFoundError, StoreAccessDeniedError, StoreError
 
-__all__ = ["S3Object", "s3_errors", "was_refused"]
+__all__ = ["AuthMechanismError", "S3Object", "s3_errors", "was_refused"]
+
+
+class AuthMechanismError(StoreAccessDeniedError):
+    """The bucket's region takes signatures of version 4 only, and the request had another one.
+
+    Stores sign by version 4, so it takes a ``client`` of one's own, made with ``signature_version="s3"``.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,9 @@ def _answered(doing: str, s3_object: S3Object, error: Any) -> StoreError:
         return StoreError(errno.EREMOTE, cannot + _region_hint(s3_object, metadata.get("HTTPHeaders", {}), answer))
     if code in _FULL:
         return StoreError(errno.ENOSPC, f"{cannot}there is no space left at {s3_object.service} ({code})")
+    if "aws4-hmac-sha256" in str(answer.get("Message", "")).lower():
+        hint = "the region wants signatures of version 4; make the client with signature_version='s3v4'"
+        return AuthMechanismError(errno.EACCES, cannot + hint)
     if code in _DENIED or status in {401, 403}:
         hint = _DENIED.get(code, _DENIED_OTHERWISE).format(bucket=s3_object.bucket, service=s3_object.service)
         return StoreAccessDeniedError(errno.EACCES, cannot + hint)

@@ -5,26 +5,38 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from types import ModuleType
 from urllib.parse import urlsplit
 from urllib.request import Request
 
+from ...errors import InvalidValueError
 from .addresses import bucket_url
 
-__all__ = ["BASE_URL_FORMAT", "S3Request", "base_url_format"]
-
-BASE_URL_FORMAT = "https://{}{}.s3.amazonaws.com"
+__all__ = ["LegacyModule", "S3Request", "S3RequestV2", "S3RequestV4"]
 
 _REGION = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?(?P<region>[a-z0-9-]+)\.amazonaws\.")
 
 
-def base_url_format() -> str:
-    """:data:`BASE_URL_FORMAT`, with a warning to whoever asks the module for it."""
-    msg = "BASE_URL_FORMAT is deprecated, and not used any more; ask a store for its URLs"
-    warnings.warn(msg, DeprecationWarning, stacklevel=3)
-    return BASE_URL_FORMAT
+class LegacyModule(ModuleType):
+    """The module ``stores.s3`` with a variable that programs of 1.x read, and set to reach another service."""
+
+    @property
+    def BASE_URL_FORMAT(self) -> str:
+        """What the URL of a bucket was made of."""
+        msg = "BASE_URL_FORMAT is deprecated, and not used any more; ask a store for its URLs"
+        warnings.warn(msg, DeprecationWarning, stacklevel=2)
+        return "https://{0}.s3.amazonaws.com"
+
+    @BASE_URL_FORMAT.setter
+    def BASE_URL_FORMAT(self, value: object) -> None:
+        msg = (
+            f"BASE_URL_FORMAT cannot be set since 2.0 (to {value!r}): stores would go to Amazon all the same; give them"
+            " endpoint_url='http://127.0.0.1:9000', say, or public_base_url for their URLs alone"
+        )
+        raise InvalidValueError(msg)
 
 
-class S3Request(Request):
+class S3RequestV4(Request):
     """A request to S3 with a signature, to be sent by :func:`urllib.request.urlopen` within a quarter of an hour.
 
     .. deprecated:: 2.0
@@ -32,6 +44,7 @@ class S3Request(Request):
 
     :param url: the URL of the object; a path that starts with a slash is taken to be within ``bucket``
     :param bucket: the name of the bucket
+    :param region: the bucket's region
     :param access_key: the access key
     :param secret_key: the secret key
     :param data: the body, if any
@@ -45,6 +58,7 @@ class S3Request(Request):
         self,
         url: str,
         bucket: str,
+        region: str,
         access_key: str,
         secret_key: str,
         data: bytes | None = None,
@@ -54,26 +68,64 @@ class S3Request(Request):
     ) -> None:
         from .client import check_installed
 
-        warnings.warn("S3Request is deprecated; use boto3", DeprecationWarning, stacklevel=2)
+        warnings.warn(f"{type(self).__name__} is deprecated; use boto3", DeprecationWarning, stacklevel=2)
         check_installed()
         self.bucket = bucket
+        self.region = region
         if url.startswith("/"):
             url = bucket_url("https://s3.amazonaws.com", bucket, None) + url
         given = dict(headers or {}) | ({} if content_type is None else {"Content-Type": content_type})
         method = method or ("GET" if data is None else "PUT")
-        signed = _signed(url, method, data, given, access_key, secret_key)
+        signed = _signed(url, method, data, given, region, access_key, secret_key)
         super().__init__(url, data, signed, method=method)
 
 
+class S3RequestV2(S3RequestV4):
+    """The same, whose region is that of the URL.
+
+    S3 takes signatures of version 2 no more, so this one is of version 4, too.
+
+    .. deprecated:: 2.0
+       Stores use boto3.  So should you.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        bucket: str,
+        access_key: str,
+        secret_key: str,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        method: str | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        match = _REGION.search(urlsplit(url).hostname or "")
+        region = "us-east-1" if match is None else match["region"]
+        super().__init__(url, bucket, region, access_key, secret_key, data, headers, method, content_type)
+
+
+class S3Request(S3RequestV2):
+    """What :class:`S3RequestV2` was called before 1.1.
+
+    .. deprecated:: 1.1
+       Stores use boto3.  So should you.
+    """
+
+
 def _signed(
-    url: str, method: str, data: bytes | None, headers: Mapping[str, str], access_key: str, secret_key: str
+    url: str,
+    method: str,
+    data: bytes | None,
+    headers: Mapping[str, str],
+    region: str,
+    access_key: str,
+    secret_key: str,
 ) -> dict[str, str]:
     from botocore.auth import S3SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import ReadOnlyCredentials
 
-    match = _REGION.search(urlsplit(url).hostname or "")
-    region = "us-east-1" if match is None else match["region"]
     request = AWSRequest(method, url, headers, data or b"")
     S3SigV4Auth(ReadOnlyCredentials(access_key, secret_key, None), "s3", region).add_auth(request)
     return dict(request.headers.items())

@@ -32,13 +32,15 @@ class S3SandboxStore(OverlayStore):
 
     :param underlying: the name of the bucket that is only read
     :param overriding: the name of the bucket that is written to
-    :param access_key: as of :class:`S3Store`, for both, and so are all the following
+    :param access_key: as of :class:`S3Store`, for both, and so are the next two
     :param secret_key: …
     :param max_age: …
     :param underlying_prefix: the ``prefix`` of :class:`S3Store` in the underlying bucket
     :param overriding_prefix: the ``prefix`` of :class:`S3Store` in the overriding bucket
-    :param region: …
-    :param max_retry: …
+    :param underlying_region: the ``region`` of the underlying bucket, if it is not that of both
+    :param overriding_region: the ``region`` of the overriding bucket, if it is not that of both
+    :param max_retry: as of :class:`S3Store`, for both
+    :param region: the region of both
     :param options: the keyword parameters of :class:`S3Store`
     :raises InvalidValueError: both are the same, or as of :class:`S3Store`
     """
@@ -58,16 +60,22 @@ class S3SandboxStore(OverlayStore):
         max_age: int = DEFAULT_MAX_AGE,
         underlying_prefix: str = "",
         overriding_prefix: str = "",
-        region: str | None = None,
+        underlying_region: str | None = None,
+        overriding_region: str | None = None,
         max_retry: int = DEFAULT_MAX_RETRY,
+        *,
+        region: str | None = None,
         **options: Any,
     ) -> None:
         if (underlying, underlying_prefix.rstrip("/")) == (overriding, overriding_prefix.rstrip("/")):
             msg = f"expected two buckets, or two prefixes, got {underlying!r} with {underlying_prefix!r} twice"
             raise InvalidValueError(msg)
         over, under = (
-            S3Store(bucket, access_key, secret_key, max_age, prefix, None, region, max_retry, **options)
-            for bucket, prefix in ((overriding, overriding_prefix), (underlying, underlying_prefix))
+            S3Store(bucket, access_key, secret_key, max_age, prefix, None, where or region, max_retry, **options)
+            for bucket, prefix, where in (
+                (overriding, overriding_prefix, overriding_region),
+                (underlying, underlying_prefix, underlying_region),
+            )
         )
         super().__init__(over, under)
 

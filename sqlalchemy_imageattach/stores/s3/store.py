@@ -73,6 +73,8 @@ class S3Store(KeyedStore):
     :param connect_timeout: the seconds that connecting may take
     :param read_timeout: the seconds without a byte after which a request has failed
     :param ca_bundle: the path of a file with the certificates to trust, if the service's is not publicly known
+    :param profile: the profile of ``~/.aws`` that has the credentials, and the region if none is given
+    :param session_token: the token that belongs to temporary keys
     :raises MissingExtraError: boto3 is not installed
     :raises InvalidValueError: a parameter has a value that cannot be used, or that contradicts another one
     :raises InvalidTypeError: a parameter has another type than it must have
@@ -104,6 +106,8 @@ class S3Store(KeyedStore):
         connect_timeout: float = 5,
         read_timeout: float = 30,
         ca_bundle: str | None = None,
+        profile: str | None = None,
+        session_token: str | None = None,
     ) -> None:
         self.bucket = checked_bucket(bucket)
         self.access_key = access_key
@@ -112,6 +116,7 @@ class S3Store(KeyedStore):
         self.prefix = checked_prefix(prefix)
         self.public_base_url = checked_base_url(public_base_url)
         self.region = region
+        self.max_retry = max_retry
         self.acl = acl
         self.storage_class = storage_class
         self.reproducible_storage_class = reproducible_storage_class
@@ -123,6 +128,8 @@ class S3Store(KeyedStore):
         connection = Connection(
             access_key=access_key,
             secret_key=secret_key,
+            session_token=session_token,
+            profile=profile,
             region=region,
             endpoint_url=endpoint_url,
             max_retry=max_retry,

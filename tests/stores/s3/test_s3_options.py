@@ -3,6 +3,7 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import os
+import pickle
 import subprocess
 import sys
 import urllib.error
@@ -13,11 +14,14 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
-from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, MissingExtraError
+from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, MissingExtraError, StoreError
+from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores import s3
 from sqlalchemy_imageattach.stores.s3 import S3Request, S3SandboxStore, S3Store
+from sqlalchemy_imageattach.stores.s3.errors import S3Object, s3_errors
 from tests.stores.servers.seaweed import ADMIN, SeaweedFS
 
 from .support import BLOB, fresh_key, put, read, store_at, url_of
@@ -108,7 +112,7 @@ def test_parameters_of_1_x_are_taken_by_their_positions_and_kept_as_attributes()
     assert (store.bucket, store.access_key, store.secret_key, store.max_age) == ("pictures", "key", "secret", 60)
     assert (store.prefix, store.public_base_url, store.region) == ("images", "https://cdn.test", "eu-west-1")
     assert store.client.meta.config.retries["total_max_attempts"] == 6
-    sandbox = S3SandboxStore("under", "over", "key", "secret", 60, "under-images", "over-images", "eu-west-1", 5)
+    sandbox = S3SandboxStore("under", "over", "key", "secret", 60, "under-images", "over-images", "a", "eu-west-1", 5)
     assert (sandbox.underlying.bucket, sandbox.underlying.prefix) == ("under", "under-images")
     assert (sandbox.overriding.bucket, sandbox.overriding.prefix) == ("over", "over-images")
     assert sandbox.overriding.region == "eu-west-1"
@@ -166,10 +170,110 @@ def test_the_documented_constants_are_there() -> None:
     assert s3.DEFAULT_MAX_AGE == 31536000
     assert S3SandboxStore.DELETED_MARK_MIMETYPE == "application/x-sqlalchemy-imageattach-sandbox-deleted"
     with pytest.warns(DeprecationWarning, match="BASE_URL_FORMAT is deprecated") as warned:
-        assert s3.BASE_URL_FORMAT == "https://{}{}.s3.amazonaws.com"
+        assert s3.BASE_URL_FORMAT.format("pictures") == "https://pictures.s3.amazonaws.com"
     assert warned[0].filename == __file__, "the warning is about the line that asks for it"
     with pytest.raises(AttributeError, match="no attribute 'S3Region'"):
-        s3.S3Region  # noqa: B018
+        s3.S3Region  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_setting_the_url_format_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidValueError, match="endpoint_url="):
+        s3.BASE_URL_FORMAT = "http://localhost/{0}"
+    with pytest.warns(DeprecationWarning, match="BASE"), pytest.raises(InvalidValueError, match="cannot be set"):
+        monkeypatch.setattr(s3, "BASE_URL_FORMAT", "http://localhost/{0}")
+
+
+def test_a_sandbox_takes_two_regions_by_name_and_by_position() -> None:
+    by_name = S3SandboxStore("a", "b", underlying_region="eu-west-1", overriding_region="us-west-2", max_retry=1)
+    by_position = S3SandboxStore("a", "b", "key", "secret", 60, "under", "over", "eu-west-1", "us-west-2", 1)
+    for store in (by_name, by_position):
+        assert (store.underlying.region, store.overriding.region) == ("eu-west-1", "us-west-2")
+        assert (store.underlying.max_retry, store.overriding.max_retry) == (1, 1)
+    assert (by_position.underlying.prefix, by_position.overriding.prefix) == ("under", "over")
+    both = S3SandboxStore("a", "b", region="eu-west-1", overriding_region="us-west-2")
+    assert (both.underlying.region, both.overriding.region) == ("eu-west-1", "us-west-2")
+
+
+def test_requests_of_1_1_are_signed_by_version_4() -> None:
+    with pytest.warns(DeprecationWarning, match="S3RequestV4 is deprecated"):
+        four = s3.S3RequestV4("/a.jpe", "pictures", "eu-west-1", "key", "secret")
+    with pytest.warns(DeprecationWarning, match="S3RequestV2 is deprecated"):
+        two = s3.S3RequestV2("https://pictures.s3.eu-west-1.amazonaws.com/a.jpe", "pictures", "key", "secret")
+    for request in (four, two):
+        assert "/eu-west-1/s3/aws4_request" in request.headers["Authorization"]
+    assert issubclass(s3.S3Request, s3.S3RequestV2)
+
+
+def test_a_region_that_wants_another_signature_is_told_by_the_error_of_1_1() -> None:
+    message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+    answer: Any = {"Error": {"Code": "InvalidRequest", "Message": message}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    with (
+        pytest.raises(s3.AuthMechanismError, match="signature_version='s3v4'") as caught,
+        s3_errors("read", S3Object("pictures", None, "a.jpe")),
+    ):
+        raise ClientError(answer, "GetObject")
+    assert isinstance(caught.value, StoreError)
+
+
+# --- credentials -----------------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_with_a_password_is_refused_and_not_told() -> None:
+    with pytest.raises(InvalidValueError, match="endpoint_url: expected a URL") as caught:
+        S3Store("pictures", endpoint_url="https://user:hunter2@s3.example.com")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_each_url_can_name_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LIVE", "ARCHIVE"):
+        monkeypatch.setenv(f"{name}_AWS_ACCESS_KEY_ID", f"{name}-key")
+        monkeypatch.setenv(f"{name}_AWS_SECRET_ACCESS_KEY", f"{name}-secret")
+    monkeypatch.setenv("ARCHIVE_AWS_SESSION_TOKEN", "the token")
+    live, archive = (
+        Store.from_url(f"s3://pictures?region=eu-west-1&public=no&credentials={n}") for n in ("LIVE", "ARCHIVE")
+    )
+    key = ImageKey("user-picture", 1, 2, 3, "image/png")
+    assert "LIVE-key" in live.url_of(key)
+    assert "Security-Token" not in live.url_of(key)
+    assert "ARCHIVE-key" in archive.url_of(key)
+    assert "X-Amz-Security-Token=the%20token" in archive.url_of(key)
+    assert "secret" not in repr(archive)
+
+
+def test_a_url_can_name_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "credentials").write_text("[archive]\naws_access_key_id = theirs\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    store = Store.from_url("s3://pictures?region=eu-west-1&public=no&profile=archive")
+    key = ImageKey("user-picture", 1, 2, 3, "image/png")
+    assert "X-Amz-Credential=theirs" in store.url_of(key)
+    assert "X-Amz-Credential=theirs" in pickle.loads(pickle.dumps(store)).url_of(key)
+    with pytest.raises(InvalidValueError, match="access_key or profile, got both"):
+        S3Store("pictures", "key", "secret", profile="archive")
+    with pytest.raises(StoreError, match="nobody"):
+        Store.from_url("s3://pictures?public=no&profile=nobody").url_of(key)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_credentials_that_are_not_there_are_told_by_their_names(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHIVE_AWS_SECRET_ACCESS_KEY", "hunter2")
+    with pytest.raises(
+        InvalidValueError, match="expected ARCHIVE_(AWS|GOOGLE|AZURE)_[A-Z_]+.* in the environment"
+    ) as caught:
+        Store.from_url(f"{scheme}://pictures?credentials=ARCHIVE")
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(InvalidValueError, match="the beginning of names") as caught:
+        Store.from_url(f"{scheme}://pictures?credentials=hunter-2")
+    assert "hunter" not in str(caught.value)
+
+
+def test_google_and_azure_take_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHIVE_AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")
+    store = Store.from_url("az://pictures?account=example&credentials=ARCHIVE")
+    assert "sig=" in store.url_of(ImageKey("user-picture", 1, 2, 3, "image/png"))
+    monkeypatch.setenv("ARCHIVE_GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/archive.json")
+    with pytest.raises(InvalidValueError, match="archive.json|No such file|credentials"):
+        Store.from_url("gs://pictures?credentials=ARCHIVE")
 
 
 @pytest.mark.parametrize("cls", [S3Store, S3SandboxStore])

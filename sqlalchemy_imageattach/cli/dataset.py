@@ -1,0 +1,275 @@
+"""``imageattach dataset``: collect, count, pick, divide and export labelled pictures."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import click
+from sqlalchemy.orm import Session, sessionmaker
+
+from ..dataset import (
+    Candidate,
+    Collection,
+    LabelledImage,
+    Split,
+    SQLAlchemyDataset,
+    check_label,
+    collect,
+    count,
+    export,
+    from_csv,
+    from_folder,
+    from_json_lines,
+    from_serpapi,
+    from_urls,
+    labelled_classes,
+    sample,
+    split,
+)
+from ..errors import ImageAttachError
+from ..store import Store
+from .output import Output
+from .params import database_options, output_options, store_of_url
+
+__all__ = ["dataset"]
+
+_KINDS = ("urls", "csv", "json-lines", "serpapi", "folder")
+_BY_NAME = {".csv": "csv", ".jsonl": "json-lines", ".ndjson": "json-lines", ".json": "serpapi", ".txt": "urls"}
+
+
+def _label(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    try:
+        return None if text is None else check_label(text)
+    except ImageAttachError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _labels(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[str | None, ...]:
+    return tuple(_label(context, parameter, text) for text in texts)
+
+
+def _parts(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Split | None:
+    try:
+        shares = {name: float(share) for name, _, share in (text.partition("=") for text in texts)}
+        return Split(seed=0, **shares) if shares else None
+    except (ValueError, ImageAttachError) as error:
+        msg = f"expected shares such as train=0.8 ({error})"
+        raise click.BadParameter(msg) from error
+
+
+_class_option = click.option("--class", "name", metavar="NAME", help="The class, if the models have several datasets.")
+_parts_option = click.option(
+    "--part", "parts", metavar="NAME=SHARE", multiple=True, callback=_parts, help="Such as train=0.8.  Can be repeated."
+)
+
+
+@click.group()
+def dataset() -> None:
+    """Collects labelled pictures for training and analysis."""
+
+
+@dataset.command("collect")
+@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.argument("source", metavar="SOURCE", type=click.Path(exists=True, allow_dash=True))
+@click.argument("label", metavar="[LABEL]", required=False, callback=_label)
+@click.option("--kind", type=click.Choice(_KINDS), help="What SOURCE is; by default what its name says.")
+@click.option("--connections", type=click.IntRange(1), default=8, show_default=True, help="Pictures fetched at a time.")
+@click.option("--per-host", type=click.IntRange(1), default=2, show_default=True, help="Of them, from one host.")
+@click.option("--attempts", type=click.IntRange(1), default=3, show_default=True, help="How often to try a picture.")
+@click.option(
+    "--near-duplicates",
+    type=click.Choice(["keep", "skip", "flag"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of pictures that look alike.",
+)
+@click.option("--ignore-robots", is_flag=True, help="Take pictures too whose server does not want them used so.")
+@click.option("--most", type=click.IntRange(0), help="How many to add at most.")
+@_class_option
+@database_options
+@output_options
+def collect_command(
+    session: Session,
+    output: Output,
+    models: Any,
+    store: Store,
+    source: str,
+    label: str | None,
+    kind: str | None,
+    name: str | None,
+    ignore_robots: bool,
+    **options: Any,
+) -> int:
+    """Add the pictures of SOURCE to the dataset, their bytes to STORE.
+
+    SOURCE is a file of URLs, one a line (``-`` for the standard input); a table (.csv) or JSON lines (.jsonl) with the
+    columns uri and label; a saved answer of SerpApi (.json); or a folder of pictures, whose folders are the labels if
+    no LABEL is given.  What is there already is passed over.  Exit code 1 if some could not be had.
+    """
+    cls = _class_of(models, name)
+
+    def progress(report: Collection) -> None:
+        output.progress(f"{report.added:,} added, {report.failed:,} failed, {report.seen:,} seen")
+
+    with _candidates(source, kind, label) as candidates:
+        report = collect(
+            sessionmaker(session.get_bind(mapper=cls)),
+            candidates,
+            label,
+            into=cls,
+            store=store,
+            honour_robots=not ignore_robots,
+            progress=progress if output.is_watched else None,
+            **options,
+        )
+    for failure in report.failures:
+        output.item("failure", f"{failure.uri}: {failure.reason}: {failure.detail}", **_plain(failure))
+    if report.source_error is not None:
+        output.item("source_error", f"{source}: {report.source_error}", error=str(report.source_error))
+    output.result(
+        f"{report.added:,} added ({report.added_bytes:,} bytes), {report.present:,} there already,"
+        f" {report.duplicates:,} with the same bytes, {report.alike:,} that look alike, {report.failed:,} failed,"
+        f" {report.known_failures:,} known to fail",
+        **{key: getattr(report, key) for key in ("added", "added_bytes", "present", "duplicates", "alike", "failed")},
+        known_failures=report.known_failures,
+        reasons=dict(report.reasons),
+    )
+    return 1 if report.failed or report.source_error is not None else 0
+
+
+@dataset.command("count")
+@click.argument("label", metavar="[LABEL]", required=False, callback=_label)
+@_class_option
+@database_options
+@output_options
+def count_command(session: Session, output: Output, models: Any, label: str | None, name: str | None) -> None:
+    """Say how many pictures there are of each label, or of LABEL."""
+    cls = _class_of(models, name)
+    if label is None:
+        for each, number in SQLAlchemyDataset(sessionmaker(session.get_bind(mapper=cls)), cls).labels().items():
+            output.item("label", f"{number:>9,}  {each}", label=each, count=number)
+    number = count(session, cls, label)
+    output.result(f"{number:>9,}  {'in all' if label is None else label}", label=label, count=number)
+
+
+@dataset.command("sample")
+@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.argument("number", metavar="NUMBER", type=click.IntRange(0))
+@click.option(
+    "--label", "labels", multiple=True, callback=lambda c, p, all_: tuple(_label(c, p, each) for each in all_)
+)
+@click.option("--balanced", is_flag=True, help="As many of each label.")
+@click.option("--seed", type=int, help="Pick the same pictures each time.")
+@_class_option
+@database_options
+@output_options
+def sample_command(
+    session: Session,
+    output: Output,
+    models: Any,
+    store: Store,
+    number: int,
+    labels: tuple[str, ...],
+    balanced: bool,
+    seed: int | None,
+    name: str | None,
+) -> None:
+    """Pick NUMBER pictures at random, and say where they are in STORE."""
+    source = None if seed is None else random.Random(seed)
+    found = sample(session, _class_of(models, name), number, labels=labels or None, balanced=balanced, source=source)
+    for row in found:
+        url = row.locate(store)
+        output.item("picture", f"{row.label}\t{url}", label=row.label, uri=row.uri, url=url, checksum=row.checksum)
+    output.result(f"{len(found):,} pictures", count=len(found))
+
+
+@dataset.command("split")
+@_parts_option
+@click.option("--label", callback=_label, help="Only this label.")
+@_class_option
+@database_options
+@output_options
+def split_command(
+    session: Session, output: Output, models: Any, parts: Split | None, label: str | None, name: str | None
+) -> None:
+    """Say which part each picture belongs to: by its bytes, so that it stays there when others come."""
+    totals: dict[str, int] = {}
+    shares = parts or Split(train=0.8, test=0.2)
+    for part, row in split(session, _class_of(models, name), shares, label=label):
+        totals[part] = totals.get(part, 0) + 1
+        output.item("picture", f"{part}\t{row.label}\t{row.uri}", part=part, label=row.label, uri=row.uri)
+        session.expunge(row)
+    output.result(", ".join(f"{total:,} {part}" for part, total in totals.items()) or "no pictures", parts=totals)
+
+
+@dataset.command("export")
+@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.argument("target", metavar="DIRECTORY", type=click.Path(file_okay=False))
+@click.option(
+    "--form", type=click.Choice(["folder", "csv", "webdataset", "parquet"]), default="folder", show_default=True
+)
+@click.option("--shard-size", type=click.IntRange(1), default=1000, show_default=True, help="Pictures of one file.")
+@click.option("--label", callback=_label, help="Only this label.")
+@_parts_option
+@_class_option
+@database_options
+@output_options
+def export_command(
+    session: Session, output: Output, models: Any, store: Store, target: str, name: str | None, **options: Any
+) -> None:
+    """Write the pictures of the dataset, which are in STORE, into DIRECTORY.  Doing it again goes on where it was."""
+    cls = _class_of(models, name)
+    source = SQLAlchemyDataset(sessionmaker(session.get_bind(mapper=cls)), cls, store)
+    watched: Callable[[int], None] | None = None
+    if output.is_watched:
+        watched = lambda number: output.progress(f"{number:,} pictures")  # noqa: E731
+    number = export(source, target, progress=watched, **options)
+    output.result(f"{number:,} pictures in {target}", count=number, directory=str(target))
+
+
+def _class_of(models: Any, name: str | None) -> type[LabelledImage]:
+    classes = labelled_classes(models)
+    if name is None and len(classes) == 1:
+        return next(iter(classes.values()))
+    if name not in classes:
+        known = ", ".join(classes) or "none"
+        msg = f"expected --class with a class that has the LabelledImage mixin, got {name}; there are: {known}"
+        raise click.UsageError(msg)
+    return classes[name]
+
+
+class _candidates:
+    """The candidates of a source, and its file open meanwhile."""
+
+    def __init__(self, source: str, kind: str | None, label: str | None) -> None:
+        self._source, self._label = source, label
+        path = Path(source)
+        self._kind = kind or ("folder" if path.is_dir() else _BY_NAME.get(path.suffix.lower(), "urls"))
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Iterator[Candidate]:
+        if self._kind == "folder":
+            return from_folder(self._source, labels=self._label is None)
+        if self._label is None and self._kind in {"urls", "serpapi"}:
+            msg = "expected a LABEL for the pictures of SOURCE, which gives them none"
+            raise click.UsageError(msg)
+        self._file = click.open_file(self._source, encoding="utf-8")
+        if self._kind == "serpapi":
+            try:
+                return from_serpapi(json.load(self._file))
+            except ValueError as error:
+                msg = f"{self._source}: expected the JSON of an answer of SerpApi ({error})"
+                raise click.UsageError(msg) from error
+        return {"urls": from_urls, "csv": from_csv, "json-lines": from_json_lines}[self._kind](self._file)
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _plain(failure: Any) -> dict[str, Any]:
+    return {name: getattr(failure, name) for name in ("label", "uri", "reason", "detail", "attempts", "is_final")}

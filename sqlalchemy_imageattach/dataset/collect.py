@@ -1,0 +1,344 @@
+"""From sources into a dataset, each picture once: what :func:`collect` does.
+
+Threads fetch and look; the calling thread alone speaks to the database, and each picture is committed when it is there.
+So a collector that is killed has lost nothing but what was on its way, and the next one goes on where it was: what the
+dataset has is not asked for again, nor is what was found to be no picture.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import Session, sessionmaker
+
+from ..arguments import check_choice, check_range, check_type, wrong_type, wrong_value
+from ..bulk.rows import sync_session
+from ..errors import DatasetError
+from ..imaging import ImagePolicy
+from ..remote import Fetcher, FetchPolicy
+from ..store import Store
+from .downloads import LONGEST_PAUSE, Download, Gone, Looker, Outcome, pause_before
+from .labels import LabelledImage
+from .sample import Candidate, Failure, check_label, check_uri, host_of
+from .sources import check_source
+from .stores.database import SQLAlchemyDataset
+from .stores.protocol import DatasetStore
+
+__all__ = ["Collection", "NearDuplicates", "collect"]
+
+#: What becomes of a picture that looks like one of its label: it is taken, left out, or taken and counted.
+NearDuplicates = Literal["keep", "skip", "flag"]
+
+#: How many failures a :class:`Collection` tells one by one; the dataset remembers all.
+_TOLD: Final = 1000
+
+
+@dataclass(slots=True)
+class Collection:
+    """What :func:`collect` has done.
+
+    :ivar added: pictures that are in the dataset now
+    :ivar present: those that were there before, by label and URI
+    :ivar duplicates: those whose bytes their label has already, under another URI
+    :ivar alike: those that look like another one of their label: left out with ``"skip"``, counted with ``"flag"``
+    :ivar known_failures: those that were found to be of no use in an earlier run, and were not asked for
+    :ivar failed: those that could not be had in this run
+    :ivar added_bytes: the length of what was added
+    :ivar reasons: how many failed for which reason
+    :ivar failures: the first 1,000 of them
+    :ivar source_error: why the source ended before its end, if it did; what it had given until then was collected
+    """
+
+    added: int = 0
+    present: int = 0
+    duplicates: int = 0
+    alike: int = 0
+    known_failures: int = 0
+    failed: int = 0
+    added_bytes: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+    source_error: Exception | None = None
+
+    @property
+    def seen(self) -> int:
+        """How many candidates are done with."""
+        return self.added + self.present + self.duplicates + self.known_failures + self.failed + self._left_out
+
+    _left_out: int = field(default=0, repr=False)
+
+
+def collect(
+    session: Session | sessionmaker[Session] | DatasetStore,
+    source: Iterable[Candidate],
+    label: str | None = None,
+    *,
+    into: type[LabelledImage] | None = None,
+    store: Store | None = None,
+    fetching: FetchPolicy | None = None,
+    policy: ImagePolicy | None = None,
+    connections: int = 8,
+    per_host: int = 2,
+    attempts: int = 3,
+    near_duplicates: NearDuplicates = "keep",
+    distance: int = 4,
+    honour_robots: bool = True,
+    most: int | None = None,
+    progress: Callable[[Collection], None] | None = None,
+) -> Collection:
+    """Afterwards the dataset has each picture of ``source`` that could be had, once for its label and URI.
+
+    ::
+
+        report = collect(session, from_urls(urls), "Apple", into=Fruit)
+        print(report.added, "added;", report.reasons)
+
+    Each picture is committed by itself, in a transaction of its own: commit the session before, if it has changes.
+    Doing it again adds what is missing.  What may be had another time is asked for again then; what is no picture, or
+    not there, is not.  ``Ctrl-C`` ends it between two pictures.
+
+    :param session: a session, which says where the database is; or a sessionmaker; or another
+       :class:`~sqlalchemy_imageattach.dataset.DatasetStore`
+    :param source: candidates, as :func:`~sqlalchemy_imageattach.dataset.from_urls` and its kin give them
+    :param label: of those to which the source gives none
+    :param into: the class of the rows; not for another store
+    :param store: the image store of the bytes; by default the one that is found for the session
+    :param fetching: what may be asked, and what an answer may cost; by default public addresses, and as many bytes as
+       ``policy`` allows
+    :param policy: what is accepted as a picture; by default the ``image_policy`` of the class
+    :param connections: how many pictures are fetched at a time
+    :param per_host: how many of them from one host
+    :param attempts: how often a picture is tried in one run, with growing pauses, if it makes sense at all
+    :param near_duplicates: what becomes of a picture that looks like one of its label; unless ``"keep"``, each picture
+       is decoded
+    :param distance: how many of 64 bits of their perceptual hashes may differ, for two pictures to look alike
+    :param honour_robots: whether pictures are left out whose server sends ``X-Robots-Tag: noai`` or ``noimageai``
+    :param most: how many pictures to add at most
+    :param progress: is called with the report so far each time that a candidate is done with
+    :raises InvalidTypeError: an argument has another type than it must have
+    :raises InvalidValueError: one is out of range, or a candidate has no label
+    :raises StoreError: the store is full, or cannot be reached: that ends it
+    """
+    if label is not None:
+        check_label(label)
+    for name, value, least in (("connections", connections, 1), ("per_host", per_host, 1), ("attempts", attempts, 1)):
+        check_range(name, check_type(name, value, int), f"{least} or more", least)
+    check_range("distance", check_type("distance", distance, int), "0 to 64 bits", 0, 64)
+    check_choice("near_duplicates", near_duplicates, ("keep", "skip", "flag"))
+    dataset = _dataset(session, into, store)
+    accepted = policy or getattr(into, "image_policy", None) or ImagePolicy()
+    asking = fetching or FetchPolicy(max_bytes=accepted.max_bytes or FetchPolicy().max_bytes)
+    work = _Work(dataset, check_source(source), label, attempts, per_host, near_duplicates, distance, most, progress)
+    with ExitStack() as stack:
+        fetcher = stack.enter_context(Fetcher(asking, connections=connections))
+        looker = Looker(fetcher, accepted, hashes=near_duplicates != "keep", honour_robots=honour_robots)
+        pool = stack.enter_context(_Pool(connections))
+        work.run(lambda download: pool.submit(copy_context().run, looker.take, download), connections)
+    return work.report
+
+
+class _Pool(ThreadPoolExecutor):
+    """Threads whose work in waiting is dropped when the block is left by an exception."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, thread_name_prefix="imageattach-collect")
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(wait=True, cancel_futures=True)
+
+
+class _Work:
+    """A run of the collector: what waits, what is on its way, and what was done."""
+
+    def __init__(
+        self,
+        dataset: DatasetStore,
+        source: Iterator[Candidate],
+        label: str | None,
+        attempts: int,
+        per_host: int,
+        near_duplicates: NearDuplicates,
+        distance: int,
+        most: int | None,
+        progress: Callable[[Collection], None] | None,
+    ) -> None:
+        self.report = Collection()
+        self._dataset = dataset
+        self._source: Iterator[Candidate] | None = source
+        self._label = label
+        self._attempts = attempts
+        self._per_host = per_host
+        self._near_duplicates = near_duplicates
+        self._distance = distance
+        self._most = most
+        self._progress = progress
+        self._draw = random.Random()
+        #: By host, what can be asked for now.
+        self._ready: dict[str, deque[Download]] = {}
+        #: What has to wait, with the moment until which.
+        self._resting: list[tuple[float, int, Download]] = []
+        self._under_way: dict[Future[Outcome], str] = {}
+        self._asked: Counter[str] = Counter()
+        self._keys: set[tuple[str, str]] = set()
+        self._number = 0
+
+    def run(self, submit: Callable[[Download], Future[Outcome]], connections: int) -> None:
+        while True:
+            if self._is_enough:
+                self._source = None
+                self._ready.clear()
+                self._resting.clear()
+            self._wake()
+            self._read(20 * connections)
+            self._start(submit, connections)
+            if not self._under_way:
+                if not self._resting:
+                    return
+                time.sleep(max(0.0, self._resting[0][0] - time.monotonic()))
+                continue
+            pause = max(0.0, self._resting[0][0] - time.monotonic()) if self._resting else None
+            done, _ = wait(self._under_way, timeout=pause, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._asked[self._under_way.pop(future)] -= 1
+                self._settle(future.result())
+
+    @property
+    def _is_enough(self) -> bool:
+        return self._most is not None and self.report.added >= self._most
+
+    def _read(self, ahead: int) -> None:
+        """Take candidates from the source, until enough wait for their turn."""
+        # a host that is out of order must not make all of a long list be read
+        while self._source is not None and self._waiting < ahead and len(self._resting) < 50 * ahead:
+            try:
+                candidate = next(self._source)
+            except StopIteration:
+                self._source = None
+            except Exception as error:  # whatever a source may raise: what it gave before is collected
+                self._source, self.report.source_error = None, error
+            else:
+                self._consider(candidate)
+
+    @property
+    def _waiting(self) -> int:
+        return sum(map(len, self._ready.values()))
+
+    def _consider(self, candidate: Candidate) -> None:
+        label = candidate.label if candidate.label is not None else self._label
+        if label is None:
+            raise wrong_value("label", None, "the label of each candidate, or one for all", "give label=")
+        label, uri = check_label(label), check_uri(candidate.uri)
+        if (label, uri) in self._keys or self._dataset.has(label, uri):
+            self.report.present += 1
+            self._tell()
+            return
+        failure = self._dataset.failure(label, uri)
+        if failure is not None and failure.is_final:
+            self.report.known_failures += 1
+            self._tell()
+            return
+        self._keys.add((label, uri))
+        self._queue(Download(label, candidate, failure.attempts if failure else 0))
+
+    def _queue(self, download: Download) -> None:
+        self._ready.setdefault(host_of(download.candidate.uri), deque()).append(download)
+
+    def _wake(self) -> None:
+        while self._resting and self._resting[0][0] <= time.monotonic():
+            self._queue(heapq.heappop(self._resting)[2])
+
+    def _start(self, submit: Callable[[Download], Future[Outcome]], connections: int) -> None:
+        for host in list(self._ready):
+            limit = self._per_host if host else connections
+            queue = self._ready[host]
+            while queue and len(self._under_way) < connections and self._asked[host] < limit:
+                self._under_way[submit(queue.popleft())] = host
+                self._asked[host] += 1
+            if not queue:
+                del self._ready[host]
+
+    def _settle(self, outcome: Outcome) -> None:
+        download = outcome.download.once_more()
+        key = (download.label, download.candidate.uri)
+        if outcome.gone is not None:
+            if self._rest(download, outcome.gone):
+                return
+            self._fail(download, outcome.gone)
+        elif not self._is_enough:
+            self._keep(download, outcome)
+        self._keys.discard(key)
+        self._tell()
+
+    def _rest(self, download: Download, gone: Gone) -> bool:
+        """Whether it will be tried again in this run."""
+        if gone.is_final or download.tries >= self._attempts:
+            return False
+        pause = pause_before(download.tries, gone, self._draw)
+        if pause > LONGEST_PAUSE:
+            return False
+        self._number += 1  # downloads cannot be compared
+        heapq.heappush(self._resting, (time.monotonic() + pause, self._number, download))
+        return True
+
+    def _fail(self, download: Download, gone: Gone) -> None:
+        failure = Failure(
+            download.label, download.candidate.uri, gone.reason, gone.detail, download.attempts, gone.is_final
+        )
+        self._dataset.note(failure)
+        self.report.failed += 1
+        self.report.reasons[gone.reason] += 1
+        if len(self.report.failures) < _TOLD:
+            self.report.failures.append(failure)
+
+    def _keep(self, download: Download, outcome: Outcome) -> None:
+        picture, label = outcome.picture, download.label
+        assert picture is not None, "an outcome is a picture or the reason why there is none"
+        if self._dataset.has_content(label, picture.content.checksum):
+            self.report.duplicates += 1
+            return
+        if picture.likeness is not None and self._dataset.has_alike(label, picture.likeness, self._distance):
+            self.report.alike += 1
+            if self._near_duplicates == "skip":
+                self.report._left_out += 1
+                return
+        if self._dataset.add(label, download.candidate.uri, picture, outcome.provenance):
+            self.report.added += 1
+            self.report.added_bytes += picture.content.byte_size
+        else:
+            self.report.present += 1
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self.report)
+
+
+def _dataset(session: Any, into: type[LabelledImage] | None, store: Store | None) -> DatasetStore:
+    if isinstance(session, sessionmaker):
+        return SQLAlchemyDataset(session, _required(into), store)
+    if hasattr(session, "add") and hasattr(session, "note") and hasattr(session, "random"):
+        if into is not None or store is not None:
+            raise wrong_type("into", into, "no class and no image store, as the dataset has its own")
+        return session  # type: ignore[no-any-return]
+    found = sync_session(session)
+    cls = _required(into)
+    if found.new or found.dirty or found.deleted:
+        msg = "the session has changes that are not committed: commit or roll back before collecting"
+        raise DatasetError(msg)
+    maker = sessionmaker(found.get_bind(mapper=inspect(cls)), info=dict(found.info))
+    return SQLAlchemyDataset(maker, cls, store)
+
+
+def _required(into: type[LabelledImage] | None) -> type[LabelledImage]:
+    if into is None:
+        raise wrong_type("into", into, "the class of the rows", "into=Fruit")
+    return into

@@ -1,0 +1,211 @@
+"""Where pictures of a dataset are found: each source gives a :class:`~sqlalchemy_imageattach.dataset.Candidate` a time.
+
+A source is any iterable of candidates; these are the usual ones.  None of them looks at a picture, and none scrapes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from ..arguments import check_type, wrong_type, wrong_value
+from ..errors import DatasetError, MissingExtraError
+from .sample import Candidate, Provenance
+
+__all__ = ["from_csv", "from_folder", "from_json_lines", "from_serpapi", "from_urls", "search_serpapi"]
+
+_COLUMNS = ("uri", "label", "page", "title", "licence")
+
+
+def from_urls(urls: Iterable[str]) -> Iterator[Candidate]:
+    """Pictures by their URLs, such as the lines of a file; empty lines and those that begin with ``#`` are left out.
+
+    >>> [each.uri for each in from_urls(["https://example.com/1.jpg", "", "# more"])]
+    ['https://example.com/1.jpg']
+
+    :raises InvalidTypeError: ``urls`` is a single string, or one of them is none
+    """
+    if isinstance(urls, str | bytes):
+        raise wrong_type("urls", urls, "an iterable of URLs", "[url]")
+    return _from_urls(urls)
+
+
+def _from_urls(urls: Iterable[str]) -> Iterator[Candidate]:
+    for url in urls:
+        text = check_type("url", url, str).strip()
+        if text and not text.startswith("#"):
+            yield Candidate(text)
+
+
+def from_serpapi(response: Mapping[str, Any]) -> Iterator[Candidate]:
+    """What SerpApi has found, from the JSON of its answer; saved ones will do.
+
+    >>> answer = {"images_results": [{"original": "https://example.com/1.jpg", "title": "An apple"}]}
+    >>> [(each.uri, each.provenance.title) for each in from_serpapi(answer)]
+    [('https://example.com/1.jpg', 'An apple')]
+
+    :param response: the answer of its engines for images; results without an ``original`` are left out
+    :raises DatasetError: it says that the search failed, or has no results to look at
+    """
+    if not isinstance(response, Mapping):
+        raise wrong_type("response", response, "the JSON object of an answer", "json.loads() a saved one first")
+    if "error" in response and "images_results" not in response:
+        msg = f"SerpApi says: {response['error']}"
+        raise DatasetError(msg)
+    results = response.get("images_results")
+    if not isinstance(results, list):
+        msg = f"expected images_results in the answer of SerpApi, got only {', '.join(map(str, response)) or 'nothing'}"
+        raise DatasetError(msg)
+    return _from_results(results)
+
+
+def _from_results(results: list[Any]) -> Iterator[Candidate]:
+    for result in results:
+        original = result.get("original") if isinstance(result, Mapping) else None
+        if isinstance(original, str) and original:
+            thumbnail = result.get("thumbnail")
+            alternatives = (thumbnail,) if isinstance(thumbnail, str) and thumbnail.startswith("http") else ()
+            provenance = Provenance(
+                page=_text(result.get("link")), title=_text(result.get("title")), licence=_text(result.get("license"))
+            )
+            yield Candidate(original, provenance, alternatives)
+
+
+def search_serpapi(query: str, api_key: str, **parameters: str) -> Iterator[Candidate]:
+    """Ask SerpApi for pictures, by its own client: ``pip install 'SQLAlchemy-ImageAttach[serpapi]'``.
+
+    ::
+
+        collect(session, search_serpapi("apple", api_key), "Apple", into=Fruit)
+
+    :param query: what to look for
+    :param api_key: that of your account
+    :param parameters: further ones of its engine, such as ``google_domain``, ``num`` or ``ijn``
+    :raises MissingExtraError: the client is not installed
+    :raises DatasetError: the search failed
+    """
+    try:
+        import serpapi
+    except ImportError as error:
+        msg = "SerpApi's client is needed: pip install 'SQLAlchemy-ImageAttach[serpapi]'"
+        raise MissingExtraError(msg) from error
+    asked = {"engine": "google_images", **parameters, "q": query}
+    try:
+        answer = serpapi.Client(api_key=api_key).search(asked)
+    except Exception as error:  # of the client or of what it asks with; its text may have the key
+        msg = f"SerpApi could not be asked ({type(error).__name__})"
+        raise DatasetError(msg) from None
+    return from_serpapi(dict(answer))
+
+
+def from_folder(root: str | os.PathLike[str], *, labels: bool = False) -> Iterator[Candidate]:
+    """The files of a folder and those below it, in the order of their names; what they are is for the collector to see.
+
+    ::
+
+        collect(session, from_folder("fruit", labels=True), into=Fruit)      # fruit/Apple/1.jpg, fruit/Pear/2.jpg …
+
+    :param root: the folder
+    :param labels: whether each picture's label is the name of the folder below ``root`` that it is in
+    :raises DatasetError: there is no such folder
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        msg = f"expected a folder of pictures, but there is none at {os.fspath(root)!r}"
+        raise DatasetError(msg)
+    return _from_folder(folder, labels)
+
+
+def _from_folder(root: Path, labels: bool) -> Iterator[Candidate]:
+    for directory, below, names in os.walk(root):
+        below.sort()
+        for name in sorted(names):
+            path = Path(directory, name)
+            relative = path.relative_to(root)
+            if name.startswith(".") or path.is_symlink() or (labels and len(relative.parts) < 2):
+                continue
+            label = relative.parts[0] if labels else None
+            yield Candidate(relative.as_posix(), open=partial(_open, path), label=label)
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def from_csv(file: Iterable[str]) -> Iterator[Candidate]:
+    """Pictures by a table with the columns ``uri`` and, if it has them, ``label``, ``page``, ``title``, ``licence``.
+
+    >>> [(each.uri, each.label) for each in from_csv(["uri,label", "https://example.com/1.jpg,Apple"])]
+    [('https://example.com/1.jpg', 'Apple')]
+
+    :param file: lines of text, as an open file has them
+    :raises DatasetError: there is no column ``uri``, or a line has none
+    """
+    reader = csv.DictReader(file)
+    if "uri" not in (reader.fieldnames or ()):
+        msg = f"expected a first line with the column uri, got {', '.join(reader.fieldnames or ()) or 'nothing'}"
+        raise DatasetError(msg)
+    return _from_records(reader, "line", 2)
+
+
+def from_json_lines(file: Iterable[str]) -> Iterator[Candidate]:
+    """Pictures by one JSON object a line, with the keys that :func:`from_csv` has as columns.
+
+    :raises DatasetError: a line is no object, or has no ``uri``
+    """
+    return _from_records(_objects(file), "line", 1)
+
+
+def _objects(file: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            yield {"uri": "", "empty": True}
+            continue
+        try:
+            found = json.loads(line)
+        except ValueError as error:
+            msg = f"line {number}: expected a JSON object, got {line[:40]!r} ({error})"
+            raise DatasetError(msg) from error
+        if not isinstance(found, dict):
+            msg = f"line {number}: expected a JSON object, got {line[:40]!r}"
+            raise DatasetError(msg)
+        yield found
+
+
+def _from_records(records: Iterable[Mapping[str, Any]], what: str, first: int) -> Iterator[Candidate]:
+    for number, record in enumerate(records, first):
+        if record.get("empty") is True:
+            continue
+        values = {name: _text(record.get(name)) for name in _COLUMNS}
+        uri = values["uri"]
+        if not uri:
+            msg = f"{what} {number}: expected a uri, got {dict(record)!r}"
+            raise DatasetError(msg)
+        provenance = Provenance(page=values["page"], title=values["title"], licence=values["licence"])
+        yield Candidate(uri, provenance, label=values["label"])
+
+
+def _text(value: object) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def check_source(source: object) -> Iterator[Candidate]:
+    """``source`` as an iterator.
+
+    :raises InvalidTypeError: it is none that gives candidates
+    """
+    if isinstance(source, str | bytes | Mapping) or not hasattr(source, "__iter__"):
+        raise wrong_type("source", source, "an iterable of candidates", "from_urls(), from_folder() … make some")
+    return _checked(source)
+
+
+def _checked(source: Iterable[object]) -> Iterator[Candidate]:
+    for each in source:
+        if isinstance(each, str):
+            raise wrong_value("source", each, "candidates", "from_urls() makes them of URLs")
+        yield check_type("source", each, Candidate)

@@ -1,0 +1,62 @@
+"""Indexing after the commit: by a queue where the session has one, else at once."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from ..bulk.rows import bind_of
+from ..context import find_store
+from ..entity import Image
+from ..errors import ContextError
+from ..jobs import Job, Work, encode_key, find_queue, handles, on_commit
+from ..jobs.queue import hand_over
+from .filling import index_rows
+from .index import PictureIndex
+from .registry import indexes_of
+
+__all__ = ["index_later"]
+
+#: The kind of the jobs.
+INDEX: Final = "imageattach.index"
+
+
+def index_later(index: PictureIndex, session: Session, rows: list[Any]) -> None:
+    """Index ``rows`` once their transaction has committed; what fails then is left for ``build_index()``."""
+    queue = find_queue(None, session.info)
+    for row in rows:
+        identity = tuple(index.mapper.primary_key_from_instance(row))
+        if queue is not None and isinstance(row, Image):
+            image_class = f"{type(row).__module__}:{type(row).__qualname__}"
+            keys = tuple(encode_key(value) for value in identity)
+            job = Job(INDEX, image_class, keys, getattr(row, "revision", None), {"extractor": index.measure.name})
+            on_commit(session, partial(hand_over, queue, job))
+        else:
+            # the store is found now, while the context of the application is that of the attach
+            info = dict(session.info)
+            with suppress(ContextError):  # files need none
+                info["image_store"] = find_store(None, session.info)
+            on_commit(session, partial(_index_now, index, bind_of(session, index.mapper), info, identity))
+
+
+def _index_now(index: PictureIndex, bind: Any, info: dict[Any, Any], identity: tuple[Any, ...]) -> None:
+    with Session(bind, info=info) as session:
+        row = session.get(index.cls, identity)
+        if row is not None:
+            index_rows(index, session, [row])
+            session.commit()
+
+
+@handles(INDEX)
+def _index(work: Work) -> None:
+    with work.session() as session:
+        row = work.find_image(session)
+        if row is None:
+            return
+        for index in indexes_of(type(row)):
+            if index.measure.name == work.job.params["extractor"]:
+                index_rows(index, session, [row], work.store)
+        session.commit()
