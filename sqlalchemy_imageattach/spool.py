@@ -291,11 +291,9 @@ def _rest_of(source: io.BytesIO) -> int:
 
 def _refuse_more_than(limit: int | None, byte_size: int) -> None:
     if limit is not None and byte_size > limit:
-        msg = (
-            f"expected a file of at most {limit} bytes, got a longer one; use a smaller one, or raise the limit"
-            " (max_bytes of the image class's ImagePolicy)"
-        )
-        raise PolicyViolationError(msg)
+        msg = f"expected a file of at most {limit:,} bytes, got a longer one; give a smaller file"
+        advice = "max_bytes of the image class's ImagePolicy is the limit."
+        raise PolicyViolationError(msg, code="too_many_bytes", advice=advice, limit=limit)
 
 
 def _in_memory(chunks: Iterable[bytes], limit: int) -> io.BytesIO:

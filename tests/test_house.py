@@ -221,10 +221,15 @@ imaging/                    knows no SQLAlchemy, no store
         encode.py           pixels to a file
         resample.py         sizes
         colours.py          modes and profiles
+        gifframes.py        frames of a GIF
+        pngparts.py         what of a PNG its decoder sees
+        profiles.py         profiles of strangers, and of what is said otherwise
     looking.py              what the bytes and the structure say
     formats/
         __init__.py         which scanner
         *.py                one scanner per format
+        av1.py              the size that AV1 data say
+        pdfxref.py          where the objects of a PDF are
         header.py           Header, what a scanner finds
         exif.py             the orientation
     policy.py               what is accepted

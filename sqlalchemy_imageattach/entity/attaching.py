@@ -63,10 +63,11 @@ def attach(
     content, info = run_blocking(_read_and_probe, read, policy)
     if expected_type not in {None, info.mimetype}:
         msg = f"the file was said to be {expected_type}, but its bytes are {info.mimetype}"
-        raise UnreadableImageError(msg)
+        raise UnreadableImageError(msg, code="other_type", expected=expected_type, found=info.mimetype)
     if expected_size is not None and tuple(expected_size) != (info.width, info.height):
         msg = f"the file was said to be of {tuple(expected_size)} pixels, but it is of {(info.width, info.height)}"
-        raise UnreadableImageError(msg)
+        found_size = (info.width, info.height)
+        raise UnreadableImageError(msg, code="other_size", expected=tuple(expected_size), found=found_size)
     image = new_image(image_set, extra_args, extra_kwargs)
     describe(image, info.width, info.height, info.mimetype, original=original)
     if original and has_own_column(mapper_of(type(image)), "frames"):
