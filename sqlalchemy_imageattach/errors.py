@@ -44,6 +44,7 @@ __all__ = [
     "RemoteTooLongError",
     "StoreAccessDeniedError",
     "StoreError",
+    "TemporaryFileError",
     "TooCostlyError",
     "TryAgainError",
     "UnknownHostError",
@@ -232,6 +233,10 @@ class BlobExistsError(StoreError, FileExistsError):
 
 class StoreAccessDeniedError(StoreError, PermissionError):
     """The store refuses access to the blob or to itself."""
+
+
+class TemporaryFileError(ImageAttachError, OSError):
+    """The temporary directory is full or cannot be written to.  Nothing is left there of what did not fit."""
 
 
 class UnknownHostError(ImageAttachError, RuntimeError):
