@@ -197,8 +197,8 @@ def set_focal_point(image_set: PictureSet[ImageT], point: object) -> None:
     kept = {identity for found in after.values() for identity in found}
     left = {identity: image for found in before.values() for identity, (_, image) in found.items()}
     remove_some(image_set, [image for identity, image in left.items() if identity not in kept and image is not None])
-    for name, value in zip(("focal_x", "focal_y"), new if new is not None else (None, None), strict=True):
-        set_value(original, name, value)
+    for name, fraction in zip(("focal_x", "focal_y"), new or (None, None), strict=True):
+        set_value(original, name, fraction)
 
 
 def _checked(point: object) -> FocalPoint | None:
