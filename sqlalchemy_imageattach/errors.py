@@ -7,12 +7,13 @@ a :exc:`TypeError`.  A message says what was expected, what came, and what to do
     try:
         user.picture.from_file(upload)
     except RejectedImageError as error:
-        return f"Sorry: {error}", 422
+        return {"error": error.code, "message": str(error)} | error.params, 422
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 __all__ = [
     "BlobExistsError",
@@ -43,6 +44,7 @@ __all__ = [
     "RemoteTooLongError",
     "StoreAccessDeniedError",
     "StoreError",
+    "TemporaryFileError",
     "TooCostlyError",
     "TryAgainError",
     "UnknownHostError",
@@ -85,30 +87,59 @@ class MissingExtraError(ImageAttachError, ImportError):
 class RejectedImageError(ImageAttachError, ValueError):
     """The bytes given are not accepted as an image.  Nothing has been attached and nothing has been written.
 
-    Catch this one around uploads: it covers unreadable files and policy violations alike.
+    Catch this one around uploads: it covers unreadable files and policy violations alike.  Its message speaks to the
+    visitor who sent the file, in English; an application that speaks another language says it itself, by
+    :attr:`code` and :attr:`params`.  What the programmer could do about it is a note of the exception
+    (:attr:`__notes__`), which tracebacks show and ``str()`` does not.
     """
+
+    #: What kind of refusal it is: one of the words in the table of the guide's page about security.  They stay.
+    code: str = "rejected"
+
+    def __init__(self, message: object = "", /, *, code: str | None = None, advice: str = "", **params: Any) -> None:
+        """Say it to the visitor; ``advice`` is for the programmer, and ``params`` are the values in the message.
+
+        >>> error = RejectedImageError("expected at most 5 bytes, got 6", code="too_many_bytes", limit=5, found=6)
+        >>> error.code, error.params
+        ('too_many_bytes', {'limit': 5, 'found': 6})
+        """
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+        #: The values in the message, by the names in that table.
+        self.params: dict[str, Any] = params
+        if advice:
+            self.add_note(advice)
 
 
 class UnreadableImageError(RejectedImageError):
     """The bytes are empty, truncated, damaged, or of no image type known here."""
 
+    code = "unreadable"
+
 
 class UnsupportedLayoutError(UnreadableImageError):
     """The file may be intact, but it is of a rare kind that no imaging engine installed reads."""
+
+    code = "unsupported"
 
 
 class PolicyViolationError(RejectedImageError):
     """The image can be read, but its :class:`~sqlalchemy_imageattach.imaging.ImagePolicy` refuses it.
 
-    It has too many bytes, too many pixels, or a type that the policy does not allow.
+    It has too many bytes, pixels or frames, too short or too unequal sides, or a type that the policy does not allow.
     """
+
+    code = "refused"
 
 
 class TooCostlyError(RejectedImageError):
-    """Decoding the image took more time or memory than its :class:`~sqlalchemy_imageattach.imaging.ImagePolicy` allows.
+    """Looking at the image, or decoding it, would take more time or memory than it may.
 
-    What decoded it has been ended; nothing else has been harmed.
+    What looked at it stopped, and what decoded it has been ended; nothing else has been harmed.
     """
+
+    code = "too_costly"
 
 
 class EngineUnavailableError(ImageAttachError, RuntimeError):
@@ -202,6 +233,10 @@ class BlobExistsError(StoreError, FileExistsError):
 
 class StoreAccessDeniedError(StoreError, PermissionError):
     """The store refuses access to the blob or to itself."""
+
+
+class TemporaryFileError(ImageAttachError, OSError):
+    """The temporary directory is full or cannot be written to.  Nothing is left there of what did not fit."""
 
 
 class UnknownHostError(ImageAttachError, RuntimeError):

@@ -15,7 +15,6 @@ import inspect
 import io
 import os
 import tempfile
-import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from itertools import chain
 from typing import Any, BinaryIO, NoReturn, Protocol, Self, cast
 
 from .arguments import check_range, check_type
-from .errors import InvalidTypeError, PolicyViolationError
+from .errors import InvalidTypeError, PolicyViolationError, TemporaryFileError
 
 __all__ = [
     "COPY_CHUNK",
@@ -146,17 +145,13 @@ class Spool:
     neither the spool nor a reader of it is in use any more.  No file is kept open in between.
 
     :param byte_size: the number of bytes
+    :param checksum: their SHA-256 digest in hexadecimal
     """
 
     byte_size: int
-    _digest: _Digest
+    checksum: str
     _blob: bytes | None = None
     _path: str | None = None
-
-    @property
-    def checksum(self) -> str:
-        """The SHA-256 digest of the bytes in hexadecimal."""
-        return self._digest.hexdigest()
 
     def __post_init__(self) -> None:
         if self._path is not None:
@@ -176,7 +171,7 @@ class Spool:
             msg = f"expected bytes, got {type(blob).__name__}{hint}"
             raise InvalidTypeError(msg)
         blob = bytes(blob)
-        return cls(len(blob), _DigestMeanwhile(blob), blob)
+        return cls(len(blob), hashlib.sha256(blob).hexdigest(), blob)
 
     @classmethod
     def read_from(cls, source: Readable, limit: int | None = None) -> Self:
@@ -187,6 +182,7 @@ class Spool:
 
         :param source: a binary file, or anything else whose ``read(size)`` returns bytes
         :param limit: the most bytes to accept; ``None`` for no limit
+        :raises TemporaryFileError: it is long, and the temporary directory has no room for it
         :raises PolicyViolationError: there are more than ``limit`` bytes; reading stopped there
         :raises InvalidTypeError: ``source`` does not give bytes
         """
@@ -198,10 +194,10 @@ class Spool:
             meter = _Meter(read_chunks(source), limit)
             memory = _in_memory(meter, SPOOL_IN_MEMORY)
             if memory.tell() <= SPOOL_IN_MEMORY:
-                return cls(meter.byte_size, meter.digest, memory.getvalue())
+                return cls(meter.byte_size, meter.digest.hexdigest(), memory.getvalue())
             memory.seek(0)
             path = _temporary_file(chain(read_chunks(memory), meter))
-            return cls(meter.byte_size, meter.digest, None, path)
+            return cls(meter.byte_size, meter.digest.hexdigest(), None, path)
 
     def open(self) -> BinaryIO:
         """A new file to read the copy from, at its start and independent of all others; the caller closes it."""
@@ -248,39 +244,6 @@ class _Meter(Iterator[bytes]):
         return chunk
 
 
-class _Digest(Protocol):
-    """What hashes are, as far as it matters here."""
-
-    def hexdigest(self) -> str: ...
-
-
-class _DigestMeanwhile:
-    """The SHA-256 of long ``blob``, computed on a thread while this one goes on: hashing takes as long as writing."""
-
-    def __init__(self, blob: bytes) -> None:
-        self._blob: bytes | None = blob
-        self._checksum = ""
-        self._thread: threading.Thread | None = None
-        if len(blob) > COPY_CHUNK:
-            thread = threading.Thread(target=self._compute, name="imageattach-sha256", daemon=True)
-            with suppress(RuntimeError):  # no thread can be had: too many run already, or the interpreter shuts down
-                thread.start()
-                self._thread = thread
-
-    def hexdigest(self) -> str:
-        if (thread := self._thread) is not None:  # its own name, since two may ask at the same time
-            thread.join()
-            self._thread = None
-        if not self._checksum:  # it is short, or there was no thread, or it is that of the process before a fork
-            self._compute()
-        return self._checksum
-
-    def _compute(self) -> None:
-        if (blob := self._blob) is not None:
-            self._checksum = hashlib.sha256(blob).hexdigest()
-            self._blob = None
-
-
 def _rest_of(source: io.BytesIO) -> int:
     position = source.tell()
     try:
@@ -291,11 +254,9 @@ def _rest_of(source: io.BytesIO) -> int:
 
 def _refuse_more_than(limit: int | None, byte_size: int) -> None:
     if limit is not None and byte_size > limit:
-        msg = (
-            f"expected a file of at most {limit} bytes, got a longer one; use a smaller one, or raise the limit"
-            " (max_bytes of the image class's ImagePolicy)"
-        )
-        raise PolicyViolationError(msg)
+        msg = f"expected a file of at most {limit:,} bytes, got a longer one; give a smaller file"
+        advice = "max_bytes of the image class's ImagePolicy is the limit."
+        raise PolicyViolationError(msg, code="too_many_bytes", advice=advice, limit=limit)
 
 
 def _in_memory(chunks: Iterable[bytes], limit: int) -> io.BytesIO:
@@ -309,15 +270,29 @@ def _in_memory(chunks: Iterable[bytes], limit: int) -> io.BytesIO:
 
 
 def _temporary_file(chunks: Iterable[bytes]) -> str:
-    descriptor, path = tempfile.mkstemp(prefix="imageattach-", suffix=".spool")
+    with _temporary_errors():
+        descriptor, path = tempfile.mkstemp(prefix="imageattach-", suffix=".spool")
     try:
         with io.FileIO(descriptor, "wb") as file:
             for chunk in chunks:
-                _write_whole(file, chunk)
+                with _temporary_errors():  # and not round the reading, whose errors are the source's
+                    _write_whole(file, chunk)
     except BaseException:
         _delete_own(path, os.getpid())
         raise
     return path
+
+
+@contextmanager
+def _temporary_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        msg = (
+            f"cannot write to the temporary directory: {error.strerror or error}; make room in it, or let TMPDIR name"
+            " another one"
+        )
+        raise TemporaryFileError(error.errno, msg) from error
 
 
 def _delete_own(path: str, owner: int) -> None:

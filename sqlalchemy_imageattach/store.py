@@ -33,16 +33,14 @@ from __future__ import annotations
 
 import errno
 import inspect
-import io
 import pkgutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO, Any, ClassVar, Protocol, Self, cast
 
 from .errors import InvalidTypeError, InvalidValueError, StoreError
-from .file import FileProxy, SeekableFileProxy, binary_file, copy_chunks, is_seekable
+from .file import FileProxy, SeekableFileProxy, Spool, binary_file, is_seekable
 from .key import ImageKey
 
 __all__ = [
@@ -64,9 +62,6 @@ _INTERFACE = ("put_file", "get_file", "get_url", "delete_file")
 
 # What a file that open() returns can do at least.
 _PROMISED = ("read", "readline", "readlines", "close", "__enter__", "__exit__", "__iter__", "__next__")
-
-#: Blobs up to this many bytes are kept in memory when they must be made seekable; longer ones go to a temporary file.
-_SEEKABLE_IN_MEMORY = 1 << 20
 
 
 class ImageLike(Protocol):
@@ -263,6 +258,26 @@ class Store:
         """
         return self is other or self == other
 
+    def require_presence(self) -> None:
+        """The directory, bucket or container itself is there, as far as the store can tell; by default it cannot.
+
+        Asked once before many blobs are read, so that a mistyped name or a volume that is not mounted is one error, and
+        not one for each blob.
+
+        :raises StoreError: it is known not to be there
+        """
+
+    def parts(self) -> tuple[Store, ...]:
+        """The stores that have together what this one has, where it stands for several; empty for a single one."""
+        return self.replicas()
+
+    def replicas(self) -> tuple[Store, ...]:
+        """The stores of which each is to have every blob, where this one stands for several; empty for a single one.
+
+        A blob that one of them has is found by way of this one, so nothing can tell by it whether the others have it.
+        """
+        return ()
+
     # --- to use ------------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -394,14 +409,8 @@ def _revision(key: ImageKey) -> dict[str, Any]:
 
 
 def _seekable_copy(file: IO[bytes]) -> IO[bytes]:
-    copy = tempfile.SpooledTemporaryFile(_SEEKABLE_IN_MEMORY)  # noqa: SIM115 - the caller closes it
     try:
-        copy_chunks(file, copy)
-    except BaseException:
-        copy.close()
-        raise
+        return Spool.read_from(file).open()
     finally:
         if callable(close := getattr(file, "close", None)):
             close()
-    copy.seek(io.SEEK_SET)
-    return cast("IO[bytes]", copy)

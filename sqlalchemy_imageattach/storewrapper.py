@@ -96,6 +96,15 @@ class StoreWrapper(Store):
     def discard_temporary(self, blob: StoredBlob) -> bool:
         return self.wrapped.discard_temporary(blob)
 
+    def require_presence(self) -> None:
+        self.wrapped.require_presence()
+
+    def parts(self) -> tuple[Store, ...]:
+        return self.wrapped.parts()
+
+    def replicas(self) -> tuple[Store, ...]:
+        return self.wrapped.replicas()
+
     def is_same_place(self, other: Store) -> bool:
         """Whether the wrapped store is, or is one that ``other`` stands for."""
         return self is other or are_same_place(self.wrapped, other)

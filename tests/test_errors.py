@@ -40,6 +40,7 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.StoreError: OSError,
     errors.TooCostlyError: ValueError,
     errors.TryAgainError: RuntimeError,
+    errors.TemporaryFileError: OSError,
     errors.UnknownHostError: RuntimeError,
     errors.UnknownJobError: LookupError,
     errors.UnreadableImageError: ValueError,

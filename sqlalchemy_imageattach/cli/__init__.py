@@ -36,18 +36,21 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib import import_module
-from typing import Any, ClassVar
+from itertools import zip_longest
+from typing import Any, ClassVar, get_args
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from .. import maintenance
 from ..errors import ImageAttachError, InvalidTypeError, InvalidValueError
 from ..imaging import Rendition
-from ..maintenance import Report, check, sweep
+from ..imaging.rendition import Fit
+from ..maintenance import Report
 from ..migration import MigrationResult, migrate
 from ..store import Store
 from ..testing import check_store
@@ -155,8 +158,8 @@ def cli() -> None:
     help="Only part I of N, from 0/N on: so that processes can share the work.",
 )
 @click.option("--fail-fast", is_flag=True, help="Stop at the first blob that cannot be copied.")
-@database_options
 @output_options
+@database_options
 def migrate_command(
     session: Session, output: Output, models: Any, source: Store, destination: Store, fail_fast: bool, **options: Any
 ) -> int:
@@ -178,16 +181,15 @@ def migrate_command(
         progress=progress if output.is_watched else None,
         **options,
     )
+    names = ("copied", "copied_bytes", "present", "vanished", "failed", "dry_run", "gave_up", "ok")
+    output.so_far = lambda: _values(plan.result, names)
     result = plan.execute()
     output.failures(result.failures)
     output.result(
         f"{result.copied:,} {'to copy' if result.dry_run else 'copied'} ({result.copied_bytes:,} bytes),"
         f" {result.present:,} there already, {result.vanished:,} gone meanwhile, {result.failed:,} failed"
         + ("; gave up, since the destination failed again and again" if result.gave_up else ""),
-        **{
-            name: getattr(result, name)
-            for name in ("copied", "copied_bytes", "present", "vanished", "failed", "dry_run", "gave_up", "ok")
-        },
+        **_values(result, names),
     )
     return FINE if result.ok else FAILURES
 
@@ -195,24 +197,35 @@ def migrate_command(
 @cli.command("check")
 @click.argument("store", metavar="STORE", callback=store_of_url)
 @click.option("--checksum", is_flag=True, help="Read all blobs, and compare them with the checksums of their rows.")
+@click.option("--repair", is_flag=True, help="Copy misplaced blobs to where their rows say; with --write, really.")
+@click.option("--write", is_flag=True, help="With --repair: copy; without, only say what would be copied.")
 @grace_option
 @workers_option
-@database_options
 @output_options
+@database_options
 def check_command(
-    session: Session, output: Output, models: Any, store: Store, checksum: bool, grace: float, workers: int | None
+    session: Session,
+    output: Output,
+    models: Any,
+    store: Store,
+    checksum: bool,
+    repair: bool,
+    write: bool,
+    grace: float,
+    workers: int | None,
 ) -> int:
-    """Compare all image rows with what the store STORE has.  Nothing is changed."""
-    with check(
-        session,
-        models,
-        store,
-        checksum=checksum,
-        grace=hours_of(grace),
-        workers=workers,
-        progress=_phases(output),
+    """Compare all image rows with what the store STORE has.  Nothing is changed, unless by --repair with --write."""
+    if write and not repair:
+        raise click.UsageError("--write: expected --repair with it")
+    if checksum and repair:
+        raise click.UsageError("--repair: expected no --checksum with it; what is copied is verified in any case")
+    mode: dict[str, Any] = {"dry_run": not write} if repair else {"checksum": checksum}
+    with (maintenance.repair if repair else maintenance.check)(
+        session, models, store, grace=hours_of(grace), workers=workers, progress=_phases(output), **mode
     ) as report:
         _show(report, output)
+        if report.failed:
+            return FAILURES
         return FINE if report.ok else PROBLEMS
 
 
@@ -235,8 +248,8 @@ def check_command(
     help="An object type that has to be mapped, or nothing is deleted.  Can be repeated.",
 )
 @workers_option
-@database_options
 @output_options
+@database_options
 def sweep_command(
     session: Session, output: Output, models: Any, store: Store, delete: bool, grace: float, **options: Any
 ) -> int:
@@ -244,11 +257,10 @@ def sweep_command(
 
     Without --delete it only says what it would delete.  Other files and other object types are never touched.
     """
-    with sweep(
+    with maintenance.sweep(
         session, models, store, dry_run=not delete, grace=hours_of(grace), progress=_phases(output), **options
     ) as report:
         _show(report, output)
-        output.failures(report.failures)
         if report.failed:
             return FAILURES
         return FINE if report.ok else PROBLEMS
@@ -256,47 +268,78 @@ def sweep_command(
 
 @cli.command("thumbnails")
 @click.argument("store", metavar="STORE", callback=store_of_url)
+@click.option("--width", "widths", type=click.IntRange(1), multiple=True, help="Pixels.  Can be repeated.")
 @click.option(
-    "--width", "widths", type=click.IntRange(1), multiple=True, required=True, help="Pixels.  Can be repeated."
+    "--height", "heights", type=click.IntRange(1), multiple=True, help="Pixels.  As many as widths, or without these."
+)
+@click.option("--square", "squares", type=click.IntRange(1), multiple=True, help="Pixels of a side, cut to fill it.")
+@click.option(
+    "--fit",
+    type=click.Choice(get_args(Fit)),
+    default="contain",
+    show_default=True,
+    help="How a picture fits into width and height: within, around, or cut to fill them.",
 )
 @click.option(
     "--format", "formats", multiple=True, help="E.g. webp; by default what suits the original.  Can be repeated."
 )
 @click.option("--quality", type=click.IntRange(1, 100), help="Of the encoder.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only of this image class.  Can be repeated.")
 @click.option("--regenerate", is_flag=True, help="Make those anew that are there already.")
-@database_options
 @output_options
+@database_options
 def thumbnails_command(
     session: Session,
     output: Output,
     models: Any,
     store: Store,
     widths: tuple[int, ...],
+    heights: tuple[int, ...],
+    squares: tuple[int, ...],
     formats: tuple[str, ...],
-    quality: int | None,
+    classes: tuple[str, ...],
     regenerate: bool,
+    **options: Any,
 ) -> int:
-    """Make the thumbnails that are missing, of each width in each format, in the store STORE.
+    """Make the thumbnails that are missing, of each size in each format, in the store STORE.
 
     None is made larger than its picture.  It can be done while the application is running, and broken off and started
     again at any time.
     """
+    boxes = [size | {"fit": options["fit"]} for size in _sizes(widths, heights)]
+    boxes += [{"width": side, "height": side, "fit": "fill"} for side in squares]
+    if not boxes:
+        raise click.UsageError("expected a --width, --height or --square, got none of them")
     renditions = [
-        Rendition(width=width, format=format_, quality=quality, upscale=False)
-        for width in widths
+        Rendition(**box, format=format_, quality=options["quality"], upscale=False)
+        for box in boxes
         for format_ in formats or (None,)
     ]
+    result, names = BackfillResult(), ("owners", "pictures", "generated", "failed", "ok")
+    output.so_far = lambda: _values(result, names)
 
-    def progress(result: BackfillResult) -> None:
+    def progress(so_far: BackfillResult) -> None:
+        nonlocal result
+        result = so_far
         output.progress(f"{result.owners:,} owners, {result.pictures:,} pictures, {result.generated:,} thumbnails made")
 
-    result = backfill(session, models, renditions, store, regenerate=regenerate, progress=progress)
+    result = backfill(session, models, renditions, store, regenerate=regenerate, classes=classes, progress=progress)
     output.failures(result.failures)
     output.result(
         f"{result.generated:,} thumbnails made of {result.pictures:,} pictures, {result.failed:,} owners failed",
-        **{name: getattr(result, name) for name in ("owners", "pictures", "generated", "failed", "ok")},
+        **_values(result, names),
     )
     return FINE if result.ok else FAILURES
+
+
+def _sizes(widths: tuple[int, ...], heights: tuple[int, ...]) -> list[dict[str, Any]]:
+    if widths and heights and len(widths) != len(heights):
+        msg = f"--height: expected one for each --width, or no --width, got {len(heights)} for {len(widths)}"
+        raise click.UsageError(msg)
+    return [
+        {name: side for name, side in (("width", width), ("height", height)) if side is not None}
+        for width, height in zip_longest(widths, heights)
+    ]
 
 
 @cli.command("variants")
@@ -305,8 +348,8 @@ def thumbnails_command(
 @click.option("--on-demand", is_flag=True, help="Make those as well that wait until somebody wants them.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only of this image class.  Can be repeated.")
 @click.option("--shard", callback=shard_of_text, metavar="I/N", help="Only part I of N, from 0, of the owners.")
-@database_options
 @output_options
+@database_options
 def variants_command(session: Session, output: Output, models: Any, store: Store, apply: bool, **options: Any) -> int:
     """Bring what is in the store STORE to what the image classes declare in image_variants.
 
@@ -323,7 +366,7 @@ def variants_command(session: Session, output: Output, models: Any, store: Store
     output.result(
         f"{result.generated:,} images {would}made of {result.pictures:,} pictures, {result.removed:,} {would}removed,"
         f" {result.failed:,} owners failed",
-        **{name: getattr(result, name) for name in ("owners", "pictures", "generated", "removed", "failed", "ok")},
+        **_values(result, ("owners", "pictures", "generated", "removed", "failed", "ok")),
     )
     return FINE if result.ok else FAILURES
 
@@ -350,8 +393,19 @@ for command in COMMANDS:
 # --- what commands share ---------------------------------------------------------------------------------------------
 
 
+def _values(result: object, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in names}
+
+
 def _phases(output: Output) -> Callable[[str, int], None]:
-    return lambda phase, done: output.progress(f"{phase}: {done:,}")
+    done_so_far: dict[str, int] = {}
+    output.so_far = lambda: {"done": done_so_far}
+
+    def progress(phase: str, done: int) -> None:
+        done_so_far[phase] = done
+        output.progress(f"{phase}: {done:,}")
+
+    return progress
 
 
 def _show(report: Report, output: Output) -> None:
@@ -368,13 +422,19 @@ def _show(report: Report, output: Output) -> None:
             modified_at=problem.modified_at,
             expected=problem.expected,
             found=problem.found,
+            row_key=problem.row_key,
             deleted=problem.deleted,
+            repaired=problem.repaired,
         )
+    output.failures(report.failures)
     counts = {kind.value: count for kind, count in report.counts.items()}
     text = f"{report.rows:,} rows, {report.blobs:,} blobs ({report.blob_bytes:,} bytes), {report.in_grace:,} too young"
     text += "".join(f"\n{count:,} × {kind}" for kind, count in counts.items())
     if not report.dry_run:
-        text += f"\n{report.deleted:,} deleted ({report.deleted_bytes:,} bytes), {report.failed:,} failed"
+        text += (
+            f"\n{report.repaired:,} repaired, {report.deleted:,} deleted ({report.deleted_bytes:,} bytes),"
+            f" {report.failed:,} failed"
+        )
     names = (
         "rows",
         "blobs",
@@ -383,8 +443,9 @@ def _show(report: Report, output: Output) -> None:
         "without_checksum",
         "deleted",
         "deleted_bytes",
+        "repaired",
         "failed",
         "dry_run",
         "ok",
     )
-    output.result(text, counts=counts, **{name: getattr(report, name) for name in names})
+    output.result(text, counts=counts, **_values(report, names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, is_dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +31,9 @@ class Output:
         self.is_watched = sys.stderr.isatty()
         self._next = 0.0
         self._width = 0
+        self._is_concluded = False
+        #: What has been done so far, for a command that is interrupted.
+        self.so_far: Callable[[], dict[str, Any]] = dict
 
     def __enter__(self) -> Self:
         return self
@@ -39,6 +42,11 @@ class Output:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._clear()
+        # who reads lines of JSON waits for the last one
+        if exc is not None and self._as_json and not self._is_concluded and not isinstance(exc, BrokenPipeError):
+            ending = {"interrupted": True} if isinstance(exc, KeyboardInterrupt) else {"error": type(exc).__name__}
+            self.result("", **(self.so_far() | ending | {"ok": False}))
+            sys.stdout.flush()
 
     def item(self, what: str, text: object, /, **values: Any) -> None:
         """Write one problem or failure."""
@@ -60,6 +68,7 @@ class Output:
 
     def result(self, text: str, **values: Any) -> None:
         """Write what it all came to."""
+        self._is_concluded = True
         self._write(text, {"result": values})
 
     def progress(self, text: str) -> None:

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any
 
 import click
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
@@ -130,14 +130,11 @@ def _models_of_text(context: click.Context, parameter: click.Parameter, text: st
 
 @contextmanager
 def _session(database: str) -> Iterator[Session]:
+    url = _url(database)
     try:
-        url = make_url(database)
         engine = create_engine(url)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         msg = f"--database: {error}"
-        raise click.UsageError(msg) from error
-    except ValueError as error:
-        msg = f"--database: expected a number as the port of the URL ({error})"
         raise click.UsageError(msg) from error
     if engine.dialect.is_async:
         msg = f"--database: expected a synchronous driver, got {url.drivername}, which is asynchronous"
@@ -147,3 +144,24 @@ def _session(database: str) -> Iterator[Session]:
             yield session
     finally:
         engine.dispose()
+
+
+def _url(database: str) -> URL:
+    """The address of the database.  **What cannot be read is not shown: a part of it may be a password.**"""
+    try:
+        url = make_url(database)
+    except ArgumentError:
+        msg = "--database: expected a URL such as postgresql+psycopg://user:password@host:5432/name, got something else"
+        raise click.UsageError(msg) from None
+    except ValueError:
+        msg = (
+            "--database: expected a number as the port of the URL; in the user name and the password, each of :/@ has"
+            " to be percent-encoded"
+        )
+        raise click.UsageError(msg) from None
+    # otherwise the driver would look for a host whose name is the end of the password, and tell so
+    separators = 0 if url.username is None else 1 + url.username.count("@")
+    if url.get_backend_name() != "sqlite" and database.count("@") > separators:
+        msg = "--database: expected one @ in the URL, before the host; write each other one as %40"
+        raise click.UsageError(msg)
+    return url

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..concurrency import run_blocking
 from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError, VariantConflictError
@@ -16,10 +17,14 @@ from .collection import ImageT, PictureSet
 from .identity import has_own_column, mapper_of, row_slot, set_value, size_and_type
 from .transactions.pending import PendingBlob, blob_state
 
+if TYPE_CHECKING:
+    from ..remote import FetchPolicy
+
 __all__ = [
     "attach",
     "content_of_blob",
     "content_of_file",
+    "content_of_url",
     "describe",
     "new_image",
     "put_in",
@@ -39,6 +44,16 @@ def content_of_blob(blob: object) -> Callable[[], Spool]:
 def content_of_file(policy: ImagePolicy, file: object) -> Callable[[], Spool]:
     """What reads ``file`` to its end, as :func:`attach` wants it."""
     return partial(Spool.read_from, binary_file(file), limit=policy.max_bytes)
+
+
+def content_of_url(policy: ImagePolicy, url: str, fetching: FetchPolicy | None) -> Callable[[], Spool]:
+    """What fetches ``url``, as :func:`attach` wants it."""
+    from ..remote import FetchPolicy, fetch  # of an extra
+
+    limits = fetching or FetchPolicy()
+    if policy.max_bytes is not None:
+        limits = replace(limits, max_bytes=min(limits.max_bytes, policy.max_bytes))
+    return lambda: fetch(url, limits).content
 
 
 def attach(
@@ -63,10 +78,11 @@ def attach(
     content, info = run_blocking(_read_and_probe, read, policy)
     if expected_type not in {None, info.mimetype}:
         msg = f"the file was said to be {expected_type}, but its bytes are {info.mimetype}"
-        raise UnreadableImageError(msg)
+        raise UnreadableImageError(msg, code="other_type", expected=expected_type, found=info.mimetype)
     if expected_size is not None and tuple(expected_size) != (info.width, info.height):
         msg = f"the file was said to be of {tuple(expected_size)} pixels, but it is of {(info.width, info.height)}"
-        raise UnreadableImageError(msg)
+        found_size = (info.width, info.height)
+        raise UnreadableImageError(msg, code="other_size", expected=tuple(expected_size), found=found_size)
     image = new_image(image_set, extra_args, extra_kwargs)
     describe(image, info.width, info.height, info.mimetype, original=original)
     if original and has_own_column(mapper_of(type(image)), "frames"):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import IO, Any, Unpack
+from typing import IO, TYPE_CHECKING, Any, Unpack
 
 import markupsafe
 from sqlalchemy.orm import collections
@@ -28,6 +28,9 @@ from . import attaching, declared, markup, thumbnails
 from .collection import ImageList, ImageT, PictureSet
 from .declared import VariantImages
 from .markup import Markup, OnDemand
+
+if TYPE_CHECKING:
+    from ..remote import FetchPolicy
 
 __all__ = ["BaseImageSet", "SingleImageSet"]
 
@@ -146,6 +149,38 @@ class BaseImageSet(PictureSet[ImageT]):
         return attaching.attach(
             self,
             attaching.content_of_blob(blob),
+            store,
+            extra_args,
+            extra_kwargs,
+            companions=partial(declared.made_with, self),
+        )
+
+    def from_url(
+        self,
+        url: str,
+        store: Store | None = None,
+        extra_args: Sequence[Any] | None = None,
+        extra_kwargs: Mapping[str, Any] | None = None,
+        *,
+        fetching: FetchPolicy | None = None,
+    ) -> ImageT:
+        """Attach the picture that a stranger has named by its URL; otherwise like :meth:`from_file`.
+
+        Public addresses only are asked, within the limits of ``fetching`` and the class's ``image_policy``.  It needs
+        the extra ``remote``.
+
+        ::
+
+            user.picture.from_url("https://images.example.com/portrait.jpg")
+
+        :param url: an ``http:`` or ``https:`` URL
+        :param fetching: what may be asked, and what it may cost;
+           :class:`FetchPolicy() <sqlalchemy_imageattach.remote.FetchPolicy>` by default
+        :raises RemoteError: it could not be had; the text can be shown to a visitor
+        """
+        return attaching.attach(
+            self,
+            attaching.content_of_url(self.image_class.image_policy, url, fetching),
             store,
             extra_args,
             extra_kwargs,
@@ -409,6 +444,7 @@ class BaseImageSet(PictureSet[ImageT]):
 
     afrom_file = awaitable(from_file)
     afrom_blob = awaitable(from_blob)
+    afrom_url = awaitable(from_url)
     afrom_raw_file = awaitable(from_raw_file)
     agenerate_thumbnail = awaitable(generate_thumbnail)
     agenerate_thumbnails = awaitable(generate_thumbnails)

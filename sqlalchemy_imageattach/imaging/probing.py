@@ -25,7 +25,9 @@ def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
     :param source: a binary file that can seek, looked at from its start to its end
     :param policy: what is accepted
     :raises UnreadableImageError: the source is empty, cut off, damaged, or of no type known here
-    :raises PolicyViolationError: it has too many bytes or pixels, or is of a type that the policy does not allow
+    :raises PolicyViolationError: it has too many bytes, pixels or frames, is too small or too thin, or of a type that
+        the policy does not allow
+    :raises TooCostlyError: decoding it would take too long: it is a JPEG of too many scans
     :raises EngineUnavailableError: ``verify="decode"``, and no engine installed reads the type
     :raises InvalidTypeError: the source is no binary file that can seek
     :raises InvalidValueError: the source is closed
@@ -39,12 +41,13 @@ def probe(source: BinaryIO, policy: ImagePolicy = _DEFAULT) -> ImageInfo:
     """
     check_policy(policy)
     with rewound(source):
-        reader = Reader(source)
+        reader = Reader(source, policy.check_pixels)
         policy.check_bytes(reader.size)
-        mimetype = type_of(reader)
+        mimetype = type_of(reader, policy.allowed_types)
         policy.check_type(mimetype)
         info = look(reader, mimetype)
-        policy.check_pixels(info.width, info.height, info.frames)
+        policy.check_sides(info.width, info.height)
+        policy.check_cost(info)
         if policy.verify == "decode":
             isolation.verify(Guarded(source), info, policy)
     return info

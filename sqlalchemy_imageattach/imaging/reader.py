@@ -3,18 +3,41 @@
 Whatever a :class:`Reader` is asked for, it holds one small window of the file and no more, so that the structure of
 a 500 MB file is looked through in constant memory.  What the file promises and does not hold is
 an :exc:`~sqlalchemy_imageattach.errors.UnreadableImageError`; an :exc:`OSError` of the source itself passes unchanged.
+
+**One look has one budget**, of steps and of bytes, however its parts are called and nested: each reader has
+:data:`STEPS` steps, of a microsecond or two each, and may read each byte twice.  Scanners need not count what they
+read, but have to :meth:`~Reader.spend` what they do with numbers that the file chose.  A real file needs some hundred
+steps; one of the largest allowed, made of the smallest parts that programs write, needs half of them.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
-from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError
+from ..errors import InvalidTypeError, InvalidValueError, TooCostlyError, UnreadableImageError
 
-__all__ = ["Guarded", "Reader", "check_source", "refuse_damaged", "refuse_truncated", "rewound"]
+__all__ = [
+    "STEPS",
+    "Guarded",
+    "Reader",
+    "check_source",
+    "refuse_costly",
+    "refuse_damaged",
+    "refuse_truncated",
+    "refuse_unsafe",
+    "rewound",
+]
+
+#: How many steps one look may take in a file of the default policy; in larger ones it grows with their bytes.
+STEPS: Final = 30_000
+_BYTES_A_STEP: Final = 2048
+_SMALL: Final = 4 * 2**20
+
+#: Frames are counted in groups of so many.
+_COUNTED: Final = 16
 
 _WINDOW = 1024
 _CHUNK = 64 * 1024
@@ -26,7 +49,7 @@ def refuse_damaged(what: str) -> NoReturn:
     :raises UnreadableImageError: always
     """
     msg = f"the image is damaged: {what}; give an intact file"
-    raise UnreadableImageError(msg)
+    raise UnreadableImageError(msg, code="damaged")
 
 
 def refuse_truncated(what: str) -> NoReturn:
@@ -35,7 +58,25 @@ def refuse_truncated(what: str) -> NoReturn:
     :raises UnreadableImageError: always
     """
     msg = f"the image is cut off: {what}; give the whole file"
-    raise UnreadableImageError(msg)
+    raise UnreadableImageError(msg, code="truncated")
+
+
+def refuse_costly(what: str) -> NoReturn:
+    """Refuse a picture that is whole, and would take too long.
+
+    :raises TooCostlyError: always
+    """
+    msg = f"the image would take too long: it is {what}; save it anew with another program"
+    raise TooCostlyError(msg, code="too_complex")
+
+
+def refuse_unsafe(what: str) -> NoReturn:
+    """Refuse a picture that is whole, and holds what it must not.
+
+    :raises UnreadableImageError: always
+    """
+    msg = f"the image is refused: {what}"
+    raise UnreadableImageError(msg, code="unsafe")
 
 
 def check_source(source: object) -> None:
@@ -72,14 +113,37 @@ class Reader:
     """Random access to the bytes of a source.
 
     :param source: what to read from, from its very start
+    :param check_pixels: refuses a picture of too much width, height and frames
     """
 
-    def __init__(self, source: BinaryIO | Guarded) -> None:
+    def __init__(self, source: BinaryIO | Guarded, check_pixels: Callable[[int, int, int], None] | None = None) -> None:
         self._source = source
+        self._check_pixels = check_pixels
         source.seek(0, io.SEEK_END)
         self.size: int = source.tell()
+        #: how many steps are left
+        self.steps = STEPS + max(0, self.size - 64 * 2**20) // _BYTES_A_STEP
+        self._bytes = 2 * self.size + _SMALL
         self._window = b""
         self._start = 0
+
+    def spend(self, steps: int) -> None:
+        """Take so many steps from the budget.
+
+        :raises UnreadableImageError: there are not so many left
+        """
+        self.steps -= steps
+        if self.steps < 0:
+            msg = "the image is made of more parts than any picture needs; save it anew with another program"
+            raise UnreadableImageError(msg, code="too_complex")
+
+    def count(self, width: int, height: int, frames: int) -> None:
+        """So many frames have been found so far: why go on counting when they are too many already?
+
+        :raises PolicyViolationError: they are
+        """
+        if self._check_pixels is not None and frames % _COUNTED == 0:
+            self._check_pixels(width, height, frames)
 
     def at(self, offset: int, length: int) -> bytes:
         """Exactly ``length`` bytes from ``offset`` on.
@@ -89,13 +153,33 @@ class Reader:
         end = offset + length
         if offset < 0 or end > self.size:
             refuse_truncated(f"expected {end:,} bytes or more, got {self.size:,}")
+        self.spend(1)
         if offset < self._start or end > self._start + len(self._window):
-            self._window = self._read(offset, max(length, _WINDOW))
+            # what is read on from where the last window ended is likely to be read on
+            near = 0 <= offset - self._start <= len(self._window) + _WINDOW
+            window = min(2 * max(len(self._window), _WINDOW), _CHUNK) if near else _WINDOW
+            self._window = self._read(offset, max(length, window))
             self._start = offset
         data = self._window[offset - self._start : end - self._start]
         if len(data) < length:
             refuse_truncated(f"it ended {length - len(data):,} bytes before the size it has")
         return data
+
+    def byte(self, offset: int) -> int:
+        """One byte, of which nobody keeps count while it is in the window.
+
+        :raises UnreadableImageError: the file ends before
+        """
+        place = offset - self._start
+        return self._window[place] if 0 <= place < len(self._window) else self.at(offset, 1)[0]
+
+    def view(self, offset: int) -> memoryview:
+        """One byte or more from ``offset`` on: what there is at hand.
+
+        :raises UnreadableImageError: the file ends before
+        """
+        self.at(offset, 1)
+        return memoryview(self._window)[offset - self._start :]
 
     def head(self, length: int) -> bytes:
         """The first bytes: ``length`` of them, or as many as there are."""
@@ -106,6 +190,19 @@ class Reader:
         while offset < self.size and (data := self._read(offset, _CHUNK)):
             yield data
             offset += len(data)
+
+    def find(self, byte: bytes, offset: int) -> int:
+        """Where the byte occurs first, at ``offset`` or after it; -1 when it does not."""
+        while offset < self.size:
+            start = offset - self._start
+            if not 0 <= start < len(self._window):
+                self.at(offset, 1)
+                start = offset - self._start
+            index = self._window.find(byte, start)
+            if index >= 0:
+                return self._start + index
+            offset = self._start + len(self._window)
+        return -1
 
     def rfind(self, needle: bytes, lowest: int = 0) -> int:
         """Where ``needle`` occurs last, at ``lowest`` or after it; -1 when it does not."""
@@ -124,6 +221,9 @@ class Reader:
         return self._read(0, self.size)
 
     def _read(self, offset: int, length: int) -> bytes:
+        self._bytes -= min(length, self.size - offset)
+        if self._bytes < 0:
+            self.spend(self.steps + 1)
         self._source.seek(offset)
         pieces = []
         while length > 0 and (piece := self._source.read(length)):

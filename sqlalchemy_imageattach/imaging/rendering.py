@@ -41,17 +41,19 @@ def render(source: BinaryIO, renditions: Sequence[Rendition], policy: ImagePolic
     """One picture for each rendition, in their order, from **one** decode; the source is left where it stood.
 
     Each has the size and type of its :meth:`Rendition.target`, stands upright, is sRGB (or grey) and carries no
-    metadata.  The pixels of the source and of each picture are checked before anything is decoded; its type and bytes
-    are not, since what is stored already may be older than the policy.
+    metadata.  The pixels and frames of the source, and the pixels of each picture, are checked before anything is
+    decoded; its type, bytes and sides are not, since what is stored already may be older than the policy.
 
     :param source: a binary file that can seek, read from its start to its end
     :param renditions: what is wanted
     :param policy: the most pixels, and the engines
     :raises UnreadableImageError: the source is empty, cut off, damaged, or of no type known here
-    :raises PolicyViolationError: the source, or a picture wanted of it, has too many pixels
+    :raises PolicyViolationError: the source, or a picture wanted of it, has too many pixels; the source has too
+        many frames; or a picture would be too large for a file of its type
     :raises EngineUnavailableError: no engine installed reads the type
     :raises InvalidTypeError: an argument has the wrong type
-    :raises InvalidValueError: the source is closed, or a picture would be too large for a file of its type
+    :raises TooCostlyError: decoding the source would take too long
+    :raises InvalidValueError: the source is closed
     :raises OSError: the source itself cannot be read; its error passes as it is
 
     >>> import io
@@ -62,9 +64,9 @@ def render(source: BinaryIO, renditions: Sequence[Rendition], policy: ImagePolic
     check_policy(policy)
     wanted = _renditions(renditions)
     with rewound(source):
-        reader = Reader(source)
+        reader = Reader(source, policy.check_pixels)
         info = look(reader, type_of(reader))
-        policy.check_pixels(info.width, info.height, info.frames)
+        policy.check_cost(info)
         orders = [Order(rendition, rendition.target(info.width, info.height, info.mimetype)) for rendition in wanted]
         for rendition, target in orders:
             policy.check_pixels(target.width, target.height, info.frames if rendition.animated else 1)

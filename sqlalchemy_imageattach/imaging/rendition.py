@@ -33,7 +33,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
 
-from ..errors import InvalidTypeError, InvalidValueError
+from ..errors import InvalidTypeError, InvalidValueError, PolicyViolationError
 from ..imagetypes import TYPES, by_mimetype, by_name
 
 __all__ = [
@@ -223,7 +223,8 @@ class Rendition:
         :param width: of the upright source, in pixels
         :param height: of the upright source, in pixels
         :param mimetype: of the source
-        :raises InvalidValueError: a file of the type wanted cannot be that large
+        :raises InvalidValueError: the width, height or ratio asked for is more than a file of the type wanted holds
+        :raises PolicyViolationError: the picture is so thin, or so large, that its other side would be
         """
         for name, side in (("width", width), ("height", height)):
             _check_pixels(f"{name} of the source", side)
@@ -237,7 +238,9 @@ class Rendition:
                 f"expected at most {longest:,} pixels a side, which is what {made} holds, got"
                 f" {size[0]:,}×{size[1]:,}; ask for a smaller picture or for another format"
             )
-            raise InvalidValueError(msg)
+            if max(self.width or 0, self.height or 0) > longest or (self.ratio or 0) > 1:
+                raise InvalidValueError(msg)
+            raise PolicyViolationError(msg, code="result_too_large", limit=longest, found=max(size), mimetype=made)
         return Target(*size, made, self._box(size, width, height))
 
     def variant(self, width: int, height: int, mimetype: str, *, moves: bool = True) -> str:

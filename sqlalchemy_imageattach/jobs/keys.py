@@ -17,7 +17,7 @@ from ..arguments import wrong_type, wrong_value
 __all__ = ["KeyValue", "decode_key", "encode_key"]
 
 #: A value of a primary key: as it is, or ``(type, text)``.
-KeyValue: TypeAlias = "str | int | float | bool | None | tuple[str, str]"
+KeyValue: TypeAlias = str | int | float | bool | None | tuple[str, str]
 
 _TO_TEXT: dict[type[Any], Callable[[Any], str]] = {
     bytes: lambda value: base64.b64encode(value).decode(),

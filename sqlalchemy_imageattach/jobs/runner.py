@@ -93,7 +93,8 @@ class Work:
         return image if image is not None and getattr(image, "revision", None) == self.job.revision else None
 
 
-Handler: TypeAlias = "Callable[[Work], object]"
+#: What does the jobs of one kind; what it returns counts in a :class:`~sqlalchemy_imageattach.jobs.Spread` only.
+Handler: TypeAlias = Callable[[Work], object]
 
 _handlers: dict[str, Handler] = {}
 

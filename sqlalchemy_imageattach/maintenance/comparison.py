@@ -28,6 +28,7 @@ from ..bulk.digest import Digest, digest_of
 from ..bulk.rows import ImageRow, RowReader
 from ..bulk.scratch import batches, blobs_of
 from ..bulk.workers import in_threads
+from ..concurrency import run_blocking
 from ..key import ImageKey
 from ..store import Store, StoredBlob
 from .findings import Findings, Problem, ProblemKind
@@ -156,6 +157,8 @@ class Comparison:
                 self._scratch.executemany("INSERT INTO image VALUES (?, ?, ?, ?, ?, ?, ?)", self._row_values(rows))
                 self.rows += len(rows)
                 self.progress("rows", self.rows)
+        if self.rows:
+            run_blocking(self.store.require_presence)
         seen = 0
         for blobs in blobs_of(self.store):
             self._scratch.executemany("INSERT INTO blob VALUES (?, ?, ?, ?, ?, ?, ?)", self._blob_values(blobs))

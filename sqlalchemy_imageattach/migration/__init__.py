@@ -32,6 +32,7 @@ Below an ``AsyncSession`` the event loop goes on turning::
 from __future__ import annotations
 
 from ..bulk.failures import Failure
+from ..bulk.keyset import KeyRange
 from .copier import BlobMismatchError, Verify
 from .plan import MigrationPlan, migrate, migrate_class
 from .result import MigrationResult
@@ -41,6 +42,7 @@ from .transfer import OnError
 __all__ = [
     "BlobMismatchError",
     "Failure",
+    "KeyRange",
     "MigrationPlan",
     "MigrationResult",
     "OnError",

@@ -13,10 +13,7 @@ from ..bulk.rows import KeyRange, RowReader, Shard
 from ..bulk.workers import check_count, worker_count
 from ..context import find_store
 from ..entity import Image
-from ..errors import InvalidValueError
 from ..store import Store, are_same_place
-from ..stores.mirror import MirrorStore
-from ..stores.overlay import OverlayStore
 from .copier import Copier, Verify
 from .result import MigrationResult
 from .transfer import OnError, Options, Transfer
@@ -104,9 +101,10 @@ def migrate(
         range
     """
     mappers = image_mappers(declarative_base)
-    copier = _copier(source, destination, verify, dry_run)
+    source, destination = _stores(source, destination)
+    copier = Copier(source, destination, _verification(verify), dry_run)
     threads = worker_count(workers, source, destination)
-    return _plan(session, mappers, copier, _options(threads, on_error, give_up_after, shard, None, progress))
+    return _plan(session, mappers, source, copier, _options(threads, on_error, give_up_after, shard, None, progress))
 
 
 def migrate_class(
@@ -132,40 +130,43 @@ def migrate_class(
     :raises InvalidTypeError: among others, if ``cls`` is no mapped image class
     """
     mappers = [mapper_of_images(cls)]
-    copier = _copier(source, destination, verify, dry_run)
+    source, destination = _stores(source, destination)
+    copier = Copier(source, destination, _verification(verify), dry_run)
     threads = worker_count(workers, source, destination)
-    return _plan(session, mappers, copier, _options(threads, on_error, give_up_after, shard, key_range, progress))
+    options = _options(threads, on_error, give_up_after, shard, key_range, progress)
+    return _plan(session, mappers, source, copier, options)
 
 
 # --- what was asked for ----------------------------------------------------------------------------------------------
 
 
-def _plan(session: Any, mappers: list[Mapper[Any]], copier: Copier, options: Options) -> MigrationPlan:
+def _plan(session: Any, mappers: list[Mapper[Any]], source: Store, copier: Copier, options: Options) -> MigrationPlan:
     reader = RowReader(session)
 
     def run() -> Iterator[Image]:
-        plan._transfer = Transfer(reader, mappers, copier, options)
+        plan._transfer = Transfer(reader, mappers, source, copier, options)
         return plan._transfer.run()
 
     plan = MigrationPlan(run)
     return plan
 
 
-def _copier(source: Store, destination: Store, verify: Verify, dry_run: bool) -> Copier:
+def _verification(verify: Verify) -> Verify:
     check_choice("verify", verify, get_args(Verify))
+    return verify
+
+
+def _stores(source: Store, destination: Store) -> tuple[Store, Store]:
     source, destination = _store("source", source), _store("destination", destination)
-    if isinstance(destination, MirrorStore):  # what one of its stores has would count as there
-        msg = (
-            f"destination: expected a single store, got {destination!r}; migrate to its stores (first, second) one by"
-            " one"
-        )
-        raise InvalidValueError(msg)
+    if destination.replicas():  # what one of its stores has would count as there
+        advice = "migrate to its stores (first, second) one by one"
+        raise wrong_value("destination", destination, "a single store", advice)
     # what several stores have together may be brought into one of them
-    is_several = isinstance(source, MirrorStore | OverlayStore) and source != destination
+    is_several = bool(source.parts()) and source != destination
     if not is_several and are_same_place(source, destination):
-        msg = f"expected two different stores, got {source!r} as the source and the destination: nothing to migrate"
-        raise InvalidValueError(msg)
-    return Copier(source, destination, verify, dry_run)
+        came = f"{source!r} as the source and the destination: nothing to migrate"
+        raise wrong_value("", source, "two different stores", got=came)
+    return source, destination
 
 
 def _options(

@@ -50,6 +50,7 @@ class Transfer:
 
     :param reader: reads the rows
     :param mappers: the classes to migrate
+    :param source: what the copier reads from
     :param copier: brings each blob to where it is to be
     """
 
@@ -57,11 +58,13 @@ class Transfer:
         self,
         reader: RowReader,
         mappers: Sequence[Mapper[Any]],
+        source: Store,
         copier: Copier,
         options: Options,
     ) -> None:
         self._reader = reader
         self._mappers = mappers
+        self._source = source
         self._copier = copier
         self._options = options
         #: What has been done so far.
@@ -80,6 +83,8 @@ class Transfer:
 
     def _tasks(self, mapper: Mapper[Any], index: _Index) -> Iterator[Task]:
         for row in self._reader.rows(mapper, self._options.key_range):
+            if not self.result.examined:
+                run_blocking(self._source.require_presence)
             if self.result.gave_up:
                 return
             if row.key is None:

@@ -16,7 +16,10 @@ It needs httpcore: ``pip install 'SQLAlchemy-ImageAttach[remote]'``.
 
 from __future__ import annotations
 
+from .connection import RefusedAddress as _RefusedAddress  # isort: skip  # first: it says what to install
 from .fetch import AsyncFetcher, Fetched, Fetcher, FetchPolicy, afetch, fetch
 from .guard import is_public
 
 __all__ = ["AsyncFetcher", "FetchPolicy", "Fetched", "Fetcher", "afetch", "fetch", "is_public"]
+
+del _RefusedAddress

@@ -18,9 +18,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpcore
-
+from ..errors import MissingExtraError
 from .guard import Resolve, public_addresses
+
+try:
+    import httpcore
+except ImportError as error:
+    msg = "downloads need httpcore: pip install 'SQLAlchemy-ImageAttach[remote]'"
+    raise MissingExtraError(msg) from error
 
 __all__ = ["AsyncGuardedBackend", "Budget", "GuardedBackend", "RefusedAddress", "budget"]
 

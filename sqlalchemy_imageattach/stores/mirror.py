@@ -165,6 +165,18 @@ class MirrorStore(KeyedStore):
         """Whether one of the two stores is, or is one that ``other`` stands for: what is stored here is in both."""
         return self is other or any(are_same_place(store, other) for store in (self.first, self.second))
 
+    def require_presence(self) -> None:
+        """Both are there.
+
+        :raises StoreError: one is not
+        """
+        self.first.require_presence()
+        self.second.require_presence()
+
+    def replicas(self) -> tuple[Store, ...]:
+        """Both stores."""
+        return self.first, self.second
+
     def _withdraw(self, key: ImageKey, error: BaseException) -> None:
         # without a revision it is what the key stands for from now on; and one that exists is somebody else's
         if self.first.own_key(key).revision is None or isinstance(error, BlobExistsError):

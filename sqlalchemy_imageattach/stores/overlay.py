@@ -171,6 +171,17 @@ class OverlayStore(KeyedStore):
 
     # --- the overriding store's part ---------------------------------------------------------------------------------
 
+    def parts(self) -> tuple[Store, ...]:
+        """Both stores."""
+        return self.overriding, self.underlying
+
+    def require_presence(self) -> None:
+        """The underlying store is there; the overriding one may have nothing yet.
+
+        :raises StoreError: it is not
+        """
+        self.underlying.require_presence()
+
     def _state(self, key: ImageKey) -> State:
         try:
             file = self._own_file(key)

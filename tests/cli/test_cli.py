@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
 
 from sqlalchemy_imageattach.cli import main
@@ -328,7 +331,7 @@ def test_stores_says_which_method_breaks_which_rule(world, tmp_path, monkeypatch
         (["migrate", "memory:", "memory:", "--shard", "3"], "expected two integers such as 0/4"),
         (["migrate", "memory:", "memory:", "--shard", "4/4"], "0 <= i < n"),
         (["migrate", "memory:", "memory:", "--verify", "yes"], "Invalid value for '--verify'"),
-        (["thumbnails", "memory:"], "Missing option '--width'"),
+        (["thumbnails", "memory:"], "expected a --width, --height or --square, got none"),
         (["thumbnails", "memory:", "--width", "0"], "Invalid value for '--width'"),
         (["thumbnails", "memory:", "--width", "9", "--format", "papyrus"], "papyrus"),
     ],
@@ -389,7 +392,7 @@ def test_results_that_nobody_reads_are_exit_code_3(world) -> None:
 
 
 def test_an_error_that_nobody_thought_of_is_no_problem_found(world, monkeypatch) -> None:
-    monkeypatch.setattr("sqlalchemy_imageattach.cli.check", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("sqlalchemy_imageattach.maintenance.check", lambda *_, **__: 1 / 0)
     assert world.run("check", "memory:") == 3
     assert "ZeroDivisionError" in world.err
 
@@ -398,6 +401,154 @@ def test_help_and_version_are_fine(world, capsys) -> None:
     for arguments in (["--help"], ["--version"], *([name, "--help"] for name in ("migrate", "check", "sweep"))):
         assert main(list(arguments)) == 0
     assert "Exit codes: 0 fine, 1 problems found" in capsys.readouterr().out
+
+
+# --- operators -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["check", "sweep", "migrate"])
+def test_a_directory_that_is_not_there_is_one_line_and_exit_code_3(world, command) -> None:
+    fill(world.engine, MemoryStore(), 20)
+    missing = f"file://{world.path}/typo"
+    assert world.run(command, missing, *world.urls[1:] * (command == "migrate")) == 3
+    assert world.out == ""
+    assert world.err.splitlines() == [
+        f"imageattach: StoreError: [Errno 2] no such directory: '{world.path}/typo'; is its volume mounted?"
+    ]
+
+
+@pytest.mark.parametrize("command", ["check", "sweep"])
+def test_a_directory_that_nothing_was_written_to_yet_is_fine_without_rows(world, command) -> None:
+    assert world.run(command, f"file://{world.path}/new") == 0
+
+
+@pytest.mark.parametrize("command", ["check", "sweep", "migrate", "thumbnails"])
+def test_the_last_line_of_json_is_the_result_even_if_it_failed(world, command) -> None:
+    arguments = {"migrate": world.urls[1:], "thumbnails": ["--width", "8"]}.get(command, [])
+    world.database = f"sqlite:///{world.path}/missing/test.db"
+    assert world.run(command, world.urls[0], *arguments, "--json") == 3
+    [line] = world.lines
+    assert line["result"].items() >= {"ok": False, "error": "OperationalError"}.items()
+
+
+@pytest.mark.parametrize("command", ["check", "sweep"])
+def test_an_interrupted_check_says_how_far_it_came(world, command, monkeypatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    fill(world.engine, world.source, 3)
+    monkeypatch.setattr(FileSystemStore, "list_blobs", interrupt)
+    assert world.run(command, world.urls[0], "--json") == 130
+    assert world.lines == [{"result": {"done": {"rows": 3}, "interrupted": True, "ok": False}}]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:p@ss:SECRET@db/app",
+        "postgresql//user:SECRET@db",
+        "postgresql:/user:SECRET@db/app",
+        "postgresql://user:p@SECRET/word@db/app",
+        "postgresql://user:p@SECRET?word@db/app",
+        "postgresql://user:p@x?word=SECRET@db/app",
+        "postgresql://user:SECRET",
+        "postgresql://user/SECRET@db/app",
+        "postgresql://user:pass@db:SECRET/app",
+        "user:SECRET@db/app",
+        "SECRET",
+        "mysql+pymysql://user:SEC@RET@127.0.0.1/app",
+        "nosuchdialect://user:SECRET@db/app",
+        "sqlite+nosuchdriver://user:SECRET@db/app",
+    ],
+)
+def test_no_part_of_a_password_is_shown(world, url) -> None:
+    world.database = url
+    assert world.run("check", "memory:") == 2
+    assert "SEC" not in world.out + world.err
+    assert "RET" not in world.out + world.err
+    assert "--database" in world.err
+
+
+def test_check_repairs_misplaced_blobs_when_it_is_told_to(world) -> None:
+    fill(world.engine, world.source, 2)
+    here, *_ = (world.path / "source").rglob("1.640x480.*")
+    elsewhere = world.path / "source" / "user-picture" / "7" / "0" / here.name.replace("1.", "7.", 1)
+    elsewhere.parent.mkdir(parents=True)
+    here.rename(elsewhere)
+    assert world.run("check", world.urls[0]) == 1
+    row = "UserPicture (1, 640, 480, 'image/jpeg', '')"
+    assert f"misplaced blob: 'user-picture/7/0/{elsewhere.name}' of {row}, {row} says 'user-picture/1/640" in world.out
+    assert world.run("check", world.urls[0], "--repair") == 1
+    assert not here.exists()
+    assert world.run("check", world.urls[0], "--repair", "--write", "--json") == 0
+    assert world.lines[-1]["result"].items() >= {"repaired": 1, "failed": 0, "ok": True, "dry_run": False}.items()
+    assert here.read_bytes() == elsewhere.read_bytes()
+    assert world.run("check", world.urls[0], "--write") == 2
+    assert world.run("check", world.urls[0], "--repair", "--checksum") == 2
+
+
+def sizes_of(engine: Engine) -> set[tuple[int, int, str]]:
+    with Session(engine) as session:
+        return {(each.width, each.height, each.mimetype) for each in session.scalars(sql_select(UserPicture))}
+
+
+@pytest.mark.parametrize(
+    ("options", "made"),
+    [
+        (["--width", "20"], (20, 20, "image/png")),
+        (["--height", "10"], (10, 10, "image/png")),
+        (["--width", "20", "--height", "10"], (10, 10, "image/png")),
+        (["--width", "20", "--height", "10", "--fit", "fill"], (20, 10, "image/png")),
+        (["--square", "12", "--format", "webp", "--quality", "50"], (12, 12, "image/webp")),
+        (["--width", "20", "--class", "UserPicture"], (20, 20, "image/png")),
+    ],
+)
+def test_thumbnails_are_made_of_the_size_shape_type_and_class_wanted(world, options, made) -> None:
+    with Session(world.engine) as session:
+        attach(session, world.source, picture(40))
+        session.commit()
+    assert world.run("thumbnails", world.urls[0], *options) == 0
+    assert "1 thumbnails made of 1 pictures" in world.out
+    assert sizes_of(world.engine) == {(40, 40, "image/png"), made}
+
+
+def test_pictures_of_other_classes_get_no_thumbnails(world) -> None:
+    with Session(world.engine) as session:
+        attach(session, world.source, picture(40))
+        session.commit()
+    assert world.run("thumbnails", world.urls[0], "--width", "20", "--class", "PostPhoto") == 0
+    assert sizes_of(world.engine) == {(40, 40, "image/png")}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "expected a --width, --height or --square"),
+        (["--width", "2", "--width", "3", "--height", "4"], "expected one for each --width"),
+        (["--width", "2", "--fit", "fill"], "expected both width and height"),
+        (["--width", "2", "--class", "Nobody"], "classes: expected some of the image classes PostPhoto, UserPicture"),
+    ],
+)
+def test_a_wrong_size_or_class_of_thumbnails_is_exit_code_2(world, options, message) -> None:
+    assert world.run("thumbnails", world.urls[0], *options) == 2
+    assert message in world.err
+
+
+def test_sqlmodel_is_a_declarative_base_too(world, monkeypatch) -> None:
+    module = ModuleType("app_of_sqlmodel")
+    module.SQLModel = import_module("sqlmodel").SQLModel  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert world.run("check", world.urls[0], models="app_of_sqlmodel:SQLModel") == 0
+    assert world.run("thumbnails", world.urls[0], "--width", "9", models="app_of_sqlmodel:SQLModel") == 0
+
+
+def test_the_shell_completes_commands() -> None:
+    script = "import sys; sys.argv[0] = 'imageattach'; from sqlalchemy_imageattach.cli import cli; cli()"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT,
+        env={**os.environ, "_IMAGEATTACH_COMPLETE": "bash_complete", "COMP_WORDS": "imageattach sw", "COMP_CWORD": "1"},
+    )  # fmt: skip
+    assert done.stdout == "plain,sweep\n"
 
 
 # --- as a program ----------------------------------------------------------------------------------------------------
@@ -414,6 +565,7 @@ class Photo(Base, Image):
 
 def test_it_finds_the_models_of_the_directory_that_it_is_run_in(tmp_path) -> None:
     (tmp_path / "app").mkdir()
+    (tmp_path / "images").mkdir()
     (tmp_path / "app" / "models.py").write_text(PROJECT)
     from sqlalchemy import create_engine, text
 
@@ -459,7 +611,10 @@ def test_progress_is_shown_on_a_terminal_and_ctrl_c_is_exit_code_130(world) -> N
     master, terminal = pty.openpty()
     arguments = ["migrate", *world.urls, "--database", world.database, "--models", "tests.migrating:Base"]
     with subprocess.Popen(
-        [sys.executable, "-c", slow, *arguments, "--workers", "1"], cwd=ROOT, stderr=terminal, stdout=subprocess.PIPE
+        [sys.executable, "-c", slow, *arguments, "--workers", "1", "--json"],
+        cwd=ROOT,
+        stderr=terminal,
+        stdout=subprocess.PIPE,
     ) as child:
         os.close(terminal)
         shown = b""
@@ -476,9 +631,14 @@ def test_progress_is_shown_on_a_terminal_and_ctrl_c_is_exit_code_130(world) -> N
                     break
         assert child.wait() == 130, rest
         assert b"interrupted" in rest
+        assert child.stdout is not None
+        [line] = child.stdout.read().splitlines()
     os.close(master)
     copied = len(content_of(world.destination))
     assert 0 < copied < 400
+    result = json.loads(line)["result"]
+    assert (result["interrupted"], result["ok"]) == (True, False)
+    assert 0 < result["copied"] <= copied
     assert world.run("migrate", *world.urls, "--json") == 0
     assert world.lines[-1]["result"]["present"] == copied
 

@@ -402,7 +402,7 @@ def test_a_file_is_not_read_further_than_its_policy_allows(context: CountingStor
 
 
 def test_drawings_are_refused_unless_the_class_allows_them(session: Session, user: User) -> None:
-    with pytest.raises(PolicyViolationError, match=r"got image/svg\+xml; .*allow it with ImagePolicy\(\)\.allowing"):
+    with pytest.raises(PolicyViolationError, match=r"got image/svg\+xml"):
         user.picture.from_blob(SVG)
     owner = Owner()
     assert owner.drawing.from_blob(SVG).size == (120, 80)

@@ -93,8 +93,8 @@ def test_a_compressed_text_that_explodes_is_not_inflated() -> None:
     file = io.BytesIO(content[:end] + data + content[end:])
     assert probe(file).width == 64
     tracemalloc.start()
-    with pytest.raises(RejectedImageError):
-        render(file, [Rendition(width=10)], ImagePolicy(engines=("pillow",)))
+    (made,) = render(file, [Rendition(width=10)], ImagePolicy(engines=("pillow",)))
+    assert made.width == 10
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 80 * 2**20

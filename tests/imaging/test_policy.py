@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
+
 import pytest
 
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, PolicyViolationError
-from sqlalchemy_imageattach.imaging import ImagePolicy
+from sqlalchemy_imageattach.imaging import ImageInfo, ImagePolicy
 
 
 def test_the_defaults_are_those_documented() -> None:
     policy = ImagePolicy()
     assert policy.max_bytes == 64 * 2**20
-    assert policy.max_pixels == 100_000_000
+    assert policy.max_pixels == 120_000_000
     assert policy.verify == "structure"
     for mimetype in ("jpeg", "png", "gif", "webp", "avif", "bmp", "tiff"):
         assert policy.allows(f"image/{mimetype}")
@@ -49,8 +52,45 @@ def test_limits_are_inclusive_and_can_be_left_out() -> None:
 
 
 def test_a_type_refused_says_how_to_allow_it() -> None:
-    with pytest.raises(PolicyViolationError, match=r"allowing\('image/svg\+xml'\)"):
+    with pytest.raises(PolicyViolationError, match="AVIF, BMP, GIF, JPEG, PNG, TIFF and WebP, got") as caught:
         ImagePolicy().check_type("image/svg+xml")
+    assert caught.value.code == "type_not_allowed"
+    assert caught.value.params["found"] == "image/svg+xml"
+    assert "image/png" in caught.value.params["allowed"]
+    # what the programmer could do is no news to the visitor
+    assert "allowing('image/svg+xml')" in caught.value.__notes__[0]
+    assert "ImagePolicy" not in str(caught.value)
+
+
+def test_what_is_refused_says_so_in_values_too() -> None:
+    info = ImageInfo("image/gif", 1000, 2, frames=9)
+    cases: list[tuple[Callable[[], None], str, dict[str, object]]] = [
+        (lambda: ImagePolicy(max_bytes=5).check_bytes(6), "too_many_bytes", {"limit": 5, "found": 6}),
+        (lambda: ImagePolicy(max_frames=8).check_cost(info), "too_many_frames", {"limit": 8, "found": 9}),
+        (lambda: ImagePolicy().check_sides(1000, 2), "too_thin", {"limit": 200, "found": 500}),
+        (lambda: ImagePolicy(min_height=3).check_sides(9, 2), "too_small", {"limit": 3, "found": 2, "side": "height"}),
+        (lambda: ImagePolicy(max_pixels=9).check_cost(info), "too_many_pixels", {"limit": 9, "found": 18_000}),
+    ]
+    for check, code, values in cases:
+        with pytest.raises(PolicyViolationError) as caught:
+            check()
+        assert caught.value.code == code
+        assert values.items() <= caught.value.params.items()
+        again = pickle.loads(pickle.dumps(caught.value))
+        assert (again.code, again.params, str(again)) == (code, caught.value.params, str(caught.value))
+
+
+def test_limits_of_frames_and_sides_can_be_left_out() -> None:
+    policy = ImagePolicy(max_frames=None, max_aspect=None, max_pixels=None)
+    policy.check_cost(ImageInfo("image/gif", 10**6, 1, frames=10**6))
+    policy.check_sides(10**6, 1)
+
+
+def test_the_largest_page_counts() -> None:
+    info = ImageInfo("image/tiff", 1, 1, pages=20, largest=(100, 100))
+    ImagePolicy(max_pixels=10_000).check_cost(info)
+    with pytest.raises(PolicyViolationError, match="pixels"):
+        ImagePolicy(max_pixels=9_999).check_cost(info)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +101,12 @@ def test_a_type_refused_says_how_to_allow_it() -> None:
         ({"max_bytes": 1.5}, InvalidTypeError, "float"),
         ({"max_bytes": True}, InvalidTypeError, "bool"),
         ({"max_pixels": "1"}, InvalidTypeError, "str"),
+        ({"max_frames": 0}, InvalidValueError, "max_frames"),
+        ({"max_aspect": 0.5}, InvalidValueError, "max_aspect"),
+        ({"max_aspect": float("nan")}, InvalidValueError, "max_aspect"),
+        ({"max_aspect": "2"}, InvalidTypeError, "max_aspect"),
+        ({"min_width": None}, InvalidTypeError, "min_width"),
+        ({"min_height": 0}, InvalidValueError, "min_height"),
         ({"max_pixels": 0}, InvalidValueError, "max_pixels"),
         ({"allowed_types": "image/png"}, InvalidTypeError, "tuple"),
         ({"allowed_types": None}, InvalidTypeError, "NoneType"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -87,6 +88,7 @@ class Soak:
 
     def _produce(self, say: Callable[[str], None]) -> None:
         idents: list[int] = []
+        told = 0
         while self.figures.jobs < self._jobs:
             chance = self._chance.random()
             try:
@@ -102,7 +104,8 @@ class Soak:
                 if not is_transient(error):
                     raise
                 self.figures.conflicts += 1
-            if self.figures.jobs % 1000 == 0:
+            if self.figures.jobs >= told + 500:
+                told = self.figures.jobs
                 say(str(self.figures))
 
     def _picture(self) -> bytes:
@@ -183,6 +186,7 @@ def main() -> None:
     parser.add_argument("--kill-every", type=float, default=10, metavar="SECONDS")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that workers, queues and databases are cleaned up
     for kind in options.queues or ["celery", "dramatiq"]:
         with database() as url, tempfile.TemporaryDirectory() as directory, suppress(KeyboardInterrupt):
             shop = Shop(url, f"{directory}/blobs", kind, BROKERS[kind][0], new_name())

@@ -1,7 +1,7 @@
 """Random histories of one session after another, with a store that fails now and then.
 
 Whenever no transaction is open, the blobs are exactly those that the committed rows name, besides those whose deletion
-has failed.
+has failed; and of the calls that were to follow a commit exactly those were made whose transaction has committed.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from typing import IO, Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from sqlalchemy import StaticPool, create_engine, event, select
+from sqlalchemy import StaticPool, create_engine, event, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from sqlalchemy_imageattach.jobs import on_commit
 from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 
 from .helpers import OTHER, SMALL, Exploded, assert_in_step, picture, rows
-from .models import Base, Member, User
+from .models import Base, Comment, Member, User
 
 COLOURS = st.sampled_from(["red", "green", "blue", "white"])
 SIZES = st.sampled_from([SMALL, OTHER])
@@ -81,6 +82,9 @@ class Histories(RuleBasedStateMachine):
             _begin_nothing(connection.connection.dbapi_connection)
         Base.metadata.create_all(self.engine)
         self.session = self.open_session()
+        #: How many calls were registered, and which were made.
+        self.registered = 0
+        self.called: list[int] = []
         self.session.add_all([User(id=number) for number in range(3)] + [Member(id=number) for number in range(3)])
         self.session.commit()
 
@@ -104,6 +108,9 @@ class Histories(RuleBasedStateMachine):
         # a place without a revision, whose blob was left over, may have become that of a row
         self.store.left -= {key_of(image) for image in rows(self.engine)}
         assert_in_step(self.engine, self.store, left=self.store.left)
+        with Session(self.engine) as other:
+            committed = list(other.scalars(select(Comment.id).order_by(Comment.id)))
+        assert self.called == committed, "what was registered is called in order if it was committed, and only then"
 
     def owner(self, cls: type[Any], which: int) -> Any:
         return self.session.scalar(select(cls).where(cls.id == which))
@@ -174,6 +181,23 @@ class Histories(RuleBasedStateMachine):
                     self.session.flush()
                 self.session.add(cls(id=which))
             self.session.flush()
+
+        self.attempt(work)
+
+    @rule(fails=st.booleans())
+    def register_a_call(self, fails: bool) -> None:
+        """Together with a row, by which it can be told whether what it belongs to has been committed."""
+        self.registered += 1
+        number = self.registered
+
+        def call() -> None:
+            self.called.append(number)
+            if fails:
+                raise Exploded("a call was told to fail")
+
+        def work() -> None:
+            self.session.execute(insert(Comment).values(id=number, user_id=0))
+            on_commit(self.session, call)
 
         self.attempt(work)
 

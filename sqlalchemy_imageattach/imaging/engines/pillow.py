@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
-    GifImagePlugin,
     IcoImagePlugin,
     Image,
     ImageFile,
@@ -23,13 +22,17 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ...errors import UnreadableImageError
+from ...errors import UnreadableImageError, UnsupportedLayoutError
+from ..formats import isobmff
 from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..raster.decoding import decoding
 from ..raster.frames import Frame
+from ..raster.gifframes import gif_frames
+from ..raster.pngparts import png_parts
+from ..raster.profiles import profile_of
 from ..raster.resample import HEADROOM, plan
-from ..reader import Guarded
+from ..reader import Guarded, Reader
 from ..rendition import Order
 
 __all__ = ["PillowDecoder"]
@@ -45,7 +48,6 @@ class _Jpeg(JpegImagePlugin.JpegImageFile):
 _DECODERS: Final[dict[str, Callable[[Any], ImageFile.ImageFile]]] = {
     "image/avif": AvifImagePlugin.AvifImageFile,
     "image/bmp": BmpImagePlugin.BmpImageFile,
-    "image/gif": GifImagePlugin.GifImageFile,
     "image/jpeg": _Jpeg,
     "image/png": PngImagePlugin.PngImageFile,
     "image/tiff": TiffImagePlugin.TiffImageFile,
@@ -63,65 +65,131 @@ class PillowDecoder:
         """Whether it is one of the raster types that Pillow's wheels decode."""
         if mimetype == "image/avif" and not AvifImagePlugin.SUPPORTED:
             return False
-        return mimetype in _DECODERS
+        return mimetype in _DECODERS or mimetype == "image/gif"
 
     def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Decode it all; a JPEG at an eighth of its size, which reads all of its data as well.
 
+        :raises UnsupportedLayoutError: the file is of a kind that Pillow does not read
         :raises UnreadableImageError: the picture is damaged
         """
-        with decoding(source, info.mimetype):
-            image = _open(source, info)
-            if info.mimetype == "image/jpeg":
-                image.draft(None, (1, 1))
-            for number in range(info.frames):
-                image.seek(number)
-                image.load()
+        for _ in _frames(source, info, None):
+            pass
 
     def frames(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> Iterator[Frame]:
         """The frames; a JPEG in the smallest of its eighths that is good enough for the orders.
 
+        :raises UnsupportedLayoutError: the file is of a kind that Pillow does not read
         :raises UnreadableImageError: the picture is damaged
         """
         return _frames(source, info, orders)
 
 
-def _open(source: Guarded, info: ImageInfo) -> ImageFile.ImageFile:
-    source.seek(0)
-    image = _DECODERS[info.mimetype](source)
+def _frames(source: Guarded, info: ImageInfo, orders: Sequence[Order] | None) -> Iterator[Frame]:
+    if info.mimetype == "image/gif":
+        return _gif_frames(source, info)
+    return _other_frames(source, info, orders)
+
+
+def _gif_frames(source: Guarded, info: ImageInfo) -> Iterator[Frame]:
+    frames = gif_frames(source)
+    while True:
+        with decoding(source, info.mimetype):
+            image, duration, loop = next(frames, (None, 0.0, 0))
+        if image is None:
+            return
+        yield Frame(image, info.stored_size, duration=duration, loop=loop)
+
+
+def _check_size(image: Image.Image, info: ImageInfo) -> None:
+    """Before a frame is decoded: it is of the size that was counted."""
     expected = (info.width, info.height) if info.mimetype == "image/tiff" else info.stored_size
     if image.size != expected:
         msg = f"the {info.mimetype} is damaged: its header says {expected}, its decoder {image.size} pixels"
-        raise UnreadableImageError(msg)
-    return image
+        raise UnreadableImageError(msg, code="damaged")
 
 
-def _frames(source: Guarded, info: ImageInfo, orders: Sequence[Order]) -> Iterator[Frame]:
-    orientation = info.orientation
+def _other_frames(source: Guarded, info: ImageInfo, orders: Sequence[Order] | None) -> Iterator[Frame]:
+    orientation, scale, said = info.orientation, (1.0, 1.0), _Said()
     with decoding(source, info.mimetype):
-        image = _open(source, info)
-        stored, scale = image.size, (1.0, 1.0)
-        if info.mimetype == "image/jpeg":
+        source.seek(0)
+        file: Any = source
+        if info.mimetype == "image/png":
+            file, (profile, transparent) = png_parts(source, info.frames)
+            said = _Said(profile, True, transparent)
+        elif info.mimetype == "image/avif":
+            said = _said_by_avif(source)
+        elif info.mimetype == "image/bmp" and _is_run_length(source):
+            msg = "no decoder installed reads a BMP of run lengths; save it as PNG"
+            raise UnsupportedLayoutError(msg, mimetype=info.mimetype)
+        file.seek(0)
+        image = _DECODERS[info.mimetype](file)
+        _check_size(image, info)
+        stored = image.size
+        if info.mimetype == "image/jpeg" and orders is None:
+            image.draft(None, (1, 1))
+        elif info.mimetype == "image/jpeg" and orders is not None:
             scale = _draft(image, orders, info)
         elif info.mimetype == "image/tiff":
             # Pillow turns a TIFF itself while it decodes, and by XMP too, which nothing else looks at
             orientation = 1
             image.info.pop("xmp", None)
+        elif info.mimetype == "image/webp" and info.frames > 1 and image.mode == "RGB":
+            # what no frame covers is clear, also in a film that promises to be opaque
+            image._mode = image.rawmode = "RGBA"  # type: ignore[attr-defined]
         first = 1 if image.info.get("default_image") else 0
     for number in range(info.frames):
         with decoding(source, info.mimetype):
             image.seek(number)
+            if info.mimetype != "image/jpeg":
+                _check_size(image, info)
             image.load()
             frame = Frame(
-                image,
+                _opaque(_with_key(image, said.transparent)),
                 stored,
                 scale,
                 orientation,
-                image.info.get("icc_profile"),
+                said.profile if said.instead else said.profile or image.info.get("icc_profile"),
                 None if number < first else float(image.info.get("duration") or 0),
                 image.info.get("loop"),
             )
         yield frame
+
+
+class _Said(NamedTuple):
+    """What a file says of its colours otherwise than by a profile that Pillow finds."""
+
+    profile: bytes | None = None
+    instead: bool = False
+    transparent: tuple[int, int, int] | None = None
+
+
+def _said_by_avif(source: Guarded) -> _Said:
+    found = isobmff.colours(Reader(source))
+    if found.profile is None and found.code_points is not None:
+        return _Said(profile_of(*found.code_points))
+    return _Said(found.profile)
+
+
+def _is_run_length(source: Guarded) -> bool:
+    source.seek(0)
+    head = source.read(34)
+    return int.from_bytes(head[14:18], "little") > 12 and int.from_bytes(head[30:34], "little") in {1, 2}
+
+
+def _with_key(image: Image.Image, key: tuple[int, int, int] | None) -> Image.Image:
+    """The image without the colour of 16 bits that is none: of its 8 bits Pillow keeps the upper ones."""
+    if key is None or image.mode != "RGB":
+        return image
+    image.info["transparency"] = tuple(level >> 8 for level in key)
+    return image
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """An RGBA image that hides nothing is RGB."""
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
+        return image.convert("RGB")
+    return image
 
 
 def _draft(image: ImageFile.ImageFile, orders: Sequence[Order], info: ImageInfo) -> tuple[float, float]:

@@ -117,7 +117,7 @@ def _decoded(source: Guarded, info: ImageInfo) -> Iterator[tuple[Image.Image, by
                 image.coalesce()
             numbers = range(image.iterator_length()) if info.mimetype == "image/gif" else [_largest(image, info)]
             # ImageMagick 6 does not tell the profile of a HEIF, nor how often a GIF repeats
-            profile = isobmff.profile(Reader(source)) if info.mimetype in _TURNED else image.profiles.get("icc")
+            profile = isobmff.colours(Reader(source)).profile if info.mimetype in _TURNED else image.profiles.get("icc")
         for number in numbers:
             # neither by Image.sequence, which aborts the process over some broken pictures, nor by a copy, which warns
             image.iterator_set(number)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import struct
+from typing import Final
 
-__all__ = ["ORIENTATION", "orientation_of"]
+__all__ = ["LONGEST", "ORIENTATION", "orientation_of"]
+
+#: How many bytes of a block are worth looking at: the orientation stands in its first directory.
+LONGEST: Final = 64 * 1024
 
 #: The tag of the orientation.
 ORIENTATION = 0x0112
 _SHORT = 3
+_MOST_ENTRIES = 1000
 
 
 def orientation_of(exif: bytes) -> int:
@@ -25,7 +30,7 @@ def orientation_of(exif: bytes) -> int:
     try:
         (directory,) = struct.unpack_from(byte_order + "I", exif, 4)
         (entries,) = struct.unpack_from(byte_order + "H", exif, directory)
-        for index in range(entries):
+        for index in range(min(entries, _MOST_ENTRIES)):
             tag, kind, _, value = struct.unpack_from(byte_order + "HHIH", exif, directory + 2 + 12 * index)
             if tag == ORIENTATION:
                 return value if kind == _SHORT and 1 <= value <= 8 else 1

@@ -1,4 +1,4 @@
-"""JPEG: the size from the frame header, the orientation from EXIF, and an end after the first scan.
+"""JPEG: the size from the frame header, the orientation from EXIF, how many scans there are, and an end after them.
 
 Of the several pictures of an MPO file the first one counts, and its type is JPEG.
 """
@@ -7,21 +7,32 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..reader import Reader, refuse_damaged, refuse_truncated
-from .exif import orientation_of
+from ..reader import Reader, refuse_costly, refuse_damaged, refuse_truncated
+from .exif import LONGEST, orientation_of
 from .header import Header
 
 __all__ = ["scan"]
 
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD8)})
+_WITHIN_DATA: Final = _WITHOUT_LENGTH | {0x00, 0xFF}
 _APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
+#: Each scan of a progressive JPEG goes over the whole picture.  Encoders write about ten, the most eager ones thirty.
+_MOST_SCANS: Final = 100
+_MOST_PIXELS_OF_SCANS: Final = 2_500_000_000
+#: Decoders join what is said in several blocks one by one, in time that grows with the square of their number.
+_MOST_BLOCKS: Final = 100
+#: How many finds in a row are one step of the reader.
+_FINDS_A_STEP: Final = 8
 
 
 def scan(reader: Reader) -> Header:
     """Look through a JPEG: from segment to segment up to the first scan, then for the end, from the back."""
-    size: tuple[int, int] | None = None
-    orientation = 1
+    frame = b""
+    in_scans = False
+    blocks = 0
+    orientation: int | None = None
     offset = 2
     while True:
         offset, marker = _next_marker(reader, offset)
@@ -34,19 +45,29 @@ def scan(reader: Reader) -> Header:
             refuse_damaged(f"a JPEG segment of {length} bytes, expected 2 or more")
         if marker == _SOS:
             break
-        if marker in _FRAME_HEADERS and size is None:
-            frame = reader.at(offset, 7)
-            size = int.from_bytes(frame[5:7]), int.from_bytes(frame[3:5])
-        elif marker == _APP1 and orientation == 1 and reader.at(offset, min(8, length))[2:] == b"Exif\0\0":
-            orientation = orientation_of(reader.at(offset + 8, length - 8))
+        if marker in _FRAME_HEADERS and not frame:
+            frame = reader.at(offset, 8)
+            in_scans = marker in _PROGRESSIVE
+        elif marker == _APP1 and reader.at(offset, min(8, length))[2:] == b"Exif\0\0":
+            # the first block counts, whatever it says
+            if orientation is None:
+                orientation = orientation_of(reader.at(offset + 8, min(length - 8, LONGEST)))
+            blocks += 1
+            if blocks > _MOST_BLOCKS:
+                refuse_costly(f"a JPEG of more than {_MOST_BLOCKS} blocks of EXIF")
         offset += length
-    if size is None or 0 in size:
+    height, width = int.from_bytes(frame[3:5]), int.from_bytes(frame[5:7])
+    if not width or not height:
         refuse_damaged("a JPEG that does not say its size before its data")
     # Within the data 0xFF is always followed by 0 or a restart, so this is the end of a picture.  Searched from the
     # back, since files often carry something behind it: a film, a second picture, what a camera likes to add.
-    if reader.rfind(b"\xff\xd9", offset + length) < 0:
+    end = reader.rfind(b"\xff\xd9", offset + length)
+    if end < 0:
         refuse_truncated("a JPEG without an end marker")
-    return Header(*size, orientation)
+    # a first scan of fewer components than there are is followed by others
+    if in_scans or reader.at(offset + 2, 1)[0] < frame[7]:
+        _check_scans(reader, offset, end, width * height)
+    return Header(width, height, orientation or 1)
 
 
 def _next_marker(reader: Reader, offset: int) -> tuple[int, int]:
@@ -57,3 +78,35 @@ def _next_marker(reader: Reader, offset: int) -> tuple[int, int]:
             return offset + 2, second
         offset += 1
     refuse_damaged("a JPEG with junk where a segment should be")
+
+
+def _check_scans(reader: Reader, first: int, end: int, pixels: int) -> None:
+    """Count the scans: quickly, and if that gives too many, only those of this picture."""
+    most = min(_MOST_SCANS, max(10, _MOST_PIXELS_OF_SCANS // pixels))
+    scans, offset = 1, first
+    for chunk in reader.chunks(first):
+        scans += chunk.count(b"\xff\xda")
+        offset += len(chunk)
+        if scans > most or offset > end:
+            break
+    if scans > most and (scans := _scans(reader, first, end, most)) > most:
+        refuse_costly(f"a JPEG of {pixels:,} pixels in more than {most} scans")
+
+
+def _scans(reader: Reader, offset: int, end: int, most: int) -> int:
+    """The scans up to the end of the picture, or more than ``most``."""
+    scans, finds = 1, 0
+    offset += int.from_bytes(reader.at(offset, 2))
+    while scans <= most and 0 <= (offset := reader.find(b"\xff", offset)) < end:
+        finds += 1
+        if finds % _FINDS_A_STEP == 0:
+            reader.spend(1)
+        marker = reader.byte(offset + 1)
+        if marker == _EOI:
+            break
+        if marker in _WITHIN_DATA:
+            offset += 1 if marker == 0xFF else 2
+        else:
+            scans += marker == _SOS
+            offset += 2 + int.from_bytes(reader.at(offset + 2, 2))
+    return scans

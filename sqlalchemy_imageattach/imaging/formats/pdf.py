@@ -1,136 +1,197 @@
 """PDF: the size of the first page, found by following the references from the catalogue to it.
 
-This is no PDF reader: it looks for objects wherever they stand, the last one of each number counts, and what cannot be
-found so is refused.  The size it finds *bounds* the renderer, which is told to fit the page into it; so a file that
-lies to this module gets an ugly thumbnail, not an endless one.
+This is no PDF reader: it believes the file's own table of objects where that leads to objects, looks for them wherever
+they stand where it does not, and refuses what cannot be found so.  The size it finds *bounds* the renderer, which is
+told to fit the page into it; so a file that lies to this module gets an ugly thumbnail, not an endless one.
 """
 
 from __future__ import annotations
 
 import re
-import zlib
-from bisect import bisect_right
 from typing import Final
 
 from ..reader import Reader, refuse_damaged, refuse_truncated
 from .header import Header
+from .pdfxref import Place, Sections, dictionary_at, inflated
 
 __all__ = ["scan"]
 
-# Every repetition is bounded: these run over megabytes that a stranger wrote.
-_OBJECT: Final = re.compile(rb"(?<![0-9])([0-9]{1,10})\s{1,8}[0-9]{1,5}\s{1,8}obj\b")
+# Every repetition is bounded: these run over what a stranger wrote.  None runs over more than _MOST_BYTES_OF_OBJECT.
 _ROOT: Final = re.compile(rb"/Root\s{0,8}([0-9]{1,10})\s{1,8}[0-9]{1,5}\s{1,8}R\b")
-_OBJECT_STREAM: Final = re.compile(rb"/Type\s{0,8}/ObjStm\b")
+_HEAD: Final = re.compile(rb"[0-9]{1,5}\s{1,8}obj\b")
+_BEFORE_OBJECT: Final = re.compile(rb"[0-9]{1,10}\s{1,8}[0-9]{1,5}\s{1,8}\Z")
+_KIDS: Final = re.compile(rb"/Kids\b")
+_FIRST_KID: Final = re.compile(rb"/Kids\s{0,8}\[\s{0,8}([0-9]{1,10})\s{1,8}[0-9]{1,5}\s{1,8}R\b")
+_FIRST_NUMBER: Final = re.compile(rb"\s{0,8}\[?\s{0,8}([0-9]{1,10})\s")
+_REFERENCE: Final = re.compile(rb"\s{0,8}([0-9]{1,10})\s{1,8}[0-9]{1,5}\s{1,8}R\b")
+_BOX: Final = re.compile(rb"\s{0,8}\[([^\]]{0,200})\]")
 _NUMBER: Final = re.compile(rb"[+-]?(?:[0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})")
-_MOST_BYTES_OF_OBJECT = 64 * 1024
-_MOST_STREAMS = 10_000
-_MOST_BYTES_OF_STREAM = 8 * 2**20
-_DEEPEST = 64
-_LARGEST_PAGE = 10_000_000
+_MOST_BYTES_OF_OBJECT: Final = 64 * 1024
+_DEEPEST: Final = 64
+_LARGEST_PAGE: Final = 10_000_000
+#: How much of the end is searched for the mark of the end.
+_END: Final = 2**20
+#: How many bytes are searched in one step of the reader.
+_SEARCHED_A_STEP: Final = 4096
 
 
 def scan(reader: Reader) -> Header:
     """Look through a PDF, which is read as a whole.  Its pixels are points: 72 to an inch."""
-    if reader.rfind(b"%%EOF") < 0:
+    if reader.rfind(b"%%EOF", max(0, reader.size - _END)) < 0:
         refuse_truncated("a PDF without its end")
-    return _Pdf(reader.everything()).first_page()
+    return _Pdf(reader, reader.everything()).first_page()
 
 
 class _Pdf:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.starts: list[int] = []
-        self.objects: dict[int, int] = {}
-        for match in _OBJECT.finditer(data):
-            self.starts.append(match.end())
-            self.objects[int(match[1])] = match.end()
-        #: for each object within a stream: where the stream's object is, and the place of the object in it
-        self.packed: dict[int, tuple[int, int]] = {}
+    def __init__(self, reader: Reader, data: bytes) -> None:
+        self.reader, self.data = reader, data
+        self.sections = Sections(reader, data)
+        #: what was looked for without the table: for objects in streams, the stream's object and the place in it
+        self.packed: dict[int, Place] | None = None
+        self.streams: dict[int, bytes] = {}
 
     def first_page(self) -> Header:
-        self._index_streams()
-        roots = _ROOT.findall(self.data)
-        if not roots:
-            refuse_damaged("a PDF without a catalogue")
-        node = self._object(self._reference(self._object(int(roots[-1])), b"Pages"))
+        node = self._object(self._reference(self._object(self._root()), b"Pages"))
         inherited: dict[bytes, bytes] = {}
         for _ in range(_DEEPEST):
             for key in (b"MediaBox", b"CropBox", b"Rotate", b"UserUnit"):
                 value = self._value(node, key)
                 if value is not None:
                     inherited[key] = value
-            if re.search(rb"/Kids\b", node) is None:
+            if _KIDS.search(node) is None:
                 return _header(inherited)
             node = self._object(self._first_kid(node))
         refuse_damaged("a PDF with a circle of pages")
 
+    def _root(self) -> int:
+        if self.sections.root is not None:
+            return self.sections.root
+        place = len(self.data)
+        while (place := self._rfind(b"/Root", place)) >= 0:
+            match = _ROOT.match(self.data, place)
+            if match:
+                return int(match[1])
+        refuse_damaged("a PDF without a catalogue")
+
     def _first_kid(self, node: bytes) -> int:
-        match = re.search(rb"/Kids\s{0,8}\[\s{0,8}([0-9]{1,10})\s{1,8}[0-9]{1,5}\s{1,8}R\b", node)
-        if match is None:
-            match = re.match(rb"\s{0,8}\[?\s{0,8}([0-9]{1,10})\s", self._value(node, b"Kids") or b"")
+        match = _FIRST_KID.search(node) or _FIRST_NUMBER.match(self._value(node, b"Kids") or b"")
         if match is None:
             refuse_damaged("a PDF without pages")
         return int(match[1])
 
     def _value(self, node: bytes, key: bytes) -> bytes | None:
-        match = re.search(rb"/%s\b\s{0,8}" % key, node)
-        if match is None:
-            return None
-        value = node[match.end() : match.end() + 200]
-        reference = re.match(rb"([0-9]{1,10})\s{1,8}[0-9]{1,5}\s{1,8}R\b", value)
+        value = _after(node, key)
+        reference = _REFERENCE.match(value or b"")
         return self._object(int(reference[1]))[:200] if reference else value
 
     def _reference(self, node: bytes, key: bytes) -> int:
-        match = re.search(rb"/%s\s{0,8}([0-9]{1,10})\s{1,8}[0-9]{1,5}\s{1,8}R\b" % key, node)
+        match = _REFERENCE.match(_after(node, key) or b"")
         if match is None:
             refuse_damaged(f"a PDF whose {key.decode()} cannot be found (it may be encrypted)")
         return int(match[1])
 
     def _object(self, number: int) -> bytes:
         """The text of an object, without the stream that may follow it."""
-        if number in self.objects:
-            return self._text_at(self.objects[number])
-        if number in self.packed:
-            stream, place = self.packed[number]
-            return self._inflated(stream, _MOST_BYTES_OF_STREAM)[place : place + _MOST_BYTES_OF_OBJECT]
-        refuse_damaged(f"a PDF whose object {number} cannot be found (it may be encrypted)")
+        text = self._in_sections(number)
+        if text is None:
+            start = self._searched(number)
+            text = dictionary_at(self.data, start) if start is not None else self._in_streams(number)
+        if text is None:
+            refuse_damaged(f"a PDF whose object {number} cannot be found (it may be encrypted)")
+        return text
 
-    def _text_at(self, start: int) -> bytes:
-        text = self.data[start : start + _MOST_BYTES_OF_OBJECT]
-        end = re.search(rb"\b(?:endobj|stream)\b", text)
-        return text[: end.start()] if end else text
+    def _in_sections(self, number: int) -> bytes | None:
+        """The object where the file's table says that it is."""
+        place = self.sections.place(number)
+        if place is None:
+            return None
+        if place.stream is None:
+            start = self._head(number, place.offset)
+            return None if start is None else dictionary_at(self.data, start)
+        outer = self.sections.place(place.stream)
+        start = None if outer is None or outer.stream is not None else self._head(place.stream, outer.offset)
+        return None if start is None else self._packed_in(start).get(number)
 
-    def _index_streams(self) -> None:
-        for count, match in enumerate(_OBJECT_STREAM.finditer(self.data)):
-            if count >= _MOST_STREAMS:
-                refuse_damaged(f"a PDF with more than {_MOST_STREAMS:,} object streams")
-            index = bisect_right(self.starts, match.start()) - 1
-            if index >= 0:
-                self._index_stream(self.starts[index])
+    def _head(self, number: int, offset: int) -> int | None:
+        """Where the content of an object begins that should be at ``offset``."""
+        word = b"%d " % number
+        if self.data[offset : offset + len(word)] != word:
+            return None
+        match = _HEAD.match(self.data, offset + len(word))
+        return match.end() if match else None
 
-    def _index_stream(self, start: int) -> None:
-        first = self._number(start, b"First")
-        if first is None or first > _MOST_BYTES_OF_STREAM:
-            return
-        numbers = [
-            int(word) for word in self._inflated(start, first)[:first].split() if word.isdigit() and len(word) < 11
-        ]
-        for number, place in zip(numbers[::2], numbers[1::2], strict=False):
-            self.packed[number] = start, first + place
+    def _searched(self, number: int) -> int | None:
+        """Where the content of the last object of this number begins."""
+        word, place = b"%d " % number, len(self.data)
+        while (place := self._rfind(word, place)) >= 0:
+            if not self.data[max(0, place - 1) : place].isdigit() and (start := self._head(number, place)) is not None:
+                return start
+        return None
 
-    def _number(self, start: int, key: bytes) -> int | None:
-        match = re.search(rb"/%s\s{0,8}([0-9]{1,10})\b" % key, self._text_at(start))
-        return int(match[1]) if match else None
+    def _in_streams(self, number: int) -> bytes | None:
+        """The object in one of the object streams, wherever they stand."""
+        if self.packed is None:
+            self.packed = {}
+            place = len(self.data)
+            found: set[int] = set()
+            while (place := self._rfind(b"/ObjStm", place)) >= 0:
+                start = self._start_before(place)
+                if start is not None and start not in found:
+                    found.add(start)
+                    for inner in self._packed_in(start):
+                        self.packed.setdefault(inner, Place(start, start))
+        place_of = self.packed.get(number)
+        return self._packed_in(place_of.offset).get(number) if place_of else None
 
-    def _inflated(self, start: int, length: int) -> bytes:
-        begin = self.data.find(b"stream", start, start + _MOST_BYTES_OF_OBJECT)
-        if begin < 0 or b"/FlateDecode" not in self.data[start:begin]:
-            return b""
-        begin += 8 if self.data[begin + 6 : begin + 8] == b"\r\n" else 7
-        try:
-            return zlib.decompressobj().decompress(self.data[begin : begin + _MOST_BYTES_OF_STREAM], length)
-        except zlib.error:
-            return b""
+    def _start_before(self, place: int) -> int | None:
+        """Where the object begins within which this place is."""
+        lowest = max(0, place - _MOST_BYTES_OF_OBJECT)
+        start = self.data.rfind(b"obj", lowest, place)
+        self.reader.spend(1)
+        while start >= 0:
+            if _BEFORE_OBJECT.search(self.data[max(0, start - 24) : start]):
+                return start + 3
+            start = self.data.rfind(b"obj", lowest, start)
+            self.reader.spend(1)
+        return None
+
+    def _packed_in(self, start: int) -> dict[int, bytes]:
+        """The objects in the stream of the object that begins there."""
+        text = dictionary_at(self.data, start)
+        first, content = _integer(text, b"First"), self._content(start)
+        if first is None:
+            return {}
+        self.reader.spend(first // 32)
+        words = [int(word) for word in content[:first].split() if word.isdigit() and len(word) < 11]
+        return {
+            number: content[first + place : first + place + _MOST_BYTES_OF_OBJECT]
+            for number, place in zip(words[::2], words[1::2], strict=False)
+        }
+
+    def _content(self, start: int) -> bytes:
+        if start not in self.streams:
+            self.streams[start] = inflated(self.reader, self.data, start)
+        return self.streams[start]
+
+    def _rfind(self, word: bytes, end: int) -> int:
+        place = self.data.rfind(word, 0, end)
+        self.reader.spend(1 + (end - max(place, 0)) // _SEARCHED_A_STEP)
+        return place
+
+
+def _after(node: bytes, key: bytes) -> bytes | None:
+    """What follows a key."""
+    word, place = b"/" + key, -1
+    while (place := node.find(word, place + 1)) >= 0:
+        end = place + len(word)
+        if not node[end : end + 1].isalnum():
+            return node[end : end + 200]
+    return None
+
+
+def _integer(node: bytes, key: bytes) -> int | None:
+    match = _NUMBER.match((_after(node, key) or b"").lstrip())
+    return int(float(match[0])) if match else None
 
 
 def _header(page: dict[bytes, bytes]) -> Header:
@@ -153,7 +214,7 @@ def _header(page: dict[bytes, bytes]) -> Header:
 
 
 def _box(value: bytes | None) -> tuple[float, float, float, float] | None:
-    inside = re.match(rb"\s*\[([^\]]*)\]", value or b"")
+    inside = _BOX.match(value or b"")
     numbers = [float(number) for number in _NUMBER.findall(inside[1])] if inside else []
     if len(numbers) != 4:
         return None
@@ -162,5 +223,5 @@ def _box(value: bytes | None) -> tuple[float, float, float, float] | None:
 
 
 def _first_number(value: bytes | None, default: float) -> float:
-    match = _NUMBER.match(value or b"")
+    match = _NUMBER.match((value or b"").lstrip())
     return float(match[0]) if match else default

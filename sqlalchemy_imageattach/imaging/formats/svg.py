@@ -18,8 +18,8 @@ import re
 from typing import Final, NoReturn
 from xml.parsers import expat
 
-from ...errors import UnreadableImageError
-from ..reader import Reader, refuse_damaged
+from ...errors import RejectedImageError, UnreadableImageError
+from ..reader import Reader, refuse_costly, refuse_damaged
 from .header import Header
 
 __all__ = ["length", "scan"]
@@ -27,7 +27,7 @@ __all__ = ["length", "scan"]
 _SVG = "http://www.w3.org/2000/svg"
 _XML = "http://www.w3.org/XML/1998/namespace"
 _LENGTH: Final = re.compile(
-    r"\s*\+?(\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(?:e([+-]?\d{1,2}))?\s*([a-z]*)\s*", re.ASCII | re.IGNORECASE
+    r"\+?(\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(?:e([+-]?\d{1,2}))?\s{0,8}([a-z]{0,4})", re.ASCII | re.IGNORECASE
 )
 #: Pixels of CSS, of which 96 are an inch.
 _UNITS: Final = {
@@ -44,30 +44,43 @@ _UNITS: Final = {
     "ex": 8.0,
 }
 _INSIDE: Final = re.compile(
-    r"\s*(?:#|data:(?:image/(?:png|jpe?g|gif|webp)|font/[a-z0-9-]+|application/(?:x-)?font[a-z0-9-]*)[;,])",
+    r"\s{0,8}(?:#|data:(?:image/(?:png|jpe?g|gif|webp)|font/[a-z0-9-]{1,20}|application/(?:x-)?font[a-z0-9-]{0,20})[;,])",
     re.IGNORECASE,
 )
-_URL: Final = re.compile(r"url\s*\(\s*[\"']?", re.IGNORECASE)
-_MOST_DEEP = 256
+_URL: Final = re.compile(r"url\s*+\(\s*+[\"']?", re.IGNORECASE)
+_MOST_DEEP: Final = 256
+#: A document, and any one of its tokens, in bytes: what is embedded as a picture is one token.
+_MOST_BYTES: Final = 8 * 2**20
+_LONGEST_TOKEN: Final = 2 * 2**20
+#: How many bytes the parser is given at once: what is not yet whole is parsed again with each.
+_CHUNK: Final = 2**19
+#: How many attributes are looked at in one step of the reader.
+_ATTRIBUTES_A_STEP: Final = 4
 
 
 def scan(reader: Reader) -> Header:
     """Look through an SVG: all of it, since what it refers to can be anywhere."""
-    document = _Document()
+    if reader.size > _MOST_BYTES:
+        refuse_costly(f"an SVG of more than {_MOST_BYTES:,} bytes")
+    document = _Document(reader)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
     parser.StartDoctypeDeclHandler = document.doctype
     parser.EntityDeclHandler = document.entity
+    parser.SkippedEntityHandler = document.entity
     parser.ProcessingInstructionHandler = document.instruction
     parser.StartElementHandler = document.start
     parser.EndElementHandler = document.end
     parser.CharacterDataHandler = document.text
     try:
-        for chunk in reader.chunks():
-            parser.Parse(chunk, False)
+        for start in range(0, reader.size, _CHUNK):
+            length = min(_CHUNK, reader.size - start)
+            parser.Parse(reader.at(start, length), False)
+            if start + length - parser.CurrentByteIndex > _LONGEST_TOKEN:
+                refuse_costly(f"an SVG with a part of more than {_LONGEST_TOKEN:,} bytes")
         parser.Parse(b"", True)
-    except UnreadableImageError:
+    except RejectedImageError:
         raise
     except (expat.ExpatError, ValueError, LookupError) as error:
         refuse_damaged(f"an SVG that is no well-formed XML ({error})")
@@ -77,13 +90,14 @@ def scan(reader: Reader) -> Header:
 
 def _refuse(what: str) -> NoReturn:
     msg = f"the SVG is refused: {what}"
-    raise UnreadableImageError(msg)
+    raise UnreadableImageError(msg, code="unsafe")
 
 
 class _Document:
     """Looks at each part as it comes by, and keeps nothing but the size and the style sheet being read."""
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
         self.root: dict[str, str] | None = None
         self.depth = 0
         self.style_depth = 0
@@ -95,7 +109,7 @@ class _Document:
             _refuse("its document type can declare entities; remove the [...] within its <!DOCTYPE ...>")
 
     def entity(self, *_: object) -> None:
-        _refuse("it declares entities; write them out")
+        _refuse("it uses an entity of its own; write what that stands for in its place")
 
     def instruction(self, target: str, _: str) -> None:
         if target.lower() == "xml-stylesheet":
@@ -108,6 +122,7 @@ class _Document:
                 _refuse(f"its outermost element is {local!r}, expected 'svg'")
             self.root = attributes
         self.depth += 1
+        self.reader.spend(1 + len(attributes) // _ATTRIBUTES_A_STEP)
         if self.depth > _MOST_DEEP:
             _refuse(f"its elements are nested more than {_MOST_DEEP} deep")
         if namespace.endswith("XInclude"):
@@ -123,10 +138,11 @@ class _Document:
             _refuse("it has xml:base, so that its references could lead anywhere; remove it")
         if local in {"href", "src"} and element != "a" and not _INSIDE.match(value):
             _refuse(f"it refers to {value[:80]!r}, which is outside of it; embed the picture as data:image/png")
-        _check_style(value)
+        _check_style(self.reader, value)
 
     def text(self, data: str) -> None:
         if self.style_depth:
+            self.reader.spend(1)
             self.style.append(data)
 
     def end(self, _: str) -> None:
@@ -136,7 +152,7 @@ class _Document:
                 _refuse("its style sheet imports another one; put the content in its place")
             if "\\" in style:
                 _refuse("its style sheet has escapes (\\), which could hide a reference; write them out")
-            _check_style(style)
+            _check_style(self.reader, style)
         self.depth -= 1
 
     def size(self) -> tuple[int, int]:
@@ -158,19 +174,20 @@ class _Document:
         return max(1, int(width + 0.5)), max(1, int(height + 0.5))
 
 
-def _check_style(value: str) -> None:
+def _check_style(reader: Reader, value: str) -> None:
     if "(" not in value:
         return
     if "\\" in value:
         _refuse("one of its styles has escapes (\\), which could hide a reference; write them out")
     for match in _URL.finditer(value):
+        reader.spend(1)
         if not _INSIDE.match(value, match.end()):
             _refuse(f"it refers to {value[match.start() : match.start() + 80]!r}, which is outside of it")
 
 
 def length(value: str | None) -> float | None:
     """Pixels; ``None`` where it is missing or relative to a page that is not there (``100%``)."""
-    match = _LENGTH.fullmatch(value or "")
+    match = _LENGTH.fullmatch((value or "").strip())
     if match is None or match[3].lower() not in _UNITS:
         return None
     pixels = float(match[1]) * 10.0 ** int(match[2] or 0) * _UNITS[match[3].lower()]
@@ -179,7 +196,7 @@ def length(value: str | None) -> float | None:
 
 def _view_box(value: str) -> tuple[float, float] | None:
     try:
-        _, _, width, height = (float(part) for part in value.replace(",", " ").split())
+        _, _, width, height = (float(part) for part in value[:400].replace(",", " ").split())
     except ValueError:
         return None
     return (width, height) if 0 < width < 1e12 and 0 < height < 1e12 else None

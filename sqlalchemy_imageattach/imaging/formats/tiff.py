@@ -1,8 +1,9 @@
-"""TIFF and BigTIFF: the directories, and whether the strips or tiles of the first picture are all there."""
+"""TIFF and BigTIFF: the directories, and whether the strips or tiles of each picture are all there."""
 
 from __future__ import annotations
 
-from typing import Final
+import struct
+from typing import Final, NamedTuple
 
 from ..reader import Reader, refuse_damaged, refuse_truncated
 from .exif import ORIENTATION
@@ -14,84 +15,111 @@ _WIDTH, _HEIGHT = 0x0100, 0x0101
 #: The tags of offsets and lengths: of strips, and of tiles.
 _PARTS: Final = ((0x0111, 0x0117), (0x0144, 0x0145))
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_INTEGERS: Final = frozenset({1, 3, 4, 13, 16})
-_MOST_PAGES = 10_000
+#: The kinds that offsets and lengths have, as :mod:`struct` calls them.
+_INTEGERS: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 _MOST_PARTS = 1_000_000
 _CHUNK = 4096
+#: How many offsets are looked at in one step of the reader.
+_VALUES_A_STEP = 32
+
+
+class _Tag(NamedTuple):
+    kind: int
+    number: int
+    offset: int
 
 
 def scan(reader: Reader) -> Header:
-    """Look through a TIFF: frames are its pages."""
+    """Look through a TIFF: all of its pages, of which the first one counts."""
     return _Tiff(reader).scan()
 
 
 class _Tiff:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self.order: str = "little" if reader.at(0, 2) == b"II" else "big"
-        self.big = self._int(2, 2) == 43
-        #: bytes of an offset, of an entry of a directory, and of the number of entries
-        self.word, self.entry, self.count = (8, 20, 8) if self.big else (4, 12, 2)
+        self.order = "<" if reader.at(0, 2) == b"II" else ">"
+        (version,) = self._unpack("H", 2)
+        self.big = version == 43
+        #: as struct calls them: an offset, an entry of a directory, and the number of entries
+        self.word, self.entry, self.count = ("Q", "HHQ", "Q") if self.big else ("I", "HHI", "H")
+        self.word_size = 8 if self.big else 4
 
     def scan(self) -> Header:
-        offset = self._int(8 if self.big else 4, self.word)
-        first: dict[int, tuple[int, int, int]] | None = None
+        (offset,) = self._unpack(self.word, 8 if self.big else 4)
+        first: dict[int, _Tag] | None = None
+        sizes: list[tuple[int, int]] = []
         seen: set[int] = set()
         while offset:
-            if offset in seen or len(seen) >= _MOST_PAGES:
-                refuse_damaged("a TIFF with a circle of pages, or more than it can have")
+            if offset in seen:
+                refuse_damaged("a TIFF with a circle of pages")
             seen.add(offset)
             tags, offset = self._directory(offset)
             self._check_parts(tags)
+            sizes.append((self._single(tags, _WIDTH), self._single(tags, _HEIGHT)))
             first = first or tags
-        width, height = (self._single(first or {}, tag) for tag in (_WIDTH, _HEIGHT))
+        width, height = sizes[0] if sizes else (0, 0)
         if not width or not height:
             refuse_damaged(f"a TIFF of {width}×{height} pixels")
         orientation = self._single(first or {}, ORIENTATION)
-        return Header(width, height, orientation if 1 <= orientation <= 8 else 1, len(seen))
+        largest = max(sizes, key=lambda size: size[0] * size[1])
+        return Header(
+            width,
+            height,
+            orientation if 1 <= orientation <= 8 else 1,
+            pages=len(sizes),
+            largest=largest if largest[0] * largest[1] > width * height else None,
+        )
 
-    def _directory(self, offset: int) -> tuple[dict[int, tuple[int, int, int]], int]:
-        entries = self._int(offset, self.count)
+    def _directory(self, offset: int) -> tuple[dict[int, _Tag], int]:
+        (entries,) = self._unpack(self.count, offset)
         if entries > 65_535:
             refuse_damaged(f"a TIFF directory of {entries:,} entries")
         tags = {}
-        position = offset + self.count
+        position = offset + (8 if self.big else 2)
         for _ in range(entries):
-            tag, kind, number = self._int(position, 2), self._int(position + 2, 2), self._int(position + 4, self.word)
+            tag, kind, number = self._unpack(self.entry, position)
             size = _BYTES.get(kind, 1) * number
-            value = position + 4 + self.word
-            if size > self.word:
-                value = self._int(value, self.word)
+            value = position + 4 + self.word_size
+            position = value + self.word_size
+            if size > self.word_size:
+                (value,) = self._unpack(self.word, value)
                 if value + size > self.reader.size:
                     refuse_truncated(f"a TIFF whose tag 0x{tag:04x} is not all there")
-            tags[tag] = kind, number, value
-            position += self.entry
-        return tags, self._int(position, self.word)
+            tags[tag] = _Tag(kind, number, value)
+        return tags, self._unpack(self.word, position)[0]
 
-    def _check_parts(self, tags: dict[int, tuple[int, int, int]]) -> None:
+    def _check_parts(self, tags: dict[int, _Tag]) -> None:
         for offsets, lengths in _PARTS:
             if offsets in tags:
                 starts, sizes = self._values(tags, offsets), self._values(tags, lengths) if lengths in tags else []
-                end = max((start + (sizes[i] if i < len(sizes) else 1) for i, start in enumerate(starts)), default=0)
+                sizes += [1] * (len(starts) - len(sizes))
+                end = max((start + size for start, size in zip(starts, sizes, strict=False)), default=0)
                 if end > self.reader.size:
                     refuse_truncated(f"a TIFF that needs {end:,} bytes, of which {self.reader.size:,} are there")
                 return
         refuse_damaged("a TIFF without any picture data")
 
-    def _values(self, tags: dict[int, tuple[int, int, int]], tag: int) -> list[int]:
-        kind, number, offset = tags[tag]
-        if kind not in _INTEGERS or not 0 < number <= _MOST_PARTS:
-            refuse_damaged(f"a TIFF whose tag 0x{tag:04x} holds no offsets")
-        size = _BYTES[kind]
-        values = []
-        for start in range(offset, offset + number * size, _CHUNK):
-            data = self.reader.at(start, min(_CHUNK, offset + number * size - start))
-            values += [int.from_bytes(data[i : i + size], self.order) for i in range(0, len(data), size)]  # type: ignore[arg-type]
+    def _values(self, tags: dict[int, _Tag], name: int) -> list[int]:
+        tag = tags[name]
+        if tag.kind not in _INTEGERS or not 0 < tag.number <= _MOST_PARTS:
+            refuse_damaged(f"a TIFF whose tag 0x{name:04x} holds no offsets")
+        # before any of them is read: pages may share one array, and each of them names it anew
+        self.reader.spend(tag.number // _VALUES_A_STEP)
+        size = _BYTES[tag.kind]
+        end = tag.offset + tag.number * size
+        values: list[int] = []
+        for start in range(tag.offset, end, _CHUNK):
+            data = self.reader.at(start, min(_CHUNK, end - start))
+            values += struct.unpack(f"{self.order}{len(data) // size}{_INTEGERS[tag.kind]}", data)
         return values
 
-    def _single(self, tags: dict[int, tuple[int, int, int]], tag: int) -> int:
-        kind, number, offset = tags.get(tag, (0, 0, 0))
-        return self._int(offset, _BYTES[kind]) if kind in _INTEGERS and number else 0
+    def _single(self, tags: dict[int, _Tag], name: int) -> int:
+        tag = tags.get(name)
+        if tag is None or tag.kind not in _INTEGERS or not tag.number:
+            return 0
+        value: int = self._unpack(_INTEGERS[tag.kind], tag.offset)[0]
+        return value
 
-    def _int(self, offset: int, size: int) -> int:
-        return int.from_bytes(self.reader.at(offset, size), self.order)  # type: ignore[arg-type]
+    def _unpack(self, form: str, offset: int) -> tuple[int, ...]:
+        form = self.order + form
+        return struct.unpack(form, self.reader.at(offset, struct.calcsize(form)))

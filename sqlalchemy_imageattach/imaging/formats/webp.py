@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..reader import Reader, refuse_damaged, refuse_truncated
-from .exif import orientation_of
+from .exif import LONGEST, orientation_of
 from .header import Header
 
 __all__ = ["scan"]
@@ -15,8 +15,8 @@ def scan(reader: Reader) -> Header:
     if end > reader.size:
         refuse_truncated(f"a WebP of {end:,} bytes, of which {reader.size:,} are there")
     size: tuple[int, int] | None = None
-    still = frames = 0
-    orientation = 1
+    still = frames = right = bottom = 0
+    orientation: int | None = None
     offset = 12
     # a last chunk may lack its padding byte
     while offset + 8 <= end:
@@ -32,12 +32,23 @@ def scan(reader: Reader) -> Header:
             still += 1
         elif name == b"ANMF":
             frames += 1
-        elif name == b"EXIF":
-            orientation = orientation_of(reader.at(offset + 8, length))
+            reader.count(*(size or (0, 0)), frames)
+            # what a frame holds is as large as it says, or the decoder refuses it
+            corner = _corner(reader.at(offset + 8, 12)) if length >= 12 else (0, 0)
+            right, bottom = max(right, corner[0]), max(bottom, corner[1])
+        elif name == b"EXIF" and orientation is None:
+            orientation = orientation_of(reader.at(offset + 8, min(length, LONGEST)))
         offset += 8 + length + length % 2
     if size is None or not still + frames:
         refuse_damaged("a WebP without any picture")
-    return Header(*size, orientation, max(1, frames))
+    if right > size[0] or bottom > size[1]:
+        refuse_damaged(f"a WebP of {size[0]}×{size[1]} pixels with a frame that ends at {right}, {bottom}")
+    return Header(*size, orientation or 1, max(1, frames))
+
+
+def _corner(frame: bytes) -> tuple[int, int]:
+    left, top, width, height = (int.from_bytes(frame[i : i + 3], "little") for i in (0, 3, 6, 9))
+    return 2 * left + width + 1, 2 * top + height + 1
 
 
 def _bitstream_size(name: bytes, data: bytes) -> tuple[int, int]:

@@ -172,13 +172,14 @@ class _Child:
 def _obituary(status: int, task: Task) -> RejectedImageError:
     kind = task.info.mimetype
     if -status in _CRASHES:
-        return UnreadableImageError(f"the {kind} makes its decoder crash; give an intact file")
+        return UnreadableImageError(f"the {kind} makes its decoder crash; give an intact file", code="undecodable")
     if -status in {signal.SIGPROF, signal.SIGXCPU}:
         msg = f"the {kind} takes more than {task.seconds:g} seconds to decode; give a simpler picture"
-        return TooCostlyError(msg)
+        return TooCostlyError(msg, code="too_slow", limit=task.seconds)
     # an allocation that fails ends most libraries, in one way or another
     megabytes = task.memory // 2**20
-    return TooCostlyError(f"the {kind} takes more than {megabytes:,} MiB to decode; give a smaller picture")
+    msg = f"the {kind} takes more than {megabytes:,} MiB to decode; give a smaller picture"
+    return TooCostlyError(msg, code="too_much_memory", limit=task.memory)
 
 
 class _Pool:

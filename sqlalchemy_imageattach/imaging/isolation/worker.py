@@ -101,12 +101,13 @@ def _work(channel: socket.socket, engine: Engine, task: Task, descriptor: int) -
 def _told(error: BaseException, task: Task) -> Exception:
     told: Exception
     if _lacks_memory(error) or isinstance(error, UnreadableImageError) and not _has_room(task):
-        told = TooCostlyError(f"the {task.info.mimetype} takes more memory than it may; give a smaller picture")
+        msg = f"the {task.info.mimetype} takes more memory than it may; give a smaller picture"
+        told = TooCostlyError(msg, code="too_much_memory", limit=task.memory)
     elif isinstance(error, ImageAttachError):
         return error
     else:
         msg = f"the {task.info.mimetype} cannot be decoded ({type(error).__name__}); give an intact file"
-        told = UnreadableImageError(msg)
+        told = UnreadableImageError(msg, code="undecodable")
     told.__cause__ = error
     return told
 

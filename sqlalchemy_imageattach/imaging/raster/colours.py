@@ -5,7 +5,8 @@ What comes in            What it becomes
 palette, 1 bit           RGB or grey, with alpha where it has transparent entries or a transparent colour
 16 and 32 bits, float    8 bits: 16 bits are scaled by their whole range; 32 bits and floats beyond it by their own
 CMYK, YCCK, Lab, HSV     sRGB: by the profile if there is one, else by the plain formula
-an ICC profile           converted to sRGB; one that is broken or belongs to another kind of pixels is taken for sRGB
+an ICC profile           converted to sRGB; one that is broken, belongs to another kind of pixels, or is more than a
+                         matrix or tables, is taken for sRGB
 =======================  ========================================================================================
 """
 
@@ -16,11 +17,19 @@ import math
 from functools import cached_property
 from typing import Final
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
+
+from .profiles import is_plain
 
 __all__ = ["Colours", "flattened", "resizable"]
 
 _WHITE: Final = 255
+#: Greys, and colours of each hue: what is like this in two colour spaces makes them alike.
+_PATCHES: Final = bytes(
+    level
+    for step in range(0, 256, 15)
+    for level in (step, step, step, step, 0, 0, 0, step, 0, 0, 0, step, 255, step, 90)
+)
 #: What a profile has to be for, so that it says something about pixels of each mode.
 _SPACES: Final = {"RGB": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
 
@@ -107,7 +116,7 @@ class Colours:
 
     @cached_property
     def _transform(self) -> ImageCms.ImageCmsTransform | None:
-        if not self._profile:
+        if not self._profile or not is_plain(self._profile):
             return None
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(self._profile))
@@ -118,11 +127,18 @@ class Colours:
                 mode = self._mode
             else:
                 return None
-            if mode == "RGB" and (profile.profile.profile_description or "").startswith("sRGB"):
-                return None
-            return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+            transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+            return None if mode == "RGB" and _changes_nothing(transform) else transform
         except Exception:  # a profile is a stranger's file of its own, and a picture without it is still a picture
             return None
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether the profile is sRGB: its name does not tell, since those of other kinds begin like that too."""
+    patches = Image.frombytes("RGB", (len(_PATCHES) // 3, 1), _PATCHES)
+    converted = ImageCms.applyTransform(patches, transform)
+    assert converted is not None
+    return max(high for _, high in ImageChops.difference(patches, converted).getextrema()) <= 2  # type: ignore[misc]
 
 
 def flattened(image: Image.Image) -> Image.Image:

@@ -29,9 +29,9 @@ def decoding(source: Guarded, mimetype: str) -> Iterator[None]:
     except ImageAttachError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        advice = "give a smaller picture, or raise PIL.Image.MAX_IMAGE_PIXELS"
-        msg = f"Pillow itself refuses the {mimetype}: {error}; {advice}"
-        raise PolicyViolationError(msg) from error
+        advice = "Pillow itself refuses it; PIL.Image.MAX_IMAGE_PIXELS is the limit."
+        msg = f"the {mimetype} has too many pixels for Pillow itself; give a smaller picture"
+        raise PolicyViolationError(msg, code="too_many_pixels", advice=advice) from error
     except Exception as error:
         # decoders raise everything from OSError to SyntaxError, and MemoryError for sizes that make no sense
         if source.failure is not None:
@@ -39,9 +39,9 @@ def decoding(source: Guarded, mimetype: str) -> Iterator[None]:
         # the type of the error only: its text is a library's, and may tell paths and which files there are
         if _is_of_rare_layout(error):
             msg = f"no decoder installed reads this kind of {mimetype} ({type(error).__name__}); convert it first"
-            raise UnsupportedLayoutError(msg) from error
+            raise UnsupportedLayoutError(msg, mimetype=mimetype) from error
         msg = f"the {mimetype} cannot be decoded ({type(error).__name__}); give an intact file"
-        raise UnreadableImageError(msg) from error
+        raise UnreadableImageError(msg, code="undecodable", mimetype=mimetype) from error
     if source.failure is not None:
         raise source.failure
 

@@ -47,7 +47,7 @@ def encoded(
     :param mimetype: of the file
     :param rendition: for its quality
     :param durations: how long each frame shows, in milliseconds
-    :param loop: how often the frames repeat, 0 for ever, ``None`` not at all
+    :param loop: how often the frames are shown, 0 for ever; ``None`` is once
     """
     options = dict(_OPTIONS[mimetype])
     writing = by_mimetype[mimetype].writing
@@ -57,8 +57,15 @@ def encoded(
     first, *rest = frames if writing.alpha else [flattened(frame) for frame in frames]
     if rest:
         options |= {"save_all": True, "append_images": rest, "duration": [_within(time) for time in durations]}
-        if mimetype != "image/avif" and (loop is not None or mimetype != "image/gif"):
-            options["loop"] = 1 if loop is None else _within(loop)
+        plays = 1 if loop is None else _within(loop)
+        if mimetype == "image/avif":
+            # browsers take those that move for it, whatever they say
+            options["range"] = "limited"
+        elif mimetype != "image/gif":
+            options["loop"] = plays
+        elif plays != 1:
+            # a GIF says how often it repeats after it was shown once
+            options["loop"] = plays and plays - 1
         if mimetype == "image/gif":
             # each frame replaces the one before, as transparency would let it shine through
             options["disposal"] = 2

@@ -26,7 +26,7 @@ class Frame:
     :param orientation: how they have to be turned, 1 to 8
     :param profile: the ICC profile, if there is one
     :param duration: how long it shows, in milliseconds; ``None`` if it is no part of the animation
-    :param loop: how often the animation repeats, 0 for ever, ``None`` not at all
+    :param loop: how often the animation is shown, 0 for ever; ``None`` is once
     """
 
     image: Image.Image
@@ -50,10 +50,11 @@ def produce(frames: Iterator[Frame], orders: Sequence[Order]) -> list[bytes]:
     """One file for each order.  All of the frames are asked for if an order is animated, else only the first."""
     animated = any(order.rendition.animated for order in orders)
     first = next(frames)
-    stills = _pictures(first, orders)
+    colours: dict[tuple[bytes | None, str], Colours] = {}
+    stills = _pictures(first, orders, colours)
     strips = [_Strip() for _ in orders]
     for frame in _animation(first, frames) if animated else ():
-        pictures = stills if frame is first else _pictures(frame, orders)
+        pictures = stills if frame is first else _pictures(frame, orders, colours)
         for strip, picture in zip(strips, pictures, strict=True):
             strip.frames.append(picture)
             strip.durations.append(frame.duration or 0.0)
@@ -77,10 +78,13 @@ def _animation(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
     yield from rest
 
 
-def _pictures(frame: Frame, orders: Sequence[Order]) -> list[Image.Image]:
+def _pictures(
+    frame: Frame, orders: Sequence[Order], known: dict[tuple[bytes | None, str], Colours]
+) -> list[Image.Image]:
+    """What the orders want of a frame; a profile is made ready once for all frames."""
     image = resizable(frame.image)
     source = View(image, (0.0, 0.0, float(frame.stored[0]), float(frame.stored[1])), frame.scale)
-    colours = Colours(frame.profile, image.mode)
+    colours = known.setdefault((frame.profile, image.mode), Colours(frame.profile, image.mode))
     pictures: dict[int, Image.Image] = {}
     for number, pixels in resampled(source, [plan(order, frame.stored, frame.orientation) for order in orders]):
         pictures[number] = turned(colours.finished(pixels), frame.orientation)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ...errors import InvalidTypeError, InvalidValueError, StoreAccessDeniedError, UnknownHostError
+from ...errors import InvalidTypeError, InvalidValueError, StoreAccessDeniedError, StoreError, UnknownHostError
 from ...file import copy_chunks
 from ...key import ImageKey, extension_of
 from ...paths import is_inside
@@ -188,6 +189,14 @@ class BaseFileSystemStore(KeyedStore):
         if not isinstance(other, BaseFileSystemStore):
             return super().is_same_place(other)
         return os.path.realpath(self.path) == os.path.realpath(other.path)
+
+    def require_presence(self) -> None:
+        """The directory is there.
+
+        :raises StoreError: it is not
+        """
+        if not os.path.isdir(self.path):
+            raise StoreError(errno.ENOENT, f"no such directory: {self.path!r}; is its volume mounted?")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"

@@ -6,11 +6,12 @@ import errno
 import io
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ...errors import BlobNotFoundError, InvalidValueError, StoreError
+from ...errors import BlobNotFoundError, InvalidValueError, StoreAccessDeniedError, StoreError
 from ...file import COPY_CHUNK
 from ...key import ImageKey
 from ...store import Store, StoredBlob
@@ -177,6 +178,14 @@ class ObjectStore(KeyedStore):
         except BlobNotFoundError:
             return False
         return True
+
+    def require_presence(self) -> None:
+        """The bucket or container is there; who may not list it is not told.
+
+        :raises StoreError: it is not, or cannot be reached
+        """
+        with suppress(StoreAccessDeniedError):
+            next(self.list_blobs(), None)
 
     def _look_at(self, blob: StoredObject) -> None:
         import obstore

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from typing import IO, Any
 
-from ...errors import BlobNotFoundError, StoreError
+from ...errors import BlobNotFoundError, StoreAccessDeniedError, StoreError
 from ...key import ImageKey
 from ...store import Store, StoredBlob
 from ..bucket import (
@@ -220,6 +221,14 @@ class S3Store(KeyedStore):
         :raises StoreError: S3 refuses to tell, or cannot be reached
         """
         return self._head(key) is not None
+
+    def require_presence(self) -> None:
+        """The bucket or container is there; who may not list it is not told.
+
+        :raises StoreError: it is not, or cannot be reached
+        """
+        with suppress(StoreAccessDeniedError):
+            next(self.list_blobs(), None)
 
     def is_same_place(self, other: Store) -> bool:
         """Whether both have the same bucket of the same service, and the same prefix."""

@@ -119,8 +119,8 @@ def test_the_last_box_may_reach_to_the_end_and_junk_may_follow_a_whole_picture()
 
 def test_the_profile_is_found() -> None:
     profile = matrix_profile("P3", DISPLAY_P3)
-    assert isobmff.profile(Reader(encode(quadrants(), "AVIF", icc_profile=profile))) == profile
-    assert isobmff.profile(Reader(encode(quadrants(), "AVIF"))) is None
+    assert isobmff.colours(Reader(encode(quadrants(), "AVIF", icc_profile=profile))).profile == profile
+    assert isobmff.colours(Reader(encode(quadrants(), "AVIF"))) == (None, (1, 13))
 
 
 @pytest.mark.parametrize("size", [(64, 48), (1, 1), (333, 7), (5000, 33)])

@@ -191,11 +191,10 @@ def test_only_the_first_page_is_rendered(photos: Path) -> None:
     assert near(corners(made.blob), QUADRANTS, 4)
 
 
-def test_a_file_that_hides_its_true_size_gets_no_more_than_it_said() -> None:
-    # PDFium obeys the table at the end; we take what is written last, which says that the page is small.
-    honest = document(pages=b"/MediaBox [0 0 100000 100000]").getvalue()
+def test_of_two_objects_the_one_in_the_table_counts_as_renderers_have_it() -> None:
+    honest = document(pages=b"/MediaBox [0 0 20 10]").getvalue()
     body, end = honest.split(b"xref\n", 1)
-    lie = b"3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 20 10] >>\nendobj\n"
+    lie = b"3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 100000 100000] >>\nendobj\n"
     file = io.BytesIO(body + lie + b"xref\n" + end.replace(b"%d" % len(body), b"%d" % (len(body) + len(lie))))
     assert probe(file, POLICY).width == 20
     (made,) = render(file, [Rendition(width=100)], POLICY)

@@ -170,6 +170,8 @@ def test_a_document_type_that_only_names_a_standard_is_fine(doctype: str) -> Non
     assert probe(file, POLICY).width == 80
     (made,) = render(file, [Rendition(width=80)], POLICY)
     assert near(corners(made.blob), [RED] * 4)
+    with pytest.raises(UnreadableImageError, match="entity"):
+        probe(svg("<text>&xxe;</text>", doctype + HEAD), POLICY)
 
 
 def test_a_root_that_is_no_svg_is_refused() -> None:

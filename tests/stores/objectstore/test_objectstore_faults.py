@@ -192,3 +192,9 @@ def test_a_service_without_space_says_so(cloud: Cloud) -> None:
         with pytest.raises(StoreError, match="no space left") as caught:
             put(store, OLD)
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_bucket_that_is_not_there_is_told_before_its_blobs_are_missed(cloud: Cloud) -> None:
+    cloud.store().require_presence()
+    with pytest.raises(StoreError, match="no-such-bucket"):
+        cloud.store(bucket="no-such-bucket").require_presence()

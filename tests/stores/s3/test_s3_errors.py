@@ -32,6 +32,14 @@ def test_a_missing_bucket_is_named_with_its_service(doing: str, operate: Callabl
         operate(store, fresh_key())
 
 
+def test_a_bucket_that_is_not_there_is_told_before_its_blobs_are_missed(seaweed: SeaweedFS, bucket: str) -> None:
+    with pytest.raises(StoreError, match="has no bucket 'no-such-bucket'"):
+        store_at(seaweed, "no-such-bucket").require_presence()
+    store_at(seaweed, bucket).require_presence()
+    # who may not list it is not told
+    store_at(seaweed, bucket, Identity("NOBODY", "secret", ())).require_presence()
+
+
 def test_a_missing_bucket_is_no_missing_blob(seaweed: SeaweedFS) -> None:
     with pytest.raises(StoreError) as caught:
         read(store_at(seaweed, "no-such-bucket"), fresh_key())

@@ -1,0 +1,74 @@
+"""HEIC: what only its engine does; the rest is in the suites that all engines share."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sqlalchemy_imageattach.errors import UnreadableImageError
+from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render
+from tests.imaging.test_engine import python
+from tests.pictures import BLUE, GREEN, RED, WHITE, corners, near, quadrants
+
+POLICY = ImagePolicy().allowing("image/heic")
+
+
+def heic(image: Image.Image, **options: object) -> io.BytesIO:
+    from pillow_heif import from_pillow
+
+    file = io.BytesIO()
+    from_pillow(image).save(file, **options)
+    file.seek(0)
+    return file
+
+
+@pytest.mark.parametrize("policy", [POLICY, ImagePolicy(isolate=False)], ids=["apart", "here"])
+def test_a_heic_becomes_webp_and_keeps_its_alpha(policy: ImagePolicy) -> None:
+    image = quadrants(128, 96).convert("RGBA")
+    image.paste((0, 0, 0, 0), (0, 0, 64, 48))
+    (made,) = render(heic(image, quality=90), [Rendition(width=64)], policy)
+    assert made.mimetype == "image/webp"
+    shown = Image.open(io.BytesIO(made.blob)).convert("RGBA")
+    alpha = shown.getchannel("A")
+    assert [alpha.getpixel(spot) for spot in ((8, 8), (56, 8), (8, 40))] == [0, 255, 255]
+
+
+def test_a_picture_of_48_megapixels_is_no_damaged_one_and_leaves_the_next_ones_alone(photos: Path) -> None:
+    large = heic(Image.new("RGB", (8064, 6048), (200, 60, 30)), quality=10)
+    small = (photos / "quadrants.heic").read_bytes()
+    for _ in range(2):
+        (made,) = render(large, [Rendition(width=30, format="png")], POLICY)
+        assert near(corners(made.blob), [(200, 60, 30)] * 4, 6)
+        (made,) = render(io.BytesIO(small), [Rendition(width=80, format="png")], POLICY)
+        assert near(corners(made.blob), [RED, GREEN, BLUE, WHITE], 16)
+
+
+def test_grey_and_more_than_8_bits_are_read() -> None:
+    grey = render(heic(Image.new("L", (64, 48), 100), quality=95), [Rendition(width=32, format="png")], POLICY)
+    assert near(corners(grey[0].blob), [(100, 100, 100)] * 4, 6)
+    deep = Image.new("I;16", (64, 48), 100 * 257)
+    (made,) = render(heic(deep, quality=95), [Rendition(width=32, format="png")], POLICY)
+    assert near(corners(made.blob), [(100, 100, 100)] * 4, 6)
+
+
+def test_a_broken_one_is_refused_and_what_the_library_says_is_only_its_cause(photos: Path) -> None:
+    content = (photos / "quadrants.heic").read_bytes().replace(b"hvcC", b"hvcX")
+    assert probe(io.BytesIO(content), POLICY).width == 80
+    with pytest.raises(UnreadableImageError) as caught:
+        render(io.BytesIO(content), [Rendition(width=10)], POLICY)
+    assert caught.value.__cause__ is not None
+    assert "damaged" in str(caught.value) or "give an intact file" in str(caught.value)
+
+
+def test_nothing_is_registered_with_pillow() -> None:
+    code = """
+from PIL import Image
+from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, render
+with open("tests/images/quadrants.heic", "rb") as file:
+    render(file, [Rendition(width=10)], ImagePolicy(isolate=False))
+print("HEIF" in Image.OPEN)
+"""
+    assert python(code) == "False"
