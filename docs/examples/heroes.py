@@ -56,11 +56,11 @@ def main() -> None:
         session.commit()
         print(HeroOut.of(hero).model_dump_json())
 
-        hero.picture = portrait("orange")  # the same as from_file()
+        hero.picture = portrait("orange")  # type: ignore[assignment]  # the same as from_file()
         session.commit()
         print(session.exec(select(HeroPicture)).all(), len(store), "blob")
 
-        hero.picture = None  # the same as clear()
+        hero.picture = None  # type: ignore[assignment]  # the same as clear()
         session.commit()
         print(HeroOut.of(hero).model_dump_json(), len(store), "blobs")
     engine.dispose()
