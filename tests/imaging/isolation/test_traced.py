@@ -110,11 +110,22 @@ def traced(isolate: bool | None, directory: Path) -> dict[str, tuple[bool, list[
     trace = directory / "trace"
     # the filter is faster, but does not show what the walls of a child refuse
     options = ["--seccomp-bpf"] if isolate is False else []
-    done = subprocess.run(
-        [program, "-f", "-qq", *options, "-o", trace, "-e", f"trace={CALLS}", sys.executable, "-P", "-c", CODE]
-        + [str(isolate), *(str(directory / name) for name in NAMES)],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+    command = [
+        program,
+        "-f",
+        "-qq",
+        *options,
+        "-o",
+        str(trace),
+        "-e",
+        f"trace={CALLS}",
+        sys.executable,
+        "-P",
+        "-c",
+        CODE,
+    ]
+    command += [str(isolate), *(str(directory / name) for name in NAMES)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = trace.read_text(errors="replace").splitlines()
     found = {}
