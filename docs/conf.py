@@ -28,7 +28,11 @@ nitpick_ignore_regex = [
     ("py:(class|obj)", r"(.*\.)?(ImageT|_T)"),  # type variables, such as the image class of any set
     ("py:class", r".*\.ImageList"),  # the bare list below all image sets
     ("py:class", r"boto3\..*|AnyObjectStore|AzureStore|GCSStore"),  # they ship no inventories that could be committed
+    ("py:class", "Engine|Connection|Path|OnDuplicate|Unreadable|Storage|Fill"),  # as they stand in annotations
+    ("py:class", r".*\.PictureIndex"),  # what embeddings and fingerprints have in common
     ("py:class", r"(celery\..*)?Celery|dramatiq\..*|rq\..*"),  # likewise
+    ("py:class", "AbstractContextManager|Session|sessionmaker|Handler"),  # as they stand in annotations of fields
+    ("py:class", r".*\.PictureSet"),  # the part of an image set that knows its pictures
     ("py:class", "WSGIApplication"),  # imported for type checkers only, and no class to Python's manual
 ]
 default_role = "py:obj"

@@ -90,7 +90,7 @@ class RejectedImageError(ImageAttachError, ValueError):
     Catch this one around uploads: it covers unreadable files and policy violations alike.  Its message speaks to the
     visitor who sent the file, in English; an application that speaks another language says it itself, by
     :attr:`code` and :attr:`params`.  What the programmer could do about it is a note of the exception
-    (:attr:`__notes__`), which tracebacks show and ``str()`` does not.
+    (``__notes__``), which tracebacks show and ``str()`` does not.
     """
 
     #: What kind of refusal it is: one of the words in the table of the guide's page about security.  They stay.

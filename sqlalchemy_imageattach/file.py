@@ -261,7 +261,7 @@ class SeekableFileProxy(FileProxy):
 
 
 class ReusableFileProxy(SeekableFileProxy):
-    """A :class:`SeekableFileProxy` that a ``with`` block leaves where it found it, still open.
+    """A :class:`SeekableFileProxy` that a ``with`` block reads from the start and leaves open where it was.
 
     :param wrapped: the object to read from, with ``seek()`` and ``tell()``
     """
@@ -277,6 +277,7 @@ class ReusableFileProxy(SeekableFileProxy):
 
     def __enter__(self) -> Self:
         self._offsets.append(self.tell())
+        self.seek(0)
         return self
 
     def __exit__(

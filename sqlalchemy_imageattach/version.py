@@ -13,3 +13,6 @@ SQLA_COMPAT_VERSION_INFO: tuple[int, int, int] = (2, 0, 30)
 
 #: The oldest SQLAlchemy that works, as a string.
 SQLA_COMPAT_VERSION: str = ".".join(map(str, SQLA_COMPAT_VERSION_INFO))
+
+if __name__ == "__main__":
+    print(VERSION)  # noqa: T201

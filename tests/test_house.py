@@ -116,6 +116,7 @@ entity/                     images attached to mapped objects
     listeners.py            the order of a flush, told and listened to
     rekeying.py             owners with a new primary key
     relationship.py         image_attachment(), ImageAttachment
+    assigning.py            files assigned to an attribute
     multiple.py             several pictures of one owner
     imageset.py             one picture: the public methods
     markup.py               picture(): srcset, sizes, type

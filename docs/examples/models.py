@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sqlalchemy_imageattach.entity import Image, MultipleImageSet, SingleImageSet, image_attachment
+from sqlalchemy_imageattach.variants import Variant
 
 
 class Base(DeclarativeBase):
@@ -38,3 +39,21 @@ class PostPhoto(Base, Image):
 
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Product(Base):
+    __tablename__ = "product"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    photo: Mapped[SingleImageSet[ProductPhoto]] = image_attachment()
+
+
+class ProductPhoto(Base, Image):
+    __tablename__ = "product_photo"
+
+    product_id: Mapped[int] = mapped_column(ForeignKey("product.id"), primary_key=True)
+    image_variants = {
+        "card": Variant(widths=(320, 640, 960), formats=("webp", "jpeg")),
+        "avatar": Variant(width=96, height=96, fit="fill", densities=(1, 2)),
+        "hero": Variant(widths=(960, 1440, 1920), aspect=(16, 9), make="later"),
+    }

@@ -15,7 +15,7 @@ from ..imaging.variant import Variant
 from ..spool import Spool
 from .attaching import remove_some
 from .collection import ImageT, PictureSet
-from .identity import has_own_column, mapper_of
+from .identity import has_own_column, mapper_of, set_value
 from .image import Image
 from .thumbnails import Upright, Wanted, find_declared, generate, new_thumbnail, require_slots
 from .transactions.pending import PendingBlob
@@ -148,14 +148,14 @@ def _rendered(
 def _keep(original: Image, placeholder: Placeholder) -> None:
     mapper = mapper_of(type(original))
     if has_own_column(mapper, "dominant_color"):
-        original.dominant_color = placeholder.color
+        set_value(original, "dominant_color", placeholder.color)
     if has_own_column(mapper, "thumbhash"):
-        original.thumbhash = placeholder.thumbhash
+        set_value(original, "thumbhash", placeholder.thumbhash)
 
 
 def _note(image: Image, name: str) -> None:
     if has_own_column(mapper_of(type(image)), "made_for"):
-        image.made_for = name
+        set_value(image, "made_for", name)
 
 
 # --- the focal point -------------------------------------------------------------------------------------------------
@@ -197,7 +197,8 @@ def set_focal_point(image_set: PictureSet[ImageT], point: object) -> None:
     kept = {identity for found in after.values() for identity in found}
     left = {identity: image for found in before.values() for identity, (_, image) in found.items()}
     remove_some(image_set, [image for identity, image in left.items() if identity not in kept and image is not None])
-    original.focal_x, original.focal_y = new if new is not None else (None, None)
+    for name, fraction in zip(("focal_x", "focal_y"), new or (None, None), strict=True):
+        set_value(original, name, fraction)
 
 
 def _checked(point: object) -> FocalPoint | None:

@@ -48,7 +48,8 @@ _OF_IMAGES = frozenset({"width", "height", "mimetype", "variant"})
 
 def mapper_of(cls: type[Any]) -> Mapper[Any]:
     """The mapper of a mapped class."""
-    return cast("Mapper[Any]", inspect(cls))
+    found = cls.__dict__.get("__mapper__")  # asked for each image of a page
+    return cast("Mapper[Any]", inspect(cls) if found is None else found)
 
 
 def primary_key_names(mapper: Mapper[Any]) -> list[str]:
@@ -58,7 +59,14 @@ def primary_key_names(mapper: Mapper[Any]) -> list[str]:
 
 def set_identity_names(mapper: Mapper[Any]) -> list[str]:
     """The attributes that all images of one picture have in common: the primary key without what tells them apart."""
-    return [name for name in primary_key_names(mapper) if name not in _OF_IMAGES]
+    names = _set_identity_names.get(mapper)
+    if names is None:
+        names = [name for name in primary_key_names(mapper) if name not in _OF_IMAGES]
+        _set_identity_names[mapper] = names
+    return names
+
+
+_set_identity_names: WeakKeyDictionary[Mapper[Any], list[str]] = WeakKeyDictionary()
 
 
 def distinguishes_types(mapper: Mapper[Any]) -> bool:

@@ -222,11 +222,11 @@ def _date(connection: Connection, image: Any, *, is_update: bool) -> None:
     default = column.server_default if column.default is None else column.default
     if default is None:
         is_naive = isinstance(column.type, DateTime) and not column.type.timezone
-        image.created_at = utc_now().replace(tzinfo=None) if is_naive else utc_now()
+        set_value(image, "created_at", utc_now().replace(tzinfo=None) if is_naive else utc_now())
     elif is_update and isinstance(expression := getattr(default, "arg", None), ClauseElement):
-        image.created_at = expression
+        set_value(image, "created_at", expression)
     elif is_update and column.default is not None:
-        image.created_at = connection.scalar(column.default)
+        set_value(image, "created_at", connection.scalar(column.default))
 
 
 def _supersede(session: Session, connection: Connection, image: Any) -> None:

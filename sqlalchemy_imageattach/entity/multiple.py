@@ -31,6 +31,10 @@ from .transactions.pending import blob_state
 __all__ = ["ImageSubset", "MultipleImageSet", "discriminator_names"]
 
 
+class _SeveralPicturesError(InvalidTypeError, AttributeError):
+    """What only one picture can do was asked of a set of several."""
+
+
 class MultipleImageSet(BaseImageQuery[ImageT], ImageList[ImageT]):  # type: ignore[misc]  # see above
     """The pictures of their owner: a set of image sets.
 
@@ -48,6 +52,16 @@ class MultipleImageSet(BaseImageQuery[ImageT], ImageList[ImageT]):  # type: igno
         :raises InvalidTypeError: a name is missing or is not one of them, or a value is not of the type of its column
         """
         return ImageSubset(self, **pk)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and hasattr(BaseImageSet, name):
+            msg = (
+                f"{name}: expected one picture, got a set of several: choose one of them, as in"
+                f" get_image_set({'=…, '.join(self._discriminator_names)}=…).{name}"
+            )
+            raise _SeveralPicturesError(msg)
+        msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(msg)
 
     @property
     def image_sets(self) -> Sequence[ImageSubset[ImageT]]:

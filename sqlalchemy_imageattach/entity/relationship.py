@@ -8,6 +8,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Mapper, Relationship, relationship
 
 from ..errors import InvalidTypeError
+from .assigning import accept_files
 from .image import Image
 from .imageset import SingleImageSet
 from .locks import note_removed
@@ -61,6 +62,8 @@ class ImageAttachment(Relationship[_T]):
 @event.listens_for(Mapper, "mapper_configured")
 def _keep_owners_alive(mapper: Mapper[Any], cls: type[Any]) -> None:
     for attachment in mapper.relationships:
+        if isinstance(attachment, ImageAttachment):
+            accept_files(mapper, attachment.key)  # each class of a hierarchy has an attribute of its own
         if isinstance(attachment, ImageAttachment) and attachment.parent is mapper:
             event.listen(attachment.class_attribute, "init_collection", _keep_owner_alive, propagate=True)
             event.listen(attachment.class_attribute, "remove", _removed, propagate=True)

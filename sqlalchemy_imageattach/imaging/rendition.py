@@ -89,6 +89,8 @@ SAME_AS_ORIGINAL: Final[str] = "remade"
 _WRITTEN: Final = {row.mimetype: row.writing for row in TYPES if row.writing is not None}
 _MOVING: Final = frozenset(name for name, writing in _WRITTEN.items() if writing.moves)
 #: Far beyond any picture, and yet small enough to reckon with.
+#: A whole number above is more likely a number of pixels.
+_LIKELY_RATIO = 10
 _LARGEST_RATIO, _LARGEST_TARGET = 65_535, 2**31 - 1
 #: Parts of a picture that differ by less than a millionth of a pixel are the same: floating point made two of them.
 _STEPS: Final = 1_000_000
@@ -196,6 +198,8 @@ class Rendition:
                 msg = f"quality: expected 1 to 100, got {_shown(self.quality)}"
                 raise InvalidValueError(msg)
         _check_choice("filter", self.filter, sorted(FILTERS))
+        if isinstance(self.format, str):
+            object.__setattr__(self, "format", self.format.lower())
         if self.format is not None:
             _check_choice("format", self.format, (*sorted(by_name), *sorted(_WRITTEN)))
             if self.animated and not _WRITTEN[self.mimetype("image/gif")].moves:
@@ -405,6 +409,9 @@ def _check_size(ratio: object, width: object, height: object) -> None:
         raise InvalidTypeError(msg)
     if not 0 < ratio <= _LARGEST_RATIO:
         msg = f"ratio: expected a finite number above 0 and up to {_LARGEST_RATIO:,}, such as 0.5, got {_shown(ratio)}"
+        raise InvalidValueError(msg)
+    if isinstance(ratio, int) and ratio > _LIKELY_RATIO and width is None and height is None:
+        msg = f"ratio: expected times the sides, such as 0.5, got {ratio}; did you mean width={ratio}?"
         raise InvalidValueError(msg)
     if width is not None or height is not None:
         msg = "expected either ratio or width and height, got both; leave one out"

@@ -42,11 +42,11 @@ class Variant:
     :param width: pixels, on the page
     :param height: pixels, on the page
     :param aspect: the shape that it is cut to, e.g. ``(16, 9)``; with ``width`` or ``height``, it says the other one
-    :param fit: how ``width`` and ``height`` are filled, as :attr:`Rendition.fit` says; ``"fill"`` with an ``aspect``,
-        else ``"contain"``
+    :param fit: how ``width`` and ``height`` are filled, as
+        :class:`~sqlalchemy_imageattach.imaging.Rendition` says; ``"fill"`` with an ``aspect``, else ``"contain"``
     :param densities: for ``width`` and ``height``: pixels of screens for each pixel of the page
-    :param formats: as :attr:`Rendition.format` has them, the best first: a browser takes the first that it knows.  By
-        default one, which suits the original
+    :param formats: as :class:`~sqlalchemy_imageattach.imaging.Rendition` has them, the best first: a browser takes the
+        first that it knows.  By default one, which suits the original
     :param quality: 1 to 100, for the lossy formats
     :param filter: the resampling filter
     :param animated: whether moving pictures keep moving, in formats that can

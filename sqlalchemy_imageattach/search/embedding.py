@@ -110,7 +110,7 @@ class Embeddings(PictureIndex):
         """The distance of each row of the class from a picture: 0 is the same, 1 has nothing in common.
 
         It stands for itself, whatever else the statement does: in ORDER BY, in WHERE, in the columns, below ``min()``.
-        Rows that are not indexed have :data:`NOT_INDEXED`, so they come last and are never near.
+        Rows that are not indexed have ``NOT_INDEXED``, 9999, so they come last and are never near.
 
         ::
 

@@ -172,7 +172,6 @@ def test_a_format_is_asked_for_by_name_or_by_type(form: str, mimetype: str) -> N
         ({"width": 1, "filter": "blurry"}, InvalidValueError, "'lanczos'"),
         ({"width": 1, "filter": 3}, InvalidTypeError, "int"),
         ({"width": 1, "format": "tiff"}, InvalidValueError, "'webp'"),
-        ({"width": 1, "format": "JPEG"}, InvalidValueError, "'jpeg'"),
         ({"width": 1, "format": b"png"}, InvalidTypeError, "bytes"),
         ({"width": 1, "format": "jpeg", "animated": True}, InvalidValueError, "one frame"),
         ({"width": 1, "format": "image/jpeg", "animated": True}, InvalidValueError, "one frame"),
@@ -220,7 +219,7 @@ def test_an_absurd_size_is_refused_before_it_is_reckoned_with() -> None:
     with pytest.raises(InvalidValueError, match="16,610 bits"):
         Rendition(width=1, quality=10**5000)
     with pytest.raises(InvalidValueError, match="pixels a side"):
-        Rendition(ratio=65_535).target(100, 100, JPEG)
+        Rendition(ratio=65_535.0).target(100, 100, JPEG)
 
 
 @pytest.mark.parametrize(

@@ -209,5 +209,11 @@ def _read_if_there(blob: BlobRef) -> Spool | None:
         if error.errno is not None or isinstance(error, StoreError):
             raise
         return None
+    except Exception as error:
+        msg = (
+            f"get_file() of {blob.store!r} raised {type(error).__name__} ({error}) for a blob that may be missing; a"
+            " store says so by an OSError, best by BlobNotFoundError: change it there"
+        )
+        raise StoreError(msg) from error
     with file:
         return Spool.read_from(file)
