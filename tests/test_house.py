@@ -69,6 +69,7 @@ search/                     pictures by likeness
 variants/                   declared sizes of a picture on their way to pages
     __init__.py             face: Variant, bring_up_to_date
     eager.py                make declared variants after the commit
+    spread.py               the same by many workers
     upkeep.py               bring what is stored to what is declared
     backfill.py             make them for pictures that are there
     owners.py               one owner after the other
