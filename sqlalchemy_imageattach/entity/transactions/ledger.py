@@ -37,7 +37,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from ...concurrency import run_blocking, run_side_by_side
 from ...errors import InvalidValueError
-from ...store import Store
+from ...store import Store, can_be_shared
 from .calls import make_calls
 from .doubt import CommitDoubt
 from .frame import BlobRef, Frame, Write, innermost
@@ -143,7 +143,10 @@ class Ledger:
             write.was_performed(locations)
 
     def _forget(self, frame: Frame, writes: Iterable[Write]) -> None:
-        run_blocking(_undo_all, [frame.created.pop(blob) for blob in dict.fromkeys(write.blob for write in writes)])
+        undone = [frame.created.pop(blob) for blob in dict.fromkeys(write.blob for write in writes)]
+        for write in undone:
+            frame.forget(write)
+        run_blocking(_undo_all, undone)
 
     # --- what programs tell ------------------------------------------------------------------------------------------
 
@@ -247,7 +250,7 @@ class Ledger:
         else:
             try:
                 if frame.superseded:
-                    self._tell_of(_finish(_delete_all, list(frame.superseded.items())))
+                    self._tell_of(_finish(_delete_superseded, [frame]))
             finally:
                 self._make(frame.calls)
 
@@ -294,8 +297,21 @@ def _undo_all(writes: list[Write]) -> list[BlobRef]:
     return _or_leave_it((write.blob, write.undo) for write in writes)
 
 
-def _delete_all(blobs: list[tuple[BlobRef, Sequence[Store]]]) -> list[BlobRef]:
-    return _or_leave_it((blob, partial(_delete, blob, others)) for blob, others in blobs)
+def _delete_superseded(frames: list[Frame]) -> list[BlobRef]:
+    return _or_leave_it(
+        job
+        for frame in frames
+        for blob, others in frame.superseded.items()
+        for job in _deletions(blob, others, frame.places_in_use(blob))
+    )
+
+
+def _deletions(
+    blob: BlobRef, others: Sequence[Store], in_use: Sequence[BlobRef]
+) -> list[tuple[BlobRef, Callable[[], None]]]:
+    if not in_use:
+        return [(blob, partial(_delete, blob, others))]
+    return [(place, partial(_delete, place, ())) for place in blob.places if place not in in_use]
 
 
 def _delete(blob: BlobRef, others: Sequence[Store]) -> None:
@@ -342,7 +358,7 @@ def _for_each(jobs: Iterable[tuple[BlobRef, Callable[[], None]]]) -> list[tuple[
     alone: list[tuple[BlobRef, Callable[[], None]]] = []
     together: list[tuple[BlobRef, Callable[[], None]]] = []
     for blob, job in jobs:
-        (together if blob.store.accepts_revision else alone).append((blob, job))
+        (together if can_be_shared(blob.store) else alone).append((blob, job))
     outcomes = list(zip((blob for blob, _ in together), run_side_by_side(job for _, job in together), strict=True))
     for blob, job in alone:
         outcomes.append((blob, run_side_by_side([job])[0]))
