@@ -39,7 +39,7 @@ from ...concurrency import run_blocking, run_side_by_side
 from ...errors import InvalidValueError
 from ...store import Store, can_be_shared
 from .calls import make_calls
-from .doubt import OutcomeWatch
+from .doubt import CommitDoubt
 from .frame import BlobRef, Frame, Write, innermost
 from .locations import Locations
 
@@ -72,7 +72,7 @@ class Ledger:
     def __init__(self, session: Session) -> None:
         self._session = weakref(session)
         self._frames: dict[SessionTransaction, Frame] = {}
-        self._watches: dict[Connection, OutcomeWatch] = {}
+        self._watches: dict[Connection, CommitDoubt] = {}
         #: Those in which the running transaction of the session has begun one of theirs.
         self._connections: set[Connection] = set()
         #: What is called just now, after a commit.
@@ -120,7 +120,7 @@ class Ledger:
 
     def _watch(self, connection: Connection) -> None:
         if connection not in self._watches:
-            self._watches[connection] = OutcomeWatch(connection)
+            self._watches[connection] = CommitDoubt(connection)
             _sessions[connection] = self._session
 
     def write(self, writes: list[Write]) -> None:
@@ -202,7 +202,7 @@ class Ledger:
         else:
             self._commit(frame, watches)
 
-    def _stop_watching(self) -> list[OutcomeWatch]:
+    def _stop_watching(self) -> list[CommitDoubt]:
         watches = list(self._watches.values())
         self._watches.clear()
         for watch in watches:
@@ -225,7 +225,7 @@ class Ledger:
         elif frame.created:
             self._tell_of(_finish(_undo_all, list(frame.created.values())))
 
-    def _commit(self, frame: Frame, watches: Sequence[OutcomeWatch]) -> None:
+    def _commit(self, frame: Frame, watches: Sequence[CommitDoubt]) -> None:
         for write in frame.created.values():
             write.was_committed()
         if any(watch.may_be_undone for watch in watches):
