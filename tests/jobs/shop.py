@@ -191,7 +191,12 @@ class Shop:
         from sqlalchemy_imageattach.jobs.dramatiq import DramatiqQueue
 
         if self.broker.startswith("redis"):
-            broker: dramatiq.Broker = RedisBroker(url=self.broker, namespace=self.name)
+            broker: dramatiq.Broker = RedisBroker(
+                url=self.broker,
+                namespace=self.name,
+                heartbeat_timeout=5_000,  # so long it takes until the jobs of a worker that is gone go to another
+                maintenance_chance=20_000,  # of 100,000 requests look for such jobs
+            )
         else:
             broker = RabbitmqBroker(url=self.broker)
         dramatiq.set_broker(broker)
