@@ -219,6 +219,7 @@ def test_a_blob_that_is_gone_is_reported(sqlite: Engine, store: MemoryStore) -> 
         session.execute(looks.table.delete())
         session.commit()
         store.delete(session.scalars(select(Picture)).one())
+        session.commit()  # SQLite has no commit of others beside a reader
         result = build_index(looks, session)
         assert (result.indexed, result.failed) == (0, 1)
         assert isinstance(result.failures[0].error, FileNotFoundError)
