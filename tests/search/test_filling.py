@@ -238,6 +238,7 @@ def test_an_index_that_is_broken_off_goes_on_from_there(sqlite: Engine) -> None:
         with pytest.raises(KeyboardInterrupt):
             build_index(looks, session, progress=stop)
         assert count(session) == 64
+        session.commit()
         assert build_index(looks, session).indexed == 66
 
 
