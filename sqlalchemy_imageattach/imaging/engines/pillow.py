@@ -23,16 +23,15 @@ from PIL import (
 )
 
 from ...errors import UnreadableImageError, UnsupportedLayoutError
-from ..formats import isobmff
 from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..raster.decoding import decoding
 from ..raster.frames import Frame
 from ..raster.gifframes import gif_frames
+from ..raster.heifcolours import said_profile
 from ..raster.pngparts import png_parts
-from ..raster.profiles import profile_of
 from ..raster.resample import HEADROOM, plan
-from ..reader import Guarded, Reader
+from ..reader import Guarded
 from ..rendition import Order
 
 __all__ = ["PillowDecoder"]
@@ -118,7 +117,7 @@ def _other_frames(source: Guarded, info: ImageInfo, orders: Sequence[Order] | No
             file, (profile, transparent) = png_parts(source, info.frames)
             said = _Said(profile, True, transparent)
         elif info.mimetype == "image/avif":
-            said = _said_by_avif(source)
+            said = _Said(said_profile(source))
         elif info.mimetype == "image/bmp" and _is_run_length(source):
             msg = "no decoder installed reads a BMP of run lengths; save it as PNG"
             raise UnsupportedLayoutError(msg, mimetype=info.mimetype)
@@ -162,13 +161,6 @@ class _Said(NamedTuple):
     profile: bytes | None = None
     instead: bool = False
     transparent: tuple[int, int, int] | None = None
-
-
-def _said_by_avif(source: Guarded) -> _Said:
-    found = isobmff.colours(Reader(source))
-    if found.profile is None and found.code_points is not None:
-        return _Said(profile_of(*found.code_points))
-    return _Said(found.profile)
 
 
 def _is_run_length(source: Guarded) -> bool:
