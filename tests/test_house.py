@@ -223,7 +223,9 @@ imaging/                    knows no SQLAlchemy, no store
         resample.py         sizes
         colours.py          modes and profiles
         gifframes.py        frames of a GIF
+        pngframes.py        frames of a PNG
         pngparts.py         what of a PNG its decoder sees
+        heifcolours.py      what AVIF and HEIF say of their colours
         profiles.py         profiles of strangers, and of what is said otherwise
     looking.py              what the bytes and the structure say
     formats/
