@@ -276,6 +276,96 @@ def test_the_starlette_example_takes_uploads_and_serves_them(examples: Any, tmp_
     asyncio.run(use())
 
 
+def test_the_fastapi_example_takes_uploads_and_answers_with_urls(examples: Any, tmp_path: Path) -> None:
+    portrait = picture(examples, tmp_path)
+    models = examples("models")
+    (tmp_path / "images").mkdir()
+    engine = create_engine(f"sqlite:///{tmp_path / 'users.db'}")
+    app = examples("fastapi_app").create_app(engine, str(tmp_path / "images"))
+    with Session(engine) as session:
+        session.add(models.User(id=1, name="Ada"))
+        session.commit()
+
+    async def use() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            nothing = {"id": 1, "name": "Ada", "original": None, "thumbnails": []}
+            assert (await client.get("/users/1")).json() == nothing
+            answer = await client.put("/users/1/picture", files={"picture": ("p.png", portrait, "image/png")})
+            assert answer.status_code == 200, answer.text
+            user = answer.json()
+            assert user == (await client.get("/users/1")).json()
+            assert set(user["original"]) == {"url", "width", "height", "mimetype"}, "and neither checksum nor revision"
+            assert [image["width"] for image in user["thumbnails"]] == [150, 300]
+            assert (await client.get(user["original"]["url"])).content == portrait
+            schema = (await client.get("/openapi.json")).json()["components"]["schemas"]["ImageOut"]
+            assert set(schema["properties"]) == {"url", "width", "height", "mimetype"}
+
+            refused = await client.put("/users/1/picture", files={"picture": ("p.png", b"no picture")})
+            assert refused.status_code == 422
+            assert refused.json()["code"]
+            assert (await client.get("/users/1")).json() == user
+            assert (await client.put("/users/2/picture", files={"picture": ("p.jpg", portrait)})).status_code == 404
+            assert (await client.delete("/users/1/picture")).status_code == 204
+            assert (await client.get("/users/1")).json() == nothing
+            assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
+
+    asyncio.run(use())
+    engine.dispose()
+
+
+def test_the_example_of_flask_sqlalchemy_keeps_photographs(examples: Any, tmp_path: Path) -> None:
+    store = MemoryStore("https://images.example.com/")
+    example = examples("flask_sqlalchemy_app")
+    app = example.create_app(f"sqlite:///{tmp_path / 'products.db'}", store)
+    portrait, client = picture(examples, tmp_path), app.test_client()
+
+    answer = client.post("/products", data={"name": "Lamp", "photo": (io.BytesIO(portrait), "p.jpg")})
+    assert answer.status_code == 201
+    assert answer.json["photo"].startswith("https://images.example.com/product-photo/1/0/1.300x400.")
+    refused = client.post("/products", data={"name": "Lamp", "photo": (io.BytesIO(b"no picture"), "p.jpg")})
+    assert refused.status_code == 422
+    assert [*store.blobs.values()] == [portrait]
+    assert client.delete("/products/1").status_code == 204
+    assert client.delete("/products/1").status_code == 404
+    assert store.blobs == {}
+    with app.app_context():
+        example.db.engine.dispose()
+
+
+def test_the_factories_make_users_with_pictures_and_without(examples: Any) -> None:
+    factories, models = examples("factories"), examples("models")
+    engine = create_engine("sqlite://")
+    models.Base.metadata.create_all(engine)
+    store = MemoryStore()
+    with Session(engine, info={"image_store": store}) as session:
+        factories.UserFactory._meta.sqlalchemy_session = session
+        with_pictures = factories.UserFactory.create_batch(2, with_picture=True)
+        other = factories.UserFactory(picture=factories.portrait((9, 9)))
+        assert not factories.UserFactory().picture
+        session.commit()
+        assert [user.picture.size for user in [*with_pictures, other]] == [(60, 80), (60, 80), (9, 9)]
+        assert len(store.blobs) == 3
+    engine.dispose()
+
+
+def test_alembic_makes_the_tables_of_a_new_project(examples: Any, tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(stdout=io.StringIO())
+    config.set_main_option("script_location", str(tmp_path / "migrations"))
+    config.set_main_option("sqlalchemy.url", f"sqlite:///{tmp_path / 'users.db'}")
+    config.config_file_name = str(tmp_path / "alembic.ini")
+    command.init(config, str(tmp_path / "migrations"))
+    (tmp_path / "migrations" / "env.py").write_bytes((EXAMPLES / "alembic_env.py").read_bytes())
+    command.revision(config, "pictures", autogenerate=True)
+    command.upgrade(config, "head")
+    command.check(config)
+    (migration,) = (tmp_path / "migrations" / "versions").glob("*.py")
+    assert "sqlalchemy_imageattach" not in migration.read_text(encoding="utf-8")
+    assert "'user_picture'" in migration.read_text(encoding="utf-8")
+
+
 def test_the_django_example_takes_uploads(examples: Any, tmp_path: Path) -> None:
     from django.conf import settings
     from django.core.files.uploadedfile import SimpleUploadedFile
