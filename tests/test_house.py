@@ -217,13 +217,13 @@ imaging/                    knows no SQLAlchemy, no store
         vector.py           pixels for what has none
     raster/
         __init__.py
+        pngframes.py        frames of a PNG
         frames.py           one frame after the other
         decoding.py         whose fault it is when a decoder raises
         encode.py           pixels to a file
         resample.py         sizes
         colours.py          modes and profiles
         gifframes.py        frames of a GIF
-        pngframes.py        frames of a PNG
         pngparts.py         what of a PNG its decoder sees
         heifcolours.py      what AVIF and HEIF say of their colours
         profiles.py         profiles of strangers, and of what is said otherwise

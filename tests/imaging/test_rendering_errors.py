@@ -9,7 +9,7 @@ from PIL import Image
 
 from sqlalchemy_imageattach.errors import RejectedImageError, TooCostlyError, UnsupportedLayoutError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, render
-from sqlalchemy_imageattach.imaging.raster import frames
+from sqlalchemy_imageattach.imaging.raster import colours, frames
 from tests.pictures import encode, texture
 
 STAGES = ["resizable", "Colours", "resampled", "turned", "encoded", "plan"]
@@ -44,7 +44,7 @@ def test_a_lack_of_memory_is_not_the_fault_of_the_file(stage: str, monkeypatch: 
 
 def test_what_one_engine_can_make_nothing_of_is_given_to_the_next(wand: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_once = iter([True])
-    resizable = frames.resizable
+    resizable = colours.resizable
 
     def fails(image: Image.Image) -> Image.Image:
         if next(fail_once, False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image, PngImagePlugin
 
@@ -54,7 +54,8 @@ def png_frames(source: Guarded, info: ImageInfo) -> Iterator[Frame]:
 
 
 def _decoded(source: Guarded, part: PngFrame, png: Png) -> Image.Image:
-    image = PngImagePlugin.PngImageFile(Parts(source, part.parts))
+    file: Any = Parts(source, part.parts)
+    image = PngImagePlugin.PngImageFile(file)
     image.load()
     key = png.colours.transparent
     # where Pillow does not find the colour that is none
