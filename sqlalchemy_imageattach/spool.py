@@ -270,12 +270,12 @@ def _in_memory(chunks: Iterable[bytes], limit: int) -> io.BytesIO:
 
 
 def _temporary_file(chunks: Iterable[bytes]) -> str:
-    with _temporary_errors():
+    with temporary_errors():
         descriptor, path = tempfile.mkstemp(prefix="imageattach-", suffix=".spool")
     try:
         with io.FileIO(descriptor, "wb") as file:
             for chunk in chunks:
-                with _temporary_errors():  # and not round the reading, whose errors are the source's
+                with temporary_errors():  # and not round the reading, whose errors are the source's
                     _write_whole(file, chunk)
     except BaseException:
         _delete_own(path, os.getpid())
@@ -284,7 +284,8 @@ def _temporary_file(chunks: Iterable[bytes]) -> str:
 
 
 @contextmanager
-def _temporary_errors() -> Iterator[None]:
+def temporary_errors() -> Iterator[None]:
+    """Whatever the temporary directory refuses is a :exc:`TemporaryFileError`."""
     try:
         yield
     except OSError as error:

@@ -49,10 +49,13 @@ __all__ = [
     "Store",
     "StoredBlob",
     "are_same_place",
+    "can_be_shared",
     "completed",
     "is_missing",
+    "keeps_revisions",
     "key_of",
     "revision_of",
+    "targets_of",
 ]
 
 # Who makes a store of a URL: by name, as plug-ins are, since all stores stand upon this module.
@@ -110,6 +113,23 @@ def revision_of(image: Any) -> Any:
 def are_same_place(one: Store, other: Store) -> bool:
     """Whether what one of the two stores has, the other has too, as far as either of them knows."""
     return one is other or one.is_same_place(other) or other.is_same_place(one)
+
+
+def targets_of(store: Store) -> list[Store]:
+    """The single stores that are written when ``store`` is: itself, unless it stands for others."""
+    targets = store.targets()
+    return [single for target in targets for single in targets_of(target)] if targets else [store]
+
+
+def keeps_revisions(store: Store) -> bool:
+    """Whether two revisions never have one place, in none of the stores that are written when ``store`` is."""
+    return all(target.accepts_revision for target in targets_of(store))
+
+
+def can_be_shared(store: Store) -> bool:
+    """Whether several threads may call it at once, which the interface of 1.x never promised to its stores."""
+    parts = store.parts()
+    return all(map(can_be_shared, parts)) if parts else store.accepts_revision
 
 
 def is_missing(error: OSError) -> bool:
@@ -277,6 +297,14 @@ class Store:
         A blob that one of them has is found by way of this one, so nothing can tell by it whether the others have it.
         """
         return ()
+
+    def targets(self) -> tuple[Store, ...]:
+        """The stores that are written when this one is, where it stands for others; empty for a single one.
+
+        Where one of them takes no revision, a new picture takes the place of the former one there.  Transactions ask
+        for it, so as to bring that one back when they are rolled back, and not to delete the new one in its stead.
+        """
+        return self.replicas()
 
     # --- to use ------------------------------------------------------------------------------------------------------
 

@@ -105,6 +105,9 @@ class StoreWrapper(Store):
     def replicas(self) -> tuple[Store, ...]:
         return self.wrapped.replicas()
 
+    def targets(self) -> tuple[Store, ...]:
+        return self.wrapped.targets()
+
     def is_same_place(self, other: Store) -> bool:
         """Whether the wrapped store is, or is one that ``other`` stands for."""
         return self is other or are_same_place(self.wrapped, other)

@@ -87,6 +87,10 @@ class ImageRow:
 class Shard:
     """One of ``count`` parts into which all blobs fall by their names, whatever rows come and go meanwhile.
 
+    Processes that know nothing of one another agree on it, and each reads all rows.  Where one process hands out the
+    parts, it hands out ranges of primary keys (:class:`KeyRange`), of which each worker reads its own rows only; two
+    processes that each asked for ranges would leave rows out between them.
+
     :param index: which one, from 0
     :param count: how many there are
     :raises InvalidTypeError: one is no integer
@@ -141,15 +145,20 @@ class RowReader:
         upto = KeyRange(upto=key_range.upto) if key_range is not None else None
         return pages(page, lambda row: row.identity, key_range.after if key_range is not None else None)
 
-    def identities(self, mapper: Mapper[Any]) -> Iterator[tuple[Any, ...]]:
-        """The primary keys of all rows of a class and its subclasses, in their order."""
+    def identities(self, mapper: Mapper[Any], key_range: KeyRange | None = None) -> Iterator[tuple[Any, ...]]:
+        """The primary keys of all rows of a class and its subclasses, in their order.
+
+        :param key_range: only the rows in it
+        """
 
         def page(after: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
             with self._reading(mapper) as (session, dialect):
                 columns = key_columns(mapper, mapper.class_)
-                return [tuple(row) for row in session.execute(page_after(select(*columns), columns, after, dialect))]
+                statement = within(select(*columns), columns, upto, dialect)
+                return [tuple(row) for row in session.execute(page_after(statement, columns, after, dialect))]
 
-        return pages(page, lambda identity: identity)
+        upto = KeyRange(upto=key_range.upto) if key_range is not None else None
+        return pages(page, lambda identity: identity, key_range.after if key_range is not None else None)
 
     def count(self, mapper: Mapper[Any], key_range: KeyRange | None = None) -> int:
         """How many rows :meth:`rows` would give now."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ..arguments import check_range, check_type
 from ..concurrency import run_blocking
-from ..store import Store
+from ..store import Store, can_be_shared
 
 __all__ = ["check_count", "in_threads", "worker_count"]
 
@@ -52,7 +52,7 @@ def worker_count(workers: int | None, *stores: Store) -> int:
     if workers is not None:
         check_count("workers", workers)
         return workers
-    return WORKERS if all(store.accepts_revision for store in stores) else 1
+    return WORKERS if all(map(can_be_shared, stores)) else 1
 
 
 def check_count(name: str, value: object) -> None:

@@ -1,6 +1,6 @@
 """From sources into a dataset, each picture once: what :func:`collect` does.
 
-Threads fetch and look; the calling thread alone speaks to the database, and each picture is committed when it is there.
+Threads fetch and look; the calling thread alone speaks to the database, and commits a few pictures at a time.
 So a collector that is killed has lost nothing but what was on its way, and the next one goes on where it was: what the
 dataset has is not asked for again, nor is what was found to be no picture.
 """
@@ -11,7 +11,7 @@ import heapq
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from contextvars import copy_context
@@ -26,18 +26,25 @@ from ..bulk.rows import sync_session
 from ..errors import DatasetError
 from ..imaging import ImagePolicy
 from ..remote import Fetcher, FetchPolicy
+from ..search.fingerprint import hamming_distance
 from ..store import Store
 from .downloads import LONGEST_PAUSE, Download, Gone, Looker, Outcome, pause_before
 from .labels import LabelledImage
-from .sample import Candidate, Failure, check_label, check_uri, host_of
+from .sample import Candidate, Failure, Picture, check_label, check_uri, host_of
 from .sources import check_source
 from .stores.database import SQLAlchemyDataset
-from .stores.protocol import DatasetStore
+from .stores.protocol import DatasetStore, Item
 
 __all__ = ["Collection", "NearDuplicates", "collect"]
 
 #: What becomes of a picture that looks like one of its label: it is taken, left out, or taken and counted.
 NearDuplicates = Literal["keep", "skip", "flag"]
+
+#: How many pictures are added in one transaction, and looked up in one statement.
+_BATCH: Final = 50
+
+#: For how many seconds a picture that has arrived may wait for others.
+_PATIENCE: Final = 0.5
 
 #: How many failures a :class:`Collection` tells one by one; the dataset remembers all.
 _TOLD: Final = 1000
@@ -103,9 +110,9 @@ def collect(
         report = collect(session, from_urls(urls), "Apple", into=Fruit)
         print(report.added, "added;", report.reasons)
 
-    Each picture is committed by itself, in a transaction of its own: commit the session before, if it has changes.
+    A few pictures at a time are committed, in transactions of their own: commit the session before, if it has changes.
     Doing it again adds what is missing.  What may be had another time is asked for again then; what is no picture, or
-    not there, is not.  ``Ctrl-C`` ends it between two pictures.
+    not there, is not.  ``Ctrl-C`` ends it between two transactions.
 
     :param session: a session, which says where the database is; or a sessionmaker; or another
        :class:`~sqlalchemy_imageattach.dataset.DatasetStore`
@@ -191,6 +198,9 @@ class _Work:
         self._asked: Counter[str] = Counter()
         self._keys: set[tuple[str, str]] = set()
         self._number = 0
+        #: What is looked at, and not in the dataset yet.
+        self._arrived: list[tuple[Download, Outcome]] = []
+        self._next_commit = 0.0
 
     def run(self, submit: Callable[[Download], Future[Outcome]], connections: int) -> None:
         while True:
@@ -199,9 +209,11 @@ class _Work:
                 self._ready.clear()
                 self._resting.clear()
             self._wake()
-            self._read(20 * connections)
+            if self._waiting < 5 * connections:
+                self._read(20 * connections)
             self._start(submit, connections)
             if not self._under_way:
+                self._keep()
                 if not self._resting:
                     return
                 time.sleep(max(0.0, self._resting[0][0] - time.monotonic()))
@@ -211,6 +223,8 @@ class _Work:
             for future in done:
                 self._asked[self._under_way.pop(future)] -= 1
                 self._settle(future.result())
+            if len(self._arrived) >= _BATCH or not self._under_way or time.monotonic() > self._next_commit:
+                self._keep()
 
     @property
     def _is_enough(self) -> bool:
@@ -218,8 +232,9 @@ class _Work:
 
     def _read(self, ahead: int) -> None:
         """Take candidates from the source, until enough wait for their turn."""
+        read: list[Candidate] = []
         # a host that is out of order must not make all of a long list be read
-        while self._source is not None and self._waiting < ahead and len(self._resting) < 50 * ahead:
+        while self._source is not None and self._waiting + len(read) < ahead and len(self._resting) < 50 * ahead:
             try:
                 candidate = next(self._source)
             except StopIteration:
@@ -227,28 +242,42 @@ class _Work:
             except Exception as error:  # whatever a source may raise: what it gave before is collected
                 self._source, self.report.source_error = None, error
             else:
-                self._consider(candidate)
+                read.append(candidate)
+                if len(read) == _BATCH:
+                    self._consider(read)
+                    read = []
+        self._consider(read)
 
     @property
     def _waiting(self) -> int:
         return sum(map(len, self._ready.values()))
 
-    def _consider(self, candidate: Candidate) -> None:
+    def _consider(self, candidates: Sequence[Candidate]) -> None:
+        """Queue those of which nothing is known that settles them."""
+        pairs: dict[tuple[str, str], Candidate] = {}
+        for candidate in candidates:
+            pair = self._pair_of(candidate)
+            if pair in pairs or pair in self._keys:
+                self.report.present += 1
+                self._tell()
+            else:
+                pairs[pair] = candidate
+        known = self._dataset.look_up(list(pairs)) if pairs else {}
+        for pair, candidate in pairs.items():
+            failure = known.get(pair)
+            if pair in known and (failure is None or failure.is_final):
+                self.report.present += failure is None
+                self.report.known_failures += failure is not None
+                self._tell()
+            else:
+                self._keys.add(pair)
+                self._queue(Download(pair[0], candidate, failure.attempts if failure else 0))
+
+    def _pair_of(self, candidate: Candidate) -> tuple[str, str]:
         label = candidate.label if candidate.label is not None else self._label
         if label is None:
             raise wrong_value("label", None, "the label of each candidate, or one for all", "give label=")
-        label, uri = check_label(label), check_uri(candidate.uri)
-        if (label, uri) in self._keys or self._dataset.has(label, uri):
-            self.report.present += 1
-            self._tell()
-            return
-        failure = self._dataset.failure(label, uri)
-        if failure is not None and failure.is_final:
-            self.report.known_failures += 1
-            self._tell()
-            return
-        self._keys.add((label, uri))
-        self._queue(Download(label, candidate, failure.attempts if failure else 0))
+        return check_label(label), check_uri(candidate.uri)
 
     def _queue(self, download: Download) -> None:
         self._ready.setdefault(host_of(download.candidate.uri), deque()).append(download)
@@ -274,10 +303,12 @@ class _Work:
             if self._rest(download, outcome.gone):
                 return
             self._fail(download, outcome.gone)
-        elif not self._is_enough:
-            self._keep(download, outcome)
-        self._keys.discard(key)
-        self._tell()
+            self._keys.discard(key)
+            self._tell()
+        else:
+            if not self._arrived:
+                self._next_commit = time.monotonic() + _PATIENCE
+            self._arrived.append((download, outcome))
 
     def _rest(self, download: Download, gone: Gone) -> bool:
         """Whether it will be tried again in this run."""
@@ -300,22 +331,55 @@ class _Work:
         if len(self.report.failures) < _TOLD:
             self.report.failures.append(failure)
 
-    def _keep(self, download: Download, outcome: Outcome) -> None:
-        picture, label = outcome.picture, download.label
-        assert picture is not None, "an outcome is a picture or the reason why there is none"
-        if self._dataset.has_content(label, picture.content.checksum):
-            self.report.duplicates += 1
-            return
-        if picture.likeness is not None and self._dataset.has_alike(label, picture.likeness, self._distance):
-            self.report.alike += 1
-            if self._near_duplicates == "skip":
-                self.report._left_out += 1
-                return
-        if self._dataset.add(label, download.candidate.uri, picture, outcome.provenance):
-            self.report.added += 1
-            self.report.added_bytes += picture.content.byte_size
-        else:
-            self.report.present += 1
+    def _keep(self) -> None:
+        """Add what has arrived, all in one transaction."""
+        arrived, self._arrived = self._arrived, []
+        if self._most is not None:
+            arrived = arrived[: max(0, self._most - self.report.added)]
+        items = self._wanted(arrived)
+        for item, is_new in zip(items, self._dataset.add_many(items) if items else [], strict=True):
+            self.report.added += is_new
+            self.report.present += not is_new
+            self.report.added_bytes += item.picture.content.byte_size if is_new else 0
+            self._tell()
+        for download, _ in arrived:
+            self._keys.discard((download.label, download.candidate.uri))
+
+    def _wanted(self, arrived: Sequence[tuple[Download, Outcome]]) -> list[Item]:
+        """What is no duplicate, neither of what is there nor of what comes with it."""
+        sums: dict[str, set[str]] = {}
+        for download, outcome in arrived:
+            sums.setdefault(download.label, set()).add(outcome.checksum)
+        known = {label: self._dataset.has_content(label, found) for label, found in sums.items()}
+        wanted: list[Item] = []
+        for download, outcome in arrived:
+            assert outcome.picture is not None, "an outcome is a picture or the reason why there is none"
+            label = download.label
+            if outcome.checksum in known[label]:
+                self.report.duplicates += 1
+                self._tell()
+            elif self._is_welcome(label, outcome.picture, wanted):
+                known[label].add(outcome.checksum)
+                wanted.append(Item(label, download.candidate.uri, outcome.picture, outcome.provenance))
+            else:
+                self._tell()
+        return wanted
+
+    def _is_welcome(self, label: str, picture: Picture, wanted: Sequence[Item]) -> bool:
+        """Whether it is taken even though it may look like another one."""
+        if picture.likeness is None:
+            return True
+        alike = any(
+            item.label == label
+            and item.picture.likeness is not None
+            and hamming_distance(item.picture.likeness, picture.likeness) <= self._distance
+            for item in wanted
+        )
+        if not alike and not self._dataset.has_alike(label, picture.likeness, self._distance):
+            return True
+        self.report.alike += 1
+        self.report._left_out += self._near_duplicates == "skip"
+        return self._near_duplicates != "skip"
 
     def _tell(self) -> None:
         if self._progress is not None:

@@ -81,6 +81,11 @@ class Outcome:
     provenance: Provenance = Provenance()
     gone: Gone | None = None
 
+    @property
+    def checksum(self) -> str:
+        """The SHA-256 of its bytes; empty if there are none."""
+        return "" if self.picture is None else self.picture.content.checksum
+
 
 class Looker:
     """Fetches candidates and looks at what came.  Threads can share it.

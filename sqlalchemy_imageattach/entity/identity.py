@@ -18,7 +18,7 @@ from sqlalchemy.orm.attributes import set_attribute
 
 from ..errors import InvalidTypeError
 from ..key import ImageKey
-from ..store import Store, key_of
+from ..store import Store, keeps_revisions, key_of
 
 __all__ = [
     "committed_key",
@@ -144,7 +144,7 @@ def row_slot(cls: type[Any], image: Any, store: Store | None) -> tuple[Any, ...]
     if not distinguishes_types(mapper):
         return slot[:2]
     # a store of the kind that 1.x had has one place for them all
-    if not distinguishes_variants(mapper) or not (store is None or store.accepts_revision):
+    if not distinguishes_variants(mapper) or not (store is None or keeps_revisions(store)):
         return slot
     return *slot, variant_of(image) if isinstance(image, cls) else image.variant
 

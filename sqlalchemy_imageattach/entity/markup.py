@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, Self
 
 from ..arguments import check_choice, wrong_type, wrong_value
 from ..imaging import Rendition
@@ -32,8 +32,8 @@ class Markup(str):
 
     __slots__ = ()
 
-    def __html__(self) -> str:
-        return str(self)
+    def __html__(self) -> Self:
+        return self  # and no plain str, which Markup.format() of MarkupSafe would escape
 
 
 @dataclass(frozen=True, slots=True)

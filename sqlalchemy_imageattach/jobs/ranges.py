@@ -1,12 +1,14 @@
-"""The rows of image classes in parts of about the same size, one job for each."""
+"""The rows of classes in parts of about the same size, one job for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..bulk.classes import image_mappers
+from sqlalchemy.orm import Mapper
+
 from ..bulk.rows import KeyRange, RowReader
+from ..entity import Image
 from ..errors import InvalidValueError
 from .job import Job
 from .keys import decode_key, encode_key
@@ -15,11 +17,11 @@ from .runner import Work
 __all__ = ["jobs_by_range", "range_of"]
 
 
-def jobs_by_range(session: Any, declarative_base: Any, kind: str, parts: int, **params: Any) -> Iterator[Job]:
-    """Jobs that together have each row of each image class, also those that will have come by then.
+def jobs_by_range(session: Any, mappers: Iterable[Mapper[Any]], kind: str, parts: int, **params: Any) -> Iterator[Job]:
+    """Jobs that together have each row of each class, also those that will have come by then.
 
     :param session: a session of the database
-    :param declarative_base: the base class of the mapped classes, or their registry
+    :param mappers: of the classes
     :param kind: of the jobs
     :param parts: into how many parts to divide each class, at most
     :param params: what each of the jobs has besides
@@ -28,25 +30,26 @@ def jobs_by_range(session: Any, declarative_base: Any, kind: str, parts: int, **
         msg = f"parts: expected 1 or more, got {parts!r}"
         raise InvalidValueError(msg)
     reader = RowReader(session)
-    for mapper in image_mappers(declarative_base):
+    for mapper in mappers:
         name = f"{mapper.class_.__module__}:{mapper.class_.__qualname__}"
         for part in reader.ranges(mapper, parts):
             limits = {"after": _encoded(part.after), "upto": _encoded(part.upto)}
-            yield Job(kind, params={"image_class": name, **limits, **params})
+            yield Job(kind, params={"mapped_class": name, **limits, **params})
 
 
-def range_of(work: Work) -> tuple[type[Any], KeyRange]:
+def range_of(work: Work, base: type[Any] = Image) -> tuple[Mapper[Any], KeyRange]:
     """The class and the rows that such a job is about.
 
+    :param base: what the class has to be derived from
     :raises UnknownJobError: there is no such class any more
     """
-    mapper = work.runner.find_mapper(work.job.params["image_class"])
+    mapper = work.runner.find_mapper(work.job.params["mapped_class"], base)
 
     def limit(name: str) -> tuple[Any, ...] | None:
         values = work.job.params[name]
         return None if values is None else tuple(map(decode_key, values, mapper.primary_key))
 
-    return mapper.class_, KeyRange(limit("after"), limit("upto"))
+    return mapper, KeyRange(limit("after"), limit("upto"))
 
 
 def _encoded(limit: tuple[Any, ...] | None) -> list[Any] | None:

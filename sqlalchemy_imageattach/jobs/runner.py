@@ -185,19 +185,22 @@ class JobRunner:
             msg = f"expected the name of a store of this runner, {sorted(self._stores)}, got {name!r}"
             raise UnknownJobError(msg) from None
 
-    def find_mapper(self, image_class: str) -> Mapper[Any]:
+    def find_mapper(self, name: str, base: type[Any] = Image) -> Mapper[Any]:
         """The mapper of a class by its name in jobs.
 
-        :raises UnknownJobError: no image class of the base has this name
+        :param name: ``"module:qualified name"``
+        :param base: what the class has to be derived from
+        :raises UnknownJobError: no such class is mapped here
         """
         # among those that are mapped here; never imported because a message says so
         for mapper in self._registry.mappers:
             cls = mapper.class_
-            if f"{cls.__module__}:{cls.__qualname__}" == image_class and issubclass(cls, Image):
+            if f"{cls.__module__}:{cls.__qualname__}" == name and issubclass(cls, base):
                 return mapper
+        kind = "an image class" if base is Image else "a class"
         msg = (
-            f"expected the name of an image class that is mapped here, got {image_class!r}; if it still exists, import"
-            " its module where the runner is made"
+            f"expected the name of {kind} that is mapped here, got {name!r}; if it still exists, import its module"
+            " where the runner is made"
         )
         raise UnknownJobError(msg)
 

@@ -1,14 +1,11 @@
-"""A check of all blobs by many workers: one job for each range of primary keys.
-
-Each blob is read to its end, and compared with what its row records.  Blobs that no row names are not looked for: that
-takes a list of the whole store, and :func:`~sqlalchemy_imageattach.maintenance.check` does it in one process.
-"""
+"""A check of all blobs by many workers: one job for each range of primary keys."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from ..bulk.classes import image_mappers
 from ..bulk.digest import Digest, digest_of
 from ..bulk.rows import ImageRow, RowReader
 from ..errors import BlobNotFoundError, StoreError
@@ -30,6 +27,10 @@ PROBLEMS_KEPT = 1000
 def check_jobs(session: Any, declarative_base: Any, *, store: str | None = None, parts: int = 100) -> Sequence[Job]:
     """The parts of a check of the blobs of all rows, for a :class:`~sqlalchemy_imageattach.jobs.Spread`.
 
+    Each blob is read to its end, and compared with what its row records.  Orphans, that is blobs that no row names, are
+    *not* looked for: that takes a list of the whole store, which :func:`~sqlalchemy_imageattach.maintenance.check`
+    makes in one process.
+
     The result of each part is a mapping: ``rows`` is how many were looked at, ``counts`` how many problems there are of
     each :class:`~sqlalchemy_imageattach.maintenance.ProblemKind`, and ``problems`` the first 1,000 as texts.
 
@@ -38,21 +39,20 @@ def check_jobs(session: Any, declarative_base: Any, *, store: str | None = None,
     :param store: the name of a store of the workers' runner; by default the usual one
     :param parts: into how many parts to divide each class, at most
     """
-    return list(jobs_by_range(session, declarative_base, CHECK, parts, store=store))
+    return list(jobs_by_range(session, image_mappers(declarative_base), CHECK, parts, store=store))
 
 
 @handles(CHECK)
 def _check(work: Work) -> dict[str, Any]:
-    cls, key_range = range_of(work)
+    mapper, key_range = range_of(work)
     store = work.runner.named_store(work.job.params["store"])
     rows, counts = 0, dict.fromkeys(ProblemKind, 0)
     problems: list[str] = []
     with work.session() as session:
         reader = RowReader(session)
-        mapper = work.runner.find_mapper(work.job.params["image_class"])
         for row in reader.rows(mapper, key_range):
             rows += 1
-            problem = _problem_of(row, cls, store)
+            problem = _problem_of(row, mapper.class_, store)
             # it may have been replaced or deleted since its page was read
             if problem is None or not _is_there(reader, mapper, row):
                 continue

@@ -16,7 +16,7 @@ from ..bulk.rows import ImageRow
 from ..errors import BlobExistsError, StoreError
 from ..file import Spool
 from ..key import ImageKey
-from ..store import Store
+from ..store import Store, keeps_revisions
 
 __all__ = [
     "BlobMismatchError",
@@ -185,7 +185,7 @@ class Copier:
         return True
 
     def _is_immutable(self, key: ImageKey) -> bool:
-        return self.destination.own_key(key).revision is not None
+        return key.revision is not None and keeps_revisions(self.destination)
 
 
 def _mismatch(whose: str, key: ImageKey, expected: Digest, found: Digest) -> BlobMismatchError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..bulk.classes import image_mappers
 from ..jobs.job import Job
 from ..jobs.ranges import jobs_by_range, range_of
 from ..jobs.runner import Work, handles
@@ -45,19 +46,18 @@ def migration_jobs(
     :param parts: into how many parts to divide each class, at most
     :param verify: as for :func:`~sqlalchemy_imageattach.migration.migrate`
     """
-    return list(
-        jobs_by_range(session, declarative_base, MIGRATE, parts, source=source, destination=destination, verify=verify)
-    )
+    params = {"source": source, "destination": destination, "verify": verify}
+    return list(jobs_by_range(session, image_mappers(declarative_base), MIGRATE, parts, **params))
 
 
 @handles(MIGRATE)
 def _migrate(work: Work) -> dict[str, Any]:
-    cls, key_range = range_of(work)
+    mapper, key_range = range_of(work)
     params = work.job.params
     source = work.runner.named_store(params["source"])
     destination = work.runner.named_store(params["destination"])
     with work.session() as session:
-        plan = migrate_class(session, cls, source, destination, verify=params["verify"], key_range=key_range)
+        plan = migrate_class(session, mapper.class_, source, destination, verify=params["verify"], key_range=key_range)
         result = plan.execute()
     names = ("copied", "copied_bytes", "present", "vanished", "failed", "gave_up")
     return {name: getattr(result, name) for name in names} | {"failures": [str(each) for each in result.failures]}

@@ -18,7 +18,7 @@ from ..concurrency import run_blocking
 from ..entity import Image
 from ..errors import StoreError
 from ..key import ImageKey
-from ..store import Store
+from ..store import Store, keeps_revisions
 from .copier import UNLISTED, Copier, Outcome, Settled, Task, Unlisted
 from .result import MigrationResult
 
@@ -141,7 +141,8 @@ class Transfer:
         destination = self._copier.destination
         # A mutable key may have a new owner already; and with an object_id of the class's own, the row may merely have
         # got another primary key, and need the blob still.
-        is_free = destination.own_key(task.key).revision and type(task.row.image).object_id is Image.object_id
+        is_immutable = task.key.revision is not None and keeps_revisions(destination)
+        is_free = is_immutable and type(task.row.image).object_id is Image.object_id
         if self._copier.dry_run or not is_free:
             return
         try:

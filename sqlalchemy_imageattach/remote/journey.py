@@ -17,7 +17,7 @@ from ..errors import (
     RemoteStatusError,
     RemoteTooLongError,
 )
-from ..spool import SPOOL_IN_MEMORY, Spool
+from ..spool import SPOOL_IN_MEMORY, Spool, temporary_errors
 from .policy import FetchPolicy
 
 __all__ = ["Body", "Journey"]
@@ -114,13 +114,15 @@ class Body:
     def end(self) -> Spool:
         """What came.
 
+        :raises TemporaryFileError: the temporary directory has no room for it; :meth:`feed` raises it as well
         :raises RemoteAnswerError: it ends in the middle
         """
         if self._inflate is not None:
             self._write(self._inflate.flush())
             if not self._inflate.eof:
                 raise RemoteAnswerError(reason="broken-encoding")
-        self._file.seek(0)
+        with temporary_errors():
+            self._file.seek(0)  # writes what is still in a buffer
         return Spool.read_from(self._file)
 
     def close(self) -> None:
@@ -130,7 +132,8 @@ class Body:
         self._length += len(data)
         if self._length > self._limit:
             raise RemoteTooLongError(limit=self._limit)
-        self._file.write(data)
+        with temporary_errors():
+            self._file.write(data)
 
 
 def _joined(base: str, location: str) -> str:

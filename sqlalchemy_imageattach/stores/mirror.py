@@ -24,6 +24,11 @@ True
   Migrate again before the second becomes the first: that copies what is missing.
 * Deleting: it is tried in both whatever happens, and then the first error is raised.  A blob that one of them still has
   can be read as before.
+
+**Where one of them takes no revisions**, as stores that were written for 1.x, a new picture takes the place of the
+former one of its size there, whatever the other one does.  Transactions know: what is replaced is read before, and
+brought back in that store if the transaction is rolled back; if it is committed, the former picture is deleted in the
+other store alone.
 """
 
 from __future__ import annotations
@@ -36,7 +41,7 @@ from typing import IO
 from ..errors import BlobExistsError, InvalidTypeError, InvalidValueError
 from ..file import Spool, is_seekable
 from ..key import ImageKey
-from ..store import ImageLike, ListingNotSupportedError, Store, StoredBlob, are_same_place, is_missing
+from ..store import ImageLike, ListingNotSupportedError, Store, StoredBlob, are_same_place, is_missing, keeps_revisions
 from .keyed import KeyedStore
 
 __all__ = ["MirrorStore"]
@@ -179,7 +184,7 @@ class MirrorStore(KeyedStore):
 
     def _withdraw(self, key: ImageKey, error: BaseException) -> None:
         # without a revision it is what the key stands for from now on; and one that exists is somebody else's
-        if self.first.own_key(key).revision is None or isinstance(error, BlobExistsError):
+        if key.revision is None or not keeps_revisions(self.first) or isinstance(error, BlobExistsError):
             return
         try:
             self.first.delete_key(key)

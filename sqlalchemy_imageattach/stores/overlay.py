@@ -175,6 +175,10 @@ class OverlayStore(KeyedStore):
         """Both stores."""
         return self.overriding, self.underlying
 
+    def targets(self) -> tuple[Store, ...]:
+        """The overriding store alone."""
+        return (self.overriding,)
+
     def require_presence(self) -> None:
         """The underlying store is there; the overriding one may have nothing yet.
 

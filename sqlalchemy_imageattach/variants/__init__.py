@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from ..imaging.variant import Make, Variant
 from . import eager  # noqa: F401 - which has a listener and a handler
+from .spread import backfill_jobs
 from .upkeep import UpkeepResult, bring_up_to_date
 
-__all__ = ["Make", "UpkeepResult", "Variant", "bring_up_to_date"]
+__all__ = ["Make", "UpkeepResult", "Variant", "backfill_jobs", "bring_up_to_date"]

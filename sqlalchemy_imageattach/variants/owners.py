@@ -15,11 +15,11 @@ from sqlalchemy.orm import Mapper, Session, selectinload
 from ..arguments import wrong_value
 from ..bulk.classes import own_attachments, owner_mappers
 from ..bulk.failures import BulkResult, Failure
-from ..bulk.rows import RowReader, Shard, bind_of
+from ..bulk.rows import KeyRange, RowReader, Shard, bind_of
 from ..concurrency import run_blocking
 from ..entity import BaseImageSet, ImageAttachment, MultipleImageSet, is_conflict
 
-__all__ = ["Owner", "owners"]
+__all__ = ["Owner", "chosen_owners", "owners", "owners_within"]
 
 ResultT = TypeVar("ResultT", bound=BulkResult)
 
@@ -82,16 +82,33 @@ def owners(
     :raises InvalidValueError: one of ``classes`` is no image class
     """
     reader = RowReader(session)
-    for mapper, attachments in _chosen(owner_mappers(declarative_base), set(classes)).items():
+    for mapper, attachments in chosen_owners(declarative_base, classes).items():
         for identity in reader.identities(mapper):
             # hash() would differ from one process to the next
             if shard is None or zlib.crc32(repr(identity).encode()) % shard.count == shard.index:
                 yield Owner(session, mapper, identity, attachments)
 
 
-def _chosen(mappers: Sequence[Mapper[Any]], classes: set[type[Any] | str]) -> dict[Mapper[Any], _Attachments]:
-    """The owners, each with those of its attachments that have pictures of ``classes``."""
-    of_all = {mapper: own_attachments(mapper) for mapper in mappers}
+def owners_within(
+    session: Session,
+    declarative_base: Any,
+    classes: Collection[type[Any] | str],
+    mapper: Mapper[Any],
+    key_range: KeyRange,
+) -> Iterator[Owner]:
+    """Those of one class of owners whose keys are in ``key_range``, if they have pictures of ``classes``."""
+    attachments = chosen_owners(declarative_base, classes).get(mapper)
+    for identity in RowReader(session).identities(mapper, key_range) if attachments else ():
+        yield Owner(session, mapper, identity, attachments or [])
+
+
+def chosen_owners(declarative_base: Any, classes: Collection[type[Any] | str]) -> dict[Mapper[Any], _Attachments]:
+    """The classes of owners, each with those of its attachments that have pictures of ``classes``.
+
+    :raises InvalidValueError: one of ``classes`` is no image class
+    """
+    classes = set(classes)
+    of_all = {mapper: own_attachments(mapper) for mapper in owner_mappers(declarative_base)}
     known = {attachment.mapper.class_ for attachments in of_all.values() for attachment in attachments}
     names = {cls.__name__ for cls in known}
     if unknown := classes - known - names:

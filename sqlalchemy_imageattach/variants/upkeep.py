@@ -14,7 +14,7 @@ time, while the application is running.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +28,9 @@ from ..entity.attaching import remove_some
 from ..entity.declared import undeclared
 from ..errors import InvalidValueError
 from ..store import Store
-from .owners import owners
+from .owners import Owner, owners
 
-__all__ = ["UpkeepResult", "bring_up_to_date"]
+__all__ = ["UpkeepResult", "bring_up_to_date", "treat_owners"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,20 @@ def bring_up_to_date(
     if own.in_transaction():
         raise InvalidValueError("session: expected one that is in no transaction; commit it or roll it back first")
     part = None if shard is None else Shard(*shard)
+    found = owners(own, declarative_base, classes, part)
+    return treat_owners(found, store, dry_run=dry_run, on_demand=on_demand, progress=progress)
+
+
+def treat_owners(
+    found: Iterable[Owner],
+    store: Store,
+    *,
+    dry_run: bool,
+    on_demand: bool,
+    progress: Callable[[UpkeepResult], object] | None = None,
+) -> UpkeepResult:
+    """Afterwards the pictures of these owners have just the images that their classes declare, but for those that
+    failed."""
     result = UpkeepResult()
 
     def treat(image_set: BaseImageSet[Any]) -> Mapping[str, int]:
@@ -92,7 +106,7 @@ def bring_up_to_date(
         remove_some(image_set, superfluous, store)
         return {"generated": len({id(image) for image in made} - there), "removed": len(superfluous)}
 
-    for owner in owners(own, declarative_base, classes, part):
+    for owner in found:
         result = owner.treat(result.counting(owners=1), treat)
         if progress is not None:
             progress(result)

@@ -13,6 +13,7 @@ import pytest
 
 from sqlalchemy_imageattach.dataset import DatasetError, DatasetStore, Failure, Provenance
 from sqlalchemy_imageattach.dataset.stores import CouchbaseDataset
+from sqlalchemy_imageattach.dataset.stores.protocol import Item
 from sqlalchemy_imageattach.errors import StoreError
 
 from .couchbase_double import Double
@@ -118,7 +119,7 @@ def test_a_removed_picture_is_gone_and_can_come_again(dataset: DatasetStore) -> 
     assert dataset.remove("Apple", uri)
     assert not dataset.remove("Apple", uri)
     assert (dataset.count("Apple"), dataset.has("Apple", uri)) == (2, False)
-    assert not dataset.has_content("Apple", picture(1).content.checksum)
+    assert dataset.has_content("Apple", [picture(1).content.checksum]) == set()
     assert dataset.add("Apple", uri, picture(9), NOTHING)
     assert dataset.count("Apple") == 3
     assert sorted(sample.read() for sample in dataset.iterate("Apple")) == sorted([png(0), png(2), png(9)])
@@ -127,9 +128,19 @@ def test_a_removed_picture_is_gone_and_can_come_again(dataset: DatasetStore) -> 
 def test_bytes_are_known_by_label(dataset: DatasetStore) -> None:
     dataset.add("Apple", "u", picture(1), NOTHING)
     checksum = picture(1).content.checksum
-    assert dataset.has_content("Apple", checksum)
-    assert not dataset.has_content("Pear", checksum)
-    assert not dataset.has_content("Apple", picture(2).content.checksum)
+    assert dataset.has_content("Apple", [checksum, picture(2).content.checksum]) == {checksum}
+    assert dataset.has_content("Pear", [checksum]) == set()
+
+
+def test_many_are_added_at_once_each_once(dataset: DatasetStore) -> None:
+    dataset.add("Apple", "u1", picture(1), NOTHING)
+    dataset.note(Failure("Apple", "u2", "timeout"))
+    items = [Item("Apple", f"u{number}", picture(number), NOTHING) for number in range(4)]
+    assert dataset.add_many(items) == [True, False, True, True]
+    assert dataset.count("Apple") == 4
+    dataset.note(Failure("Apple", "u9", "timeout"))
+    known = dataset.look_up([("Apple", "u2"), ("Apple", "u9"), ("Apple", "u7"), ("Pear", "u1")])
+    assert known == {("Apple", "u2"): None, ("Apple", "u9"): Failure("Apple", "u9", "timeout")}
 
 
 def test_each_picture_has_the_same_chance_also_after_removals(dataset: DatasetStore) -> None:
@@ -221,7 +232,7 @@ def test_a_crash_between_any_two_documents_is_repaired(couchbase: CouchbaseDatas
         assert couchbase.repair() == 0
         if not couchbase.has("Apple", uri):
             assert couchbase.add("Apple", uri, picture(500 + operations), NOTHING)
-        assert couchbase.has_content("Apple", picture(500 + operations).content.checksum)
+        assert couchbase.has_content("Apple", [picture(500 + operations).content.checksum])
 
 
 def test_couchbase_cannot_look_for_near_duplicates(couchbase: CouchbaseDataset) -> None:

@@ -220,11 +220,20 @@ def test_templates_take_it_as_it_is(product: Product) -> None:
     assert made.render(photo=product.photo) == expected
 
 
-def test_django_takes_it_as_it_is(product: Product) -> None:
-    from django.utils.html import conditional_escape
+def test_markupsafe_takes_it_as_it_is_however_it_is_put_in(product: Product) -> None:
+    import markupsafe
 
     expected = product.photo.picture("card", alt="<3")
-    assert conditional_escape(expected) == expected
+    for put_in in (markupsafe.Markup("{}").format, markupsafe.Markup("").join, markupsafe.Markup().__add__):
+        assert put_in([expected] if put_in.__name__ == "join" else expected) == expected
+    assert markupsafe.Markup("{0}").format(expected) == markupsafe.Markup("%s") % expected == expected
+
+
+def test_django_takes_it_as_it_is(product: Product) -> None:
+    from django.utils.html import conditional_escape, format_html
+
+    expected = product.photo.picture("card", alt="<3")
+    assert conditional_escape(expected) == format_html("{}", expected) == expected
 
 
 # --- what is not made yet --------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +25,15 @@ from sqlalchemy_imageattach.errors import StoreError
 from sqlalchemy_imageattach.imaging import Rendition
 from sqlalchemy_imageattach.jobs import Job, JobRunner, Queue, Work, enqueue_after_commit, handles
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
+from sqlalchemy_imageattach.variants import Variant, bring_up_to_date
+from sqlalchemy_imageattach.variants.backfill import backfill
 
 RENDITIONS = [Rendition(width=20), Rendition(width=10)]
 KIND = "shop.renditions"
+
+#: Of an original of 40 pixels: what the application's own job makes, and what a class declares.
+PHOTO_WIDTHS = [10, 20, 40]
+BANNER_WIDTHS = [10, 10, 20, 20, 30, 40]
 
 
 class Base(DeclarativeBase):
@@ -37,11 +44,26 @@ class Product(Base):
     __tablename__ = "shop_product"
     id: Mapped[int] = mapped_column(primary_key=True)
     photo: Mapped[SingleImageSet[ProductPhoto]] = image_attachment()
+    banner: Mapped[SingleImageSet[Banner]] = image_attachment()
 
 
 class ProductPhoto(Image, Base):
+    """The application has a job of its own for it."""
+
     __tablename__ = "shop_product_photo"
     product_id: Mapped[int] = mapped_column(ForeignKey(Product.id), primary_key=True)
+
+
+class Banner(Image, Base):
+    """Its sizes are declared."""
+
+    __tablename__ = "shop_banner"
+    product_id: Mapped[int] = mapped_column(ForeignKey(Product.id), primary_key=True)
+    image_variants = {
+        "card": Variant(width=30),
+        "list": Variant(widths=(10, 20), formats=("webp", "png"), make="later"),
+        "print": Variant(width=35, make="on demand"),
+    }
 
 
 @handles(KIND)
@@ -54,10 +76,11 @@ def make_renditions(work: Work) -> None:
 
 
 class ShakyStore(FileSystemStore):
-    """It is down while there is a file of the name ``down`` beside its directory."""
+    """It is down while a file of its name and ``.down`` is there; who has seen that leaves another, ``.noticed``."""
 
     def _look(self) -> None:
         if Path(f"{self.path}.down").exists():
+            Path(f"{self.path}.noticed").touch()
             msg = "the store is down"
             raise StoreError(msg)
 
@@ -136,7 +159,11 @@ class Shop:
     @cached_property
     def queue(self) -> Queue:
         """The queue, bound to the sessions as well."""
-        queue = getattr(self, f"_{self.kind}_queue")()
+        return self.bind(getattr(self, f"_{self.kind}_queue")())
+
+    def bind(self, queue: Queue) -> Queue:
+        """From now on it is the queue, in the place of what was."""
+        self.__dict__["queue"] = queue
         self.sessions.configure(info={"image_store": self.store, "image_queue": queue})
         return queue
 
@@ -149,7 +176,7 @@ class Shop:
 
             dramatiq.get_broker().close()
         elif self.kind == "rq":
-            self.queue._queue.connection.close()  # type: ignore[attr-defined]
+            self._redis.close()
 
     def _celery_queue(self) -> Queue:
         from sqlalchemy_imageattach.jobs.celery import CeleryQueue
@@ -164,42 +191,89 @@ class Shop:
         from sqlalchemy_imageattach.jobs.dramatiq import DramatiqQueue
 
         if self.broker.startswith("redis"):
-            broker: dramatiq.Broker = RedisBroker(url=self.broker, namespace=self.name)
+            broker: dramatiq.Broker = RedisBroker(
+                url=self.broker,
+                namespace=self.name,
+                heartbeat_timeout=5_000,  # so long it takes until the jobs of a worker that is gone go to another
+                maintenance_chance=20_000,  # of 100,000 requests look for such jobs
+            )
         else:
             broker = RabbitmqBroker(url=self.broker)
         dramatiq.set_broker(broker)
         return DramatiqQueue(broker, self.runner, queue=self.name, delay=0.1)
 
+    @cached_property
+    def _redis(self) -> Any:
+        from redis import Redis
+
+        return Redis.from_url(self.broker)
+
     def _rq_queue(self) -> Queue:
         import rq
-        from redis import Redis
 
         from sqlalchemy_imageattach.jobs.rq import RQQueue
 
-        return RQQueue(rq.Queue(self.name, connection=Redis.from_url(self.broker)), run, delay=0)
+        return RQQueue(rq.Queue(self.name, connection=self._redis), run, delay=0)
 
-    def new_product(self, blob: bytes) -> int:
+    def new_product(self, blob: bytes, banner: bytes | None = None) -> int:
         """Of a transaction that enqueues the job to make its thumbnails."""
         with self.sessions() as session:
             session.add(product := Product())
-            self.replace(session, product, blob)
+            self.replace(session, product, blob, banner)
             session.commit()
             return product.id
 
-    def replace(self, session: Session, product: Product, blob: bytes) -> None:
+    def replace(self, session: Session, product: Product, blob: bytes, banner: bytes | None = None) -> None:
         product.photo.from_blob(blob)
+        if banner is not None:
+            product.banner.from_blob(banner)
         session.flush()
         enqueue_after_commit(session, Job.of(KIND, product.photo.require_original()), self.queue)
 
     def unfinished(self) -> list[int]:
-        """The products whose picture has not each thumbnail exactly once."""
+        """The products whose pictures have not each thumbnail and each declared variant exactly once."""
         with self.sessions() as session:
-            products = session.scalars(select(Product).options(selectinload(Product.photo)))
-            return [product.id for product in products if product.photo and _widths(product) != [10, 20, 40]]
+            loaded = selectinload(Product.photo), selectinload(Product.banner)
+            return [
+                product.id for product in session.scalars(select(Product).options(*loaded)) if not _is_done(product)
+            ]
+
+    def find_lost_work(self) -> int:
+        """Make what is missing because a job was lost, and say how many images these were."""
+        with self.sessions() as session:
+            declared = bring_up_to_date(session, Base, self.store, dry_run=False)
+            others = backfill(session, Base, RENDITIONS, self.store, classes=[ProductPhoto])
+        assert declared.ok, declared.failures
+        assert others.ok, others.failures
+        assert not declared.removed, "nothing is there that is not declared"
+        return declared.generated + others.generated
 
 
-def _widths(product: Product) -> list[int]:
-    return sorted(image.width for image in product.photo)
+def _is_done(product: Product) -> bool:
+    return _widths(product.photo) in ([], PHOTO_WIDTHS) and _widths(product.banner) in ([], BANNER_WIDTHS)
+
+
+def _widths(images: SingleImageSet[Any]) -> list[int]:
+    return sorted(image.width for image in images)
+
+
+class LosingQueue:
+    """Some jobs never come to the broker, as if the process had been killed between its COMMIT and the handing over.
+
+    :param queue: what takes the others
+    :param loses: says of the next job whether it is lost
+    """
+
+    def __init__(self, queue: Queue, loses: Callable[[], bool]) -> None:
+        self._queue = queue
+        self._loses = loses
+        self.lost = 0
+
+    def enqueue(self, job: Job) -> None:
+        if self._loses():
+            self.lost += 1
+        else:
+            self._queue.enqueue(job)
 
 
 def run(message: dict[str, Any]) -> None:

@@ -16,12 +16,17 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, func, make_url, select, text
 
-from sqlalchemy_imageattach.jobs import Job, enqueue_after_commit, is_transient
+from sqlalchemy_imageattach.jobs import is_transient
 from sqlalchemy_imageattach.maintenance import check
 
 from ..conftest import POSTGRESQL
-from .shop import KIND, Base, Product, ProductPhoto, Shop, picture
+from .shop import BANNER_WIDTHS, PHOTO_WIDTHS, Banner, Base, LosingQueue, Product, ProductPhoto, Shop, picture
 from .workers import BROKERS, Workers, new_name, running
+
+#: The part of the jobs that is lost on purpose.
+LOST = 0.01
+#: So many seconds without any progress, and what is missing has no job any more.
+PATIENCE = 30
 
 
 @dataclass
@@ -33,14 +38,17 @@ class Figures:
     deleted: int = 0
     conflicts: int = 0
     killed: int = 0
-    #: Jobs that the broker had not got although the commit stood, or that it lost: found by who looks for them.
-    found_again: int = 0
+    #: Jobs that the broker has not got although the commit stands.
+    lost: int = 0
+    #: Images that were missing for it, and were made by who looks for them.
+    found: int = 0
     seconds: float = 0
 
     def __str__(self) -> str:
         return (
-            f"{self.jobs:,} jobs, {self.replaced:,} pictures replaced, {self.deleted:,} deleted, {self.conflicts:,}"
-            f" conflicts, {self.killed:,} kills, {self.found_again} found again, {self.seconds:,.0f} s"
+            f"{self.jobs:,} jobs, {self.replaced:,} products with new pictures, {self.deleted:,} deleted,"
+            f" {self.conflicts:,} conflicts, {self.killed:,} kills, {self.lost:,} jobs lost,"
+            f" {self.found:,} images found missing and made, {self.seconds:,.0f} s"
         )
 
 
@@ -57,10 +65,13 @@ class Soak:
         self._jobs = jobs
         self._kill_every = kill_every
         self._chance = random.Random(seed)
+        losing = random.Random(seed)
+        self._queue = LosingQueue(shop.queue, lambda: losing.random() < LOST)
+        shop.bind(self._queue)
         self.figures = Figures()
 
     def run(self, workers: Workers, say: Callable[[str], None]) -> Figures:
-        """Afterwards all jobs are done, and rows and blobs agree.
+        """Afterwards each picture has all that is wanted of it, once, and rows and blobs agree.
 
         :raises AssertionError: they do not
         """
@@ -76,6 +87,7 @@ class Soak:
             killer.join()
         self._await_rest(workers, say)
         self.figures.killed = workers.killed
+        self.figures.lost = self._queue.lost
         self.figures.seconds = time.monotonic() - start
         self._assert_in_step()
         return self.figures
@@ -93,8 +105,8 @@ class Soak:
             chance = self._chance.random()
             try:
                 if len(idents) < 10 or chance < 0.5:
-                    idents.append(self._shop.new_product(self._picture()))
-                    self.figures.jobs += 1
+                    idents.append(self._shop.new_product(self._picture(), self._picture()))
+                    self.figures.jobs += 2
                 elif chance < 0.9:
                     self._replace(self._chance.choice(idents))
                 else:
@@ -115,9 +127,9 @@ class Soak:
         with self._shop.sessions() as session:
             if (product := session.get(Product, ident)) is None:
                 return
-            self._shop.replace(session, product, self._picture())
+            self._shop.replace(session, product, self._picture(), self._picture())
             session.commit()
-        self.figures.jobs += 1
+        self.figures.jobs += 2
         self.figures.replaced += 1
 
     def _delete(self, ident: int) -> None:
@@ -128,39 +140,30 @@ class Soak:
         self.figures.deleted += 1
 
     def _await_rest(self, workers: Workers, say: Callable[[str], None]) -> None:
-        """Until nothing is missing.  What goes on missing while nothing happens any more is enqueued once more."""
+        """Until nothing is missing.  What goes on missing while nothing happens any more is looked for and made."""
         left, since = -1, time.monotonic()
         while unfinished := self._shop.unfinished():
             if len(unfinished) != left:
                 left, since = len(unfinished), time.monotonic()
-                say(f"{left:,} pictures are unfinished")
-            elif time.monotonic() - since > 60:
-                self._enqueue_again(unfinished)
+                say(f"{left:,} products are unfinished")
+            elif time.monotonic() - since > PATIENCE:
+                self.figures.found += self._shop.find_lost_work()
                 since = time.monotonic()
             workers.revive()
             time.sleep(1)
-
-    def _enqueue_again(self, idents: list[int]) -> None:
-        with self._shop.sessions() as session:
-            for ident in idents:
-                if (product := session.get(Product, ident)) is not None and product.photo:
-                    enqueue_after_commit(session, Job.of(KIND, product.photo.require_original()), self._shop.queue)
-                    self.figures.found_again += 1
-            session.commit()
 
     def _assert_in_step(self) -> None:
         with self._shop.sessions() as session, check(session, Base, self._shop.store, checksum=True) as report:
             assert report.ok, list(report)[:20]
             orphans = report.blobs - report.rows
             assert orphans == report.in_grace, "every row has its blob"
-            counted = session.execute(
-                select(ProductPhoto.product_id, func.count()).group_by(ProductPhoto.product_id)
-            ).all()
-            assert {count for _, count in counted} == {3}, "the original, and each rendition once"
+            for cls, widths in ((ProductPhoto, PHOTO_WIDTHS), (Banner, BANNER_WIDTHS)):
+                counts = select(func.count()).select_from(cls).group_by(cls.product_id)
+                assert set(session.scalars(counts)) == {len(widths)}, f"all of a {cls.__name__}, and each once"
             killed = self.figures.killed
             # a process that is killed between writing a blob and committing its row leaves it: at most those of one
             # transaction for each thread of each worker
-            assert orphans <= killed * 2 * 2, f"{orphans} blobs that no row names, after {killed} kills"
+            assert orphans <= killed * 2 * 4, f"{orphans} blobs that no row names, after {killed} kills"
 
 
 @contextmanager
@@ -191,7 +194,6 @@ def main() -> None:
         with database() as url, tempfile.TemporaryDirectory() as directory, suppress(KeyboardInterrupt):
             shop = Shop(url, f"{directory}/blobs", kind, BROKERS[kind][0], new_name())
             Base.metadata.create_all(shop.engine)
-            shop.queue  # noqa: B018 - is bound to the sessions
 
             def say(line: str, kind: str = kind) -> None:
                 sys.stderr.write(f"{kind}: {line}\n")

@@ -44,8 +44,7 @@ def waiting(shop: Shop) -> Waiting:
 
 def _waiting(shop: Shop) -> Waiting:
     queue = Waiting()
-    shop.__dict__["queue"] = queue  # a cached property
-    shop.sessions.configure(info={"image_store": shop.store, "image_queue": queue})
+    shop.bind(queue)
     return queue
 
 

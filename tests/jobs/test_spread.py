@@ -10,23 +10,26 @@ from typing import Any
 import pytest
 from sqlalchemy import URL
 
-from sqlalchemy_imageattach.errors import InvalidValueError, StoreError
+from sqlalchemy_imageattach.errors import InvalidValueError, StoreError, TryAgainError
 from sqlalchemy_imageattach.jobs import Job, JobRunner, Outcome, Progress, Spread, ThreadQueue, Work
 from sqlalchemy_imageattach.maintenance import check, check_jobs
 from sqlalchemy_imageattach.migration import migration_jobs
 from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from sqlalchemy_imageattach.variants import backfill_jobs, bring_up_to_date
 
-from .shop import Base, Product, Shop, picture
+from .shop import Base, Product, ProductPhoto, Shop, picture
 from .test_runner import Waiting
 from .workers import RABBITMQ, new_name, running, wait_until
 
 
-def add_products(shop: Shop, count: int) -> None:
+def add_products(shop: Shop, count: int, *, banners: bool = False) -> None:
     with shop.sessions() as session:
         for number in range(count):
             session.add(product := Product())
             product.photo.from_blob(picture((number, 0, 0)))
+            if banners:
+                product.banner.from_blob(picture((number, 0, 0)))
         session.commit()
 
 
@@ -126,7 +129,7 @@ def test_a_migration_in_parts_copies_each_blob(shop: Shop, parts: int) -> None:
     runner = JobRunner(shop.sessions, Base, stores={"old": shop.store, "new": new})
     with shop.sessions() as session:
         jobs = migration_jobs(session, Base, source="old", destination="new", parts=parts)
-    assert len(jobs) == min(parts, 7)
+    assert len(jobs) == min(parts, 7) + 1, "and one of the class that has no rows yet"
     for copied, present in ((7, 0), (0, 7)):
         spread = Spread.begin(shop.sessions, jobs)
         with ThreadQueue(runner) as queue:
@@ -159,8 +162,8 @@ def test_single_blobs_that_fail_are_told_by_their_part(shop: Shop) -> None:
     runner = JobRunner(shop.sessions, Base, stores={"old": shop.store, "new": MemoryStore()})
     spread = Spread.begin(shop.sessions, jobs)
     do_all(runner, spread)
-    assert [result["failed"] for result in spread.results()] == [1, 0]
-    assert "ProductPhoto" in spread.results()[0]["failures"][0]
+    assert [result["failed"] for result in spread.results()] == [0, 1, 0], "the first one is of banners"
+    assert "ProductPhoto" in spread.results()[1]["failures"][0]
 
 
 def test_a_check_in_parts_tells_what_is_wrong(shop: Shop) -> None:
@@ -174,7 +177,8 @@ def test_a_check_in_parts_tells_what_is_wrong(shop: Shop) -> None:
     blob.write_bytes(bytes(reversed(blob.read_bytes())))
     spread = Spread.begin(shop.sessions, jobs)
     do_all(shop.runner, spread)
-    results = spread.results()
+    banners, *results = spread.results()
+    assert banners == {"rows": 0, "counts": {}, "problems": []}
     assert [result["rows"] for result in results] == [2, 2, 2]
     assert [result["counts"] for result in results] == [{"missing blob": 1}, {"wrong size": 1}, {"wrong checksum": 1}]
     assert [len(result["problems"]) for result in results] == [1, 1, 1]
@@ -182,10 +186,74 @@ def test_a_check_in_parts_tells_what_is_wrong(shop: Shop) -> None:
     assert "ProductPhoto" in results[0]["problems"][0]
 
 
+def missing_variants(shop: Shop) -> int:
+    with shop.sessions() as session:
+        return bring_up_to_date(session, Base, shop.store).generated
+
+
+@pytest.mark.parametrize("parts", [1, 3, 100])
+def test_declared_variants_are_made_in_parts_each_once(shop: Shop, parts: int) -> None:
+    add_products(shop, 7, banners=True)
+    with shop.sessions() as session:
+        jobs = backfill_jobs(session, Base, parts=parts)
+    assert len(jobs) == min(parts, 7)
+    add_products(shop, 2, banners=True)
+    for generated in (9 * 4, 0):
+        spread = Spread.begin(shop.sessions, jobs)
+        do_all(shop.runner, spread)
+        results = spread.results()
+        assert sum(result["owners"] for result in results) == 9
+        assert sum(result["generated"] for result in results) == generated
+        assert not any(result["failed"] or result["removed"] for result in results)
+    assert missing_variants(shop) == 0
+    with shop.sessions() as session, check(session, Base, shop.store, checksum=True) as report:
+        assert report.ok
+        assert report.in_grace == 0
+
+
+def test_only_what_was_asked_for_is_made(shop: Shop) -> None:
+    add_products(shop, 2, banners=True)
+    with shop.sessions() as session:
+        with pytest.raises(InvalidValueError, match="classes"):
+            backfill_jobs(session, Base, classes=["Gone"])
+        jobs = backfill_jobs(session, Base, classes=[ProductPhoto, "Banner"], on_demand=True, parts=1)
+        photos = backfill_jobs(session, Base, classes=[ProductPhoto], parts=1)
+    for part, generated in ((photos, 0), (jobs, 2 * 5)):
+        spread = Spread.begin(shop.sessions, part)
+        do_all(shop.runner, spread)
+        assert [result["generated"] for result in spread.results()] == [generated]
+
+
+def test_owners_whose_picture_is_lost_are_told_by_their_part(shop: Shop) -> None:
+    add_products(shop, 4, banners=True)
+    with shop.sessions() as session:
+        shop.store.delete_key(key_of(session.get_one(Product, 2).banner.require_original()))
+        jobs = backfill_jobs(session, Base, parts=2)
+    spread = Spread.begin(shop.sessions, jobs)
+    do_all(shop.runner, spread)
+    assert [(result["generated"], result["failed"]) for result in spread.results()] == [(4, 1), (8, 0)]
+    assert "Product (2,)" in spread.results()[0]["failures"][0]
+
+
+def test_while_the_store_is_down_a_part_stays_open(shop: Shop) -> None:
+    add_products(shop, 2, banners=True)
+    with shop.sessions() as session:
+        spread = Spread.begin(shop.sessions, backfill_jobs(session, Base, parts=1))
+    down = Path(f"{shop.directory}.down")
+    down.touch()
+    with pytest.raises(TryAgainError, match="the store is down"):
+        do_all(shop.runner, spread)
+    assert spread.progress() == Progress(1, 0, 0)
+    down.unlink()
+    do_all(shop.runner, spread)
+    assert [result["generated"] for result in spread.results()] == [8]
+
+
 @pytest.mark.parametrize("parts", [0, -1, 1.5, "2"])
 def test_a_number_of_parts_that_cannot_be_is_refused(shop: Shop, parts: Any) -> None:
-    with shop.sessions() as session, pytest.raises(InvalidValueError, match="parts"):
-        check_jobs(session, Base, parts=parts)
+    for jobs in (check_jobs, backfill_jobs):
+        with shop.sessions() as session, pytest.raises(InvalidValueError, match="parts"):
+            jobs(session, Base, parts=parts)
 
 
 @pytest.fixture

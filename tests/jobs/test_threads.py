@@ -26,7 +26,7 @@ def runner(handler: Handler) -> JobRunner:
 
 def test_jobs_are_done_after_the_commit(shop: Shop) -> None:
     with ThreadQueue(shop.runner) as queue:
-        shop.__dict__["queue"] = queue
+        shop.bind(queue)
         for colour in ("red", "green", "blue"):
             shop.new_product(picture(colour))
         queue.join()

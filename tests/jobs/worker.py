@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy_imageattach import maintenance, migration
+from sqlalchemy_imageattach import maintenance, migration, variants
 
 from .shop import Shop
 
 #: Whose handlers the worker has.
-ROOMS = (maintenance, migration)
+ROOMS = (maintenance, migration, variants)
 
 shop = Shop.from_environment()
 queue = shop.queue

@@ -133,7 +133,7 @@ def wait_until(condition: Callable[[], bool], workers: Workers, log: Path) -> No
     """Until ``condition`` holds; a worker that ends by itself is an error."""
     while not condition():
         assert workers.are_running(), log.read_text()
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def forget(shop: Shop) -> None:

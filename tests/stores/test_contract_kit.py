@@ -16,6 +16,7 @@ from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.overlay import OverlayStore
 from sqlalchemy_imageattach.testing import Capabilities, FaultyStore, StoreContract
+from tests.testing.broken_stores import OldStore
 
 from .files_of_old import OldFileStore
 
@@ -99,8 +100,10 @@ class TestMirrors(StoreContract):
 
     capabilities = Capabilities(revisions=True, never_overwrites=True, lists=False)
 
-    @pytest.fixture(params=["memory first", "files first"])
+    @pytest.fixture(params=["memory first", "files first", "one of 1.x"])
     def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+        if request.param == "one of 1.x":
+            return MirrorStore(MemoryStore(), OldStore())
         stores = MemoryStore(), _files(tmp_path)
         return MirrorStore(*stores if request.param == "memory first" else reversed(stores))
 

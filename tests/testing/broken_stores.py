@@ -15,6 +15,7 @@ from sqlalchemy_imageattach.errors import BlobExistsError, BlobNotFoundError
 from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.testing import Capabilities
 
 __all__ = ["BREAKS", "OldStore"]
@@ -829,3 +830,18 @@ class CannotBePickled(Sound):
 @breaks("__reduce__: gives a copy of the store, by pickling, that stands for the same place", pickles=True)
 class IsPickledWithItsBlobs(OldStore):
     pass
+
+
+@breaks("targets: names the stores that are written, where it stands for others")
+class HidesAnOldStore(MirrorStore):
+    def __init__(self) -> None:
+        super().__init__(MemoryStore(), OldStore())
+
+    def targets(self):
+        return ()
+
+
+@breaks("targets: names the stores that are written, where it stands for others")
+class NamesAnother(Sound):
+    def targets(self):
+        return (MemoryStore(),)

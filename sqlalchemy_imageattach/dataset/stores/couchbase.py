@@ -28,7 +28,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -37,9 +37,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ...errors import BlobNotFoundError, DatasetError, MissingExtraError, StoreError
 from ..sample import Failure, Picture, Provenance, Sample, source_key
+from .protocol import Item
 
 if TYPE_CHECKING:
-    from couchbase.collection import Collection
+    from couchbase.collection import Collection as CouchbaseCollection
 
 __all__ = ["CouchbaseDataset"]
 
@@ -65,7 +66,7 @@ class CouchbaseDataset:
     :raises MissingExtraError: Couchbase's SDK is not installed
     """
 
-    def __init__(self, collection: Collection, *, prefix: str = "") -> None:
+    def __init__(self, collection: CouchbaseCollection, *, prefix: str = "") -> None:
         try:
             from couchbase.transcoder import RawBinaryTranscoder
         except ImportError as error:
@@ -97,6 +98,14 @@ class CouchbaseDataset:
             self._change(f"count:{_of(label)}", 1)
             self._forget(f"fail:{key}")
         return True
+
+    def add_many(self, items: Sequence[Item]) -> list[bool]:
+        return [self.add(*item) for item in items]
+
+    def look_up(self, pictures: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Failure | None]:
+        there = {pair for pair in pictures if self.has(*pair)}
+        failed = {pair: found for pair in pictures if pair not in there and (found := self.failure(*pair))}
+        return dict.fromkeys(there) | failed
 
     def get(self, label: str, uri: str) -> Sample | None:
         with _errors("get", uri):
@@ -150,10 +159,10 @@ class CouchbaseDataset:
                 if found is not None:
                     yield self._sample(found)
 
-    def has_content(self, label: str, checksum: str) -> bool:
+    def has_content(self, label: str, checksums: Collection[str]) -> set[str]:
         with _errors("get", label):
-            key = self._find(f"sum:{_of(label)}:{checksum}")
-            return key is not None and self._find(f"img:{key}") is not None
+            keys = {checksum: self._find(f"sum:{_of(label)}:{checksum}") for checksum in checksums}
+            return {checksum for checksum, key in keys.items() if key and self._find(f"img:{key}") is not None}
 
     def has_alike(self, label: str, likeness: int, distance: int) -> bool:
         msg = "a dataset in Couchbase cannot look for near duplicates: collect with near_duplicates='keep'"

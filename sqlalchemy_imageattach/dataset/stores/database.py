@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from ..attach import attach
 from ..labels import LabelledImage, failures_of, labels_of
 from ..picking import random_sample
 from ..sample import Failure, Picture, Provenance, Sample, source_key
+from .protocol import Item
 
 __all__ = ["SQLAlchemyDataset"]
 
@@ -69,6 +70,30 @@ class SQLAlchemyDataset:
                 return False
         return True
 
+    def add_many(self, items: Sequence[Item]) -> list[bool]:
+        keys = [source_key(item.label, item.uri) for item in items]
+        failures = failures_of(self.cls)
+        try:
+            with self._session() as session:
+                there = set(session.scalars(select(self.cls.source_key).where(self.cls.source_key.in_(keys))))
+                new = [key not in there for key in keys]
+                for item, is_new in zip(items, new, strict=True):
+                    if is_new:
+                        attach(session, self.cls, *item, store=self._store)
+                session.execute(delete(failures).where(failures.c.source_key.in_(keys)))
+                session.commit()
+        except IntegrityError:  # another one has added some meanwhile
+            return [self.add(*item) for item in items]
+        return new
+
+    def look_up(self, pictures: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Failure | None]:
+        keys = {source_key(*pair): pair for pair in pictures}
+        failures = failures_of(self.cls)
+        with self._session() as session:
+            failed = session.execute(select(failures).where(failures.c.source_key.in_(keys))).all()
+            there = session.scalars(select(self.cls.source_key).where(self.cls.source_key.in_(keys))).all()
+        return {keys[row.source_key]: _failure(row) for row in failed} | {keys[key]: None for key in there}
+
     def get(self, label: str, uri: str) -> Sample | None:
         with self._session() as session:
             row = self._row(session, source_key(label, uri))
@@ -115,8 +140,10 @@ class SQLAlchemyDataset:
             for last, sample in page:  # noqa: B007  # the next page goes on after it
                 yield sample
 
-    def has_content(self, label: str, checksum: str) -> bool:
-        return self._exists(self.cls.label == label, self.cls.checksum == checksum)
+    def has_content(self, label: str, checksums: Collection[str]) -> set[str]:
+        statement = select(self.cls.checksum).where(self.cls.label == label, self.cls.checksum.in_(checksums))
+        with self._session() as session:
+            return {str(found) for found in session.scalars(statement)}
 
     def has_alike(self, label: str, likeness: int, distance: int) -> bool:
         near = HammingDistance.of(inspect(self.cls).c.likeness, likeness) <= distance

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from ..sample import Failure, Picture, Provenance, Sample
 
-__all__ = ["DatasetStore"]
+__all__ = ["DatasetStore", "Item"]
+
+
+class Item(NamedTuple):
+    """What :meth:`DatasetStore.add` takes."""
+
+    label: str
+    uri: str
+    picture: Picture
+    provenance: Provenance
 
 
 class DatasetStore(Protocol):
@@ -24,6 +33,10 @@ class DatasetStore(Protocol):
         :return: whether this call has added it; ``False`` if it was there, also if somebody else was first
         :raises StoreError: it could not be kept
         """
+        ...
+
+    def add_many(self, items: Sequence[Item]) -> list[bool]:
+        """:meth:`add` of each of ``items``, in fewer steps where the store can; in a crash some may be there."""
         ...
 
     def get(self, label: str, uri: str) -> Sample | None:
@@ -61,8 +74,15 @@ class DatasetStore(Protocol):
         """All pictures, or those of one label, in an order that stays; memory does not grow with their number."""
         ...
 
-    def has_content(self, label: str, checksum: str) -> bool:
-        """Whether a picture of the label has bytes with this SHA-256."""
+    def look_up(self, pictures: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Failure | None]:
+        """Those of ``pictures``, by label and URI, of which something is known.
+
+        :return: ``None`` for what the dataset has, else why it could not be had the last time
+        """
+        ...
+
+    def has_content(self, label: str, checksums: Collection[str]) -> set[str]:
+        """Those of ``checksums``, which are SHA-256 digests, that pictures of the label have."""
         ...
 
     def has_alike(self, label: str, likeness: int, distance: int) -> bool:

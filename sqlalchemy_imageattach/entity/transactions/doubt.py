@@ -23,7 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import InternalError, OperationalError
 
-__all__ = ["OutcomeWatch"]
+__all__ = ["CommitDoubt"]
 
 
 #: Of the status that the servers of MariaDB and MySQL send with each of their answers.
@@ -33,7 +33,7 @@ _SERVER_STATUS_IN_TRANS = 1
 _PQTRANS_IDLE, _PQTRANS_INERROR = 0, 3
 
 
-class OutcomeWatch:
+class CommitDoubt:
     """Watches one connection for as long as one transaction of a session uses it."""
 
     def __init__(self, connection: Connection) -> None:
@@ -103,7 +103,7 @@ class OutcomeWatch:
 
 # Weak on both sides: a watch, which belongs to the ledger of a session, refers to the connection.  Otherwise a session
 # that is dropped without being closed would keep it for ever.
-_watches: WeakKeyDictionary[Connection, WeakSet[OutcomeWatch]] = WeakKeyDictionary()
+_watches: WeakKeyDictionary[Connection, WeakSet[CommitDoubt]] = WeakKeyDictionary()
 
 
 def _telling(tell: Callable[..., None]) -> Callable[..., None]:
@@ -115,19 +115,19 @@ def _telling(tell: Callable[..., None]) -> Callable[..., None]:
 
 
 _LISTENERS = {
-    "commit": _telling(OutcomeWatch.commit_sent),
-    "rollback": _telling(OutcomeWatch.rollback_sent),
-    "release_savepoint": _telling(OutcomeWatch.release_sent),
-    "rollback_savepoint": _telling(OutcomeWatch.savepoint_rollback_sent),
-    "prepare_twophase": _telling(OutcomeWatch.two_phase_sent),
-    "commit_twophase": _telling(OutcomeWatch.two_phase_sent),
-    "rollback_twophase": _telling(OutcomeWatch.two_phase_rollback_sent),
+    "commit": _telling(CommitDoubt.commit_sent),
+    "rollback": _telling(CommitDoubt.rollback_sent),
+    "release_savepoint": _telling(CommitDoubt.release_sent),
+    "rollback_savepoint": _telling(CommitDoubt.savepoint_rollback_sent),
+    "prepare_twophase": _telling(CommitDoubt.two_phase_sent),
+    "commit_twophase": _telling(CommitDoubt.two_phase_sent),
+    "rollback_twophase": _telling(CommitDoubt.two_phase_rollback_sent),
 }
 
 
 def _has_failed(context: ExceptionContext) -> None:
     if context.connection is not None:
-        _telling(OutcomeWatch.has_failed)(context.connection, context)
+        _telling(CommitDoubt.has_failed)(context.connection, context)
 
 
 def _listen_to(engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.engine import Connection, Transaction
 from ...errors import BlobExistsError, StoreError
 from ...key import ImageKey
 from ...spool import Spool
-from ...store import Store, are_same_place, key_of
+from ...store import Store, are_same_place, key_of, targets_of
 from .locations import Locations
 from .pending import Content, blob_state
 
@@ -34,8 +35,20 @@ class BlobRef:
         return cls(store, store.own_key(key))
 
     @property
+    def places(self) -> list[BlobRef]:
+        """The same in each single store that is written for it."""
+        targets = targets_of(self.store)
+        return [self] if targets[0] is self.store else [BlobRef.of(target, self.key) for target in targets]
+
+    @property
+    def shared_places(self) -> list[BlobRef]:
+        """Those of its places that other pictures have had, and may get."""
+        return [place for place in self.places if place.key.revision is None]
+
+    @property
     def is_immutable(self) -> bool:
-        return self.key.revision is not None
+        """Whether no other picture ever has one of its places."""
+        return not self.shared_places
 
     def __eq__(self, other: object) -> bool:
         # two store objects may be one and the same place
@@ -55,9 +68,8 @@ class Write:
         self._reproducible = not image.original
         self._former_store: Store | None = None
         self._forget: Callable[[], object] = lambda: None
-        #: Of a place that is written more than once: what it held before, once that is known.
-        self._former: Spool | None = None
-        self._knows_former = blob.is_immutable
+        #: Of places that are written more than once: what they held before, once that is known.
+        self._former: dict[BlobRef, Spool | None] = {}
         self._is_of_another = False
         self.blob = blob
 
@@ -66,14 +78,16 @@ class Write:
         """The image, or ``None`` when it has been garbage-collected."""
         return self._image()
 
-    def continue_from(self, earlier: Write) -> None:
-        """Undoing this is to bring back what was there before ``earlier``."""
-        self._former, self._knows_former = earlier._former, earlier._knows_former
+    def continue_from(self, earlier: Write, place: BlobRef) -> None:
+        """Undoing this, and not ``earlier``, is to bring back what ``place`` held before."""
+        if place in earlier._former:
+            self._former[place] = earlier._former.pop(place)
 
     def perform(self) -> None:
         assert self._content is not None
-        if not self._knows_former:
-            self._former, self._knows_former = _read_if_there(self.blob), True
+        for place in self.blob.shared_places:
+            if place not in self._former:
+                self._former[place] = _read_if_there(place)
         try:
             with self._content.open() as file:
                 self.blob.store.put(self.blob.key, file, reproducible=self._reproducible)
@@ -82,14 +96,22 @@ class Write:
             raise
 
     def undo(self) -> None:
-        """Delete the blob, or bring back what its place held before, where places are written more than once."""
-        if self._is_of_another or not self._knows_former:
+        """Delete the blob, or bring back what its places held before, where they are written more than once."""
+        places = [self.blob] if self.blob.is_immutable else self.blob.places
+        if self._is_of_another and len(places) == 1:
             return  # then nothing was written over it either
-        if self._former is None:
-            self.blob.store.delete_key(self.blob.key)
-            return
-        with self._former.open() as file:
-            self.blob.store.put(self.blob.key, file, reproducible=self._reproducible)
+        with ExitStack() as others:  # which have their turn whether or not one fails
+            for place in places:
+                others.callback(self._undo_in, place)
+
+    def _undo_in(self, place: BlobRef) -> None:
+        if not place.is_immutable and place not in self._former:
+            return  # then nothing was written over, or a later write is to bring it back
+        if (former := self._former.get(place)) is not None:
+            with former.open() as file:
+                place.store.put(place.key, file, reproducible=self._reproducible)
+        elif not (self._is_of_another and place.is_immutable):
+            place.store.delete_key(place.key)
 
     def was_performed(self, locations: Locations) -> None:
         self._content = None
@@ -117,6 +139,8 @@ class Frame:
     """What one transaction, or one savepoint, did to stores, and what is to follow it."""
 
     created: dict[BlobRef, Write] = field(default_factory=dict)
+    #: The last of them in each place that is written more than once.
+    latest: dict[BlobRef, Write] = field(default_factory=dict)
     #: With the stores besides that may have the blob, where it is not known for certain.
     superseded: dict[BlobRef, Sequence[Store]] = field(default_factory=dict)
     #: The pictures of which an original went away, by class and set identity.
@@ -136,9 +160,25 @@ class Frame:
 
     def create(self, write: Write) -> None:
         self.superseded.pop(write.blob, None)
-        if earlier := self.created.get(write.blob):
-            write.continue_from(earlier)
+        for place in write.blob.shared_places:
+            if earlier := self.latest.get(place):
+                write.continue_from(earlier, place)
+            self.latest[place] = write
         self.created[write.blob] = write
+
+    def forget(self, write: Write) -> None:
+        """It is undone, and with it what it continued from."""
+        for place in write.blob.shared_places:
+            if self.latest.get(place) is write:
+                del self.latest[place]
+
+    def places_in_use(self, blob: BlobRef) -> list[BlobRef]:
+        """The places of ``blob`` that have a picture by now that is to stay."""
+        return [
+            place
+            for place in blob.shared_places
+            if (write := self.latest.get(place)) is not None and write.blob not in self.superseded
+        ]
 
     def supersede(self, blob: BlobRef, others: Sequence[Store] = ()) -> None:
         self.superseded[blob] = others

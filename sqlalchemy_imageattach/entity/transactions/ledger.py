@@ -37,9 +37,9 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from ...concurrency import run_blocking, run_side_by_side
 from ...errors import InvalidValueError
-from ...store import Store
+from ...store import Store, can_be_shared
 from .calls import make_calls
-from .doubt import OutcomeWatch
+from .doubt import CommitDoubt
 from .frame import BlobRef, Frame, Write, innermost
 from .locations import Locations
 
@@ -72,7 +72,7 @@ class Ledger:
     def __init__(self, session: Session) -> None:
         self._session = weakref(session)
         self._frames: dict[SessionTransaction, Frame] = {}
-        self._watches: dict[Connection, OutcomeWatch] = {}
+        self._watches: dict[Connection, CommitDoubt] = {}
         #: Those in which the running transaction of the session has begun one of theirs.
         self._connections: set[Connection] = set()
         #: What is called just now, after a commit.
@@ -120,7 +120,7 @@ class Ledger:
 
     def _watch(self, connection: Connection) -> None:
         if connection not in self._watches:
-            self._watches[connection] = OutcomeWatch(connection)
+            self._watches[connection] = CommitDoubt(connection)
             _sessions[connection] = self._session
 
     def write(self, writes: list[Write]) -> None:
@@ -143,7 +143,10 @@ class Ledger:
             write.was_performed(locations)
 
     def _forget(self, frame: Frame, writes: Iterable[Write]) -> None:
-        run_blocking(_undo_all, [frame.created.pop(blob) for blob in dict.fromkeys(write.blob for write in writes)])
+        undone = [frame.created.pop(blob) for blob in dict.fromkeys(write.blob for write in writes)]
+        for write in undone:
+            frame.forget(write)
+        run_blocking(_undo_all, undone)
 
     # --- what programs tell ------------------------------------------------------------------------------------------
 
@@ -199,7 +202,7 @@ class Ledger:
         else:
             self._commit(frame, watches)
 
-    def _stop_watching(self) -> list[OutcomeWatch]:
+    def _stop_watching(self) -> list[CommitDoubt]:
         watches = list(self._watches.values())
         self._watches.clear()
         for watch in watches:
@@ -222,7 +225,7 @@ class Ledger:
         elif frame.created:
             self._tell_of(_finish(_undo_all, list(frame.created.values())))
 
-    def _commit(self, frame: Frame, watches: Sequence[OutcomeWatch]) -> None:
+    def _commit(self, frame: Frame, watches: Sequence[CommitDoubt]) -> None:
         for write in frame.created.values():
             write.was_committed()
         if any(watch.may_be_undone for watch in watches):
@@ -247,7 +250,7 @@ class Ledger:
         else:
             try:
                 if frame.superseded:
-                    self._tell_of(_finish(_delete_all, list(frame.superseded.items())))
+                    self._tell_of(_finish(_delete_superseded, [frame]))
             finally:
                 self._make(frame.calls)
 
@@ -294,8 +297,21 @@ def _undo_all(writes: list[Write]) -> list[BlobRef]:
     return _or_leave_it((write.blob, write.undo) for write in writes)
 
 
-def _delete_all(blobs: list[tuple[BlobRef, Sequence[Store]]]) -> list[BlobRef]:
-    return _or_leave_it((blob, partial(_delete, blob, others)) for blob, others in blobs)
+def _delete_superseded(frames: list[Frame]) -> list[BlobRef]:
+    return _or_leave_it(
+        job
+        for frame in frames
+        for blob, others in frame.superseded.items()
+        for job in _deletions(blob, others, frame.places_in_use(blob))
+    )
+
+
+def _deletions(
+    blob: BlobRef, others: Sequence[Store], in_use: Sequence[BlobRef]
+) -> list[tuple[BlobRef, Callable[[], None]]]:
+    if not in_use:
+        return [(blob, partial(_delete, blob, others))]
+    return [(place, partial(_delete, place, ())) for place in blob.places if place not in in_use]
 
 
 def _delete(blob: BlobRef, others: Sequence[Store]) -> None:
@@ -342,7 +358,7 @@ def _for_each(jobs: Iterable[tuple[BlobRef, Callable[[], None]]]) -> list[tuple[
     alone: list[tuple[BlobRef, Callable[[], None]]] = []
     together: list[tuple[BlobRef, Callable[[], None]]] = []
     for blob, job in jobs:
-        (together if blob.store.accepts_revision else alone).append((blob, job))
+        (together if can_be_shared(blob.store) else alone).append((blob, job))
     outcomes = list(zip((blob for blob, _ in together), run_side_by_side(job for _, job in together), strict=True))
     for blob, job in alone:
         outcomes.append((blob, run_side_by_side([job])[0]))

@@ -6,7 +6,7 @@ import copy
 import pickle
 
 from ...key import ImageKey
-from ...store import Store, are_same_place
+from ...store import Store, are_same_place, keeps_revisions, targets_of
 from ...storewrapper import StoreWrapper
 from ..subject import PICTURE, Subject, brief, fail, stores_within
 from .chapter import Chapter
@@ -59,6 +59,18 @@ def _knows_its_place(subject: Subject) -> None:
     for other in others:
         if not (are_same_place(store, other) and are_same_place(other, store)):
             fail(f"True for {other!r}, which has what is stored here", "False")
+
+
+@CHAPTER.rule("names the stores that are written, where it stands for others", method="targets")
+def _names_its_targets(subject: Subject) -> None:
+    store, key = subject.store, subject.key()
+    subject.put(key)
+    for target in targets_of(store):
+        if not _has(target, key):
+            fail("stores that have what was stored", f"{target!r}, which has not")
+    for part in stores_within(store):
+        if not part.accepts_revision and keeps_revisions(store) and _has(part, key):
+            fail("each store that takes no revision to be named", f"{part!r} to have what was stored")
 
 
 def _has(part: Store, key: ImageKey) -> bool:
