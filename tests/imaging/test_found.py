@@ -1,4 +1,4 @@
-"""A hundred thousand broken headers, and what the fuzzer of ``scripts/fuzz`` found: only typed errors, all in bounds."""
+"""A hundred thousand broken headers, and what the fuzzer of ``scripts/fuzz`` found: typed errors, within bounds."""
 
 from __future__ import annotations
 
