@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,17 @@ with open("tests/images/quadrants.heic", "rb") as file:
 print("HEIF" in Image.OPEN)
 """
     assert python(code) == "False"
+
+
+@pytest.mark.parametrize("engine", ["heif", "wand"])
+def test_colours_that_are_said_by_code_points_are_those_of_the_profile(
+    engine: str, request: pytest.FixtureRequest
+) -> None:
+    policy = ImagePolicy(engines=(engine if engine == "heif" else request.getfixturevalue("wand"),))
+    flat = Image.new("RGB", (64, 48), (200, 100, 50))
+    content = bytearray(heic(flat, quality=95, save_nclx_profile=True).getvalue())
+    place = content.index(b"colrnclx") + 8
+    content[place : place + 4] = struct.pack(">HH", 12, 13)
+    (made,) = render(io.BytesIO(content), [Rendition(width=32, format="png")], policy)
+    # as Chromium shows an AVIF of these
+    assert near(corners(made.blob), [(215, 93, 31)] * 4, 6)
