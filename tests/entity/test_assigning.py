@@ -8,12 +8,14 @@ import sys
 from typing import Any
 
 import pytest
-from sqlalchemy.orm import Session
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from werkzeug.datastructures import FileStorage
 
 import sqlalchemy_imageattach
-from sqlalchemy_imageattach.entity import image_attachment
+from sqlalchemy_imageattach.entity import Image, image_attachment
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, RejectedImageError
+from sqlalchemy_imageattach.stores.memory import MemoryStore
 
 from .models import Post, User
 from .support import CountingStore, picture
@@ -91,6 +93,31 @@ def test_a_picture_of_several_is_chosen_by_the_identity_of_an_image(session: Ses
         posts[0].photos.get_image_set(**posts[1].photos[0].identity_map)
     with pytest.raises(InvalidTypeError, match="expected values for order_index, got post_id"):
         posts[0].photos.get_image_set(post_id=posts[0].id)
+
+
+def test_a_part_of_what_tells_pictures_apart_is_enough_for_one_that_is_there() -> None:
+    class Own(DeclarativeBase):
+        pass
+
+    class House(Own):
+        __tablename__ = "house"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        views = image_attachment("View", uselist=True)
+
+    class View(Own, Image):
+        __tablename__ = "view"
+        house_id: Mapped[int] = mapped_column(ForeignKey("house.id"), primary_key=True)
+        side: Mapped[str] = mapped_column(String(9), primary_key=True)
+        floor: Mapped[int] = mapped_column(primary_key=True)
+
+    house = House()
+    for side, floor in (("north", 1), ("south", 1), ("south", 2)):
+        house.views.get_image_set(side=side, floor=floor).from_blob(picture(), MemoryStore())
+    assert house.views.get_image_set(side="north") == house.views.get_image_set(side="north", floor=1)
+    assert len(house.views.get_image_set(floor=2)) == 1
+    for unclear in ({"side": "south"}, {"floor": 1}, {"side": "east"}, {}):
+        with pytest.raises(InvalidTypeError, match="expected values for side, floor"):
+            house.views.get_image_set(**unclear)
 
 
 def test_pixels_are_not_taken_for_a_ratio(session: Session) -> None:
