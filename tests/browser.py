@@ -28,6 +28,7 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
+    "--force-color-profile=srgb",
 ]
 # How many seconds a test that fails anyway waits before it says so.
 _PATIENCE = 60

@@ -218,6 +218,7 @@ imaging/                    knows no SQLAlchemy, no store
         vector.py           pixels for what has none
     raster/
         __init__.py
+        pngframes.py        frames of a PNG
         frames.py           one frame after the other
         decoding.py         whose fault it is when a decoder raises
         encode.py           pixels to a file
@@ -225,6 +226,7 @@ imaging/                    knows no SQLAlchemy, no store
         colours.py          modes and profiles
         gifframes.py        frames of a GIF
         pngparts.py         what of a PNG its decoder sees
+        heifcolours.py      what AVIF and HEIF say of their colours
         profiles.py         profiles of strangers, and of what is said otherwise
     looking.py              what the bytes and the structure say
     formats/

@@ -40,8 +40,9 @@ _DONE = {
 
 _HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self' data:; style-src 'self'; form-action 'self'; base-uri 'none';"
-        " frame-ancestors 'none'"
+        # placeholders are images of data in style attributes
+        "default-src 'none'; img-src 'self' data:; style-src 'self'; style-src-attr 'unsafe-inline';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "Cache-Control": "no-store",
     # not "no-referrer", under which browsers send `Origin: null` with a form of our own

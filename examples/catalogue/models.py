@@ -10,16 +10,14 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 
 from sqlalchemy_imageattach.context import SESSION_STORE_KEY
 from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
-from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition
+from sqlalchemy_imageattach.imaging import ImagePolicy
 from sqlalchemy_imageattach.stores.fs import HttpExposedFileSystemStore
+from sqlalchemy_imageattach.variants import Variant
 
 __all__ = ["DATABASE", "Base", "Entry", "EntryPhoto", "open_catalogue"]
 
 #: The name of the database file in the directory of a catalogue.
 DATABASE = "catalogue.sqlite"
-
-#: The widths of the cards' pictures, in pixels; two thirds of each, the height, are a whole number.
-CARD_WIDTHS = (300, 450, 600, 900)
 
 
 class Base(DeclarativeBase):
@@ -48,25 +46,7 @@ class Entry(Base):
         :param file: a binary file, or the upload of a web framework
         :raises RejectedImageError: it is no picture that :attr:`EntryPhoto.image_policy` accepts
         """
-        self.photo.from_file(file)
-        self.photo.generate_thumbnails(
-            Rendition(
-                width=width,
-                height=width * 2 // 3,
-                fit="fill",
-                focal_point=(0.5, self.focus),
-                upscale=False,  # a small picture gets fewer sizes
-                format="webp",
-            )
-            for width in CARD_WIDTHS
-        )
-
-    @property
-    def cards(self) -> list[EntryPhoto]:
-        """The pictures cut for the cards, the smallest first."""
-        original = self.photo.require_original()
-        # a small WebP picture of just this shape is its own card
-        return sorted((image for image in self.photo if not image.original), key=lambda card: card.width) or [original]
+        self.photo.from_file(file, extra_kwargs={"focal_x": 0.5, "focal_y": self.focus})
 
 
 class EntryPhoto(Base, Image):
@@ -76,6 +56,9 @@ class EntryPhoto(Base, Image):
 
     #: The defaults, but smaller files: these are uploads from a browser.
     image_policy = ImagePolicy(max_bytes=16 * 2**20, max_pixels=50_000_000)
+
+    #: What is made of each picture when it is attached; a small one gets fewer sizes.
+    image_variants = {"card": Variant(widths=(300, 450, 600, 900), aspect=(3, 2), formats=("webp",))}
 
     entry_id: Mapped[int] = mapped_column(ForeignKey("entry.id"), primary_key=True)
 

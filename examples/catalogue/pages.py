@@ -58,8 +58,7 @@ _GALLERY = Markup("""<details class="add"{opened}>
 """)
 
 _CARD = Markup("""<li class="card" id="entry-{id}">
-<a href="{original_url}"><img src="{url}" srcset="{srcset}" sizes="{sizes}" width="{width}" height="{height}"
- alt="{alt}" loading="lazy" decoding="async"></a>
+<a href="{original_url}">{picture}</a>
 <div class="text">
 <h2>{title}</h2>
 <p>{description}</p>
@@ -120,20 +119,14 @@ def _gallery(entries: Sequence[Entry], focuses: Sequence[str], form: dict[str, s
 
 
 def _card(entry: Entry) -> Markup:
-    original, cards = entry.photo.require_original(), entry.cards
-    middle = cards[len(cards) // 2]
+    original = entry.photo.require_original()
     return _CARD.format(
         id=entry.id,
         original_url=original.locate(),
-        url=middle.locate(),
-        srcset=", ".join(f"{card.locate()} {card.width}w" for card in cards),
-        sizes=_SIZES,
-        width=middle.width,
-        height=middle.height,
-        alt=entry.description or entry.title,
+        picture=entry.photo.picture("card", sizes=_SIZES, alt=entry.description or entry.title),
         title=entry.title,
         description=entry.description,
-        facts=_facts(original, cards),
+        facts=_facts(original, entry.photo.variant("card")),
         accept=_accept(),
     )
 

@@ -104,7 +104,7 @@ class Tour:
                 session.add(entry)
                 with self._open(photograph.file) as file:
                     entry.set_photo(file)
-                widths = ", ".join(str(card.width) for card in entry.cards)
+                widths = ", ".join(str(card.width) for card in entry.photo.variant("card"))
                 say(f"   {photograph.file:29} {entry.photo.width} × {entry.photo.height} → {widths} pixels wide")
                 if photograph.note:
                     say(f"      ({photograph.note})")

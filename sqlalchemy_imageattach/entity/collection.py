@@ -60,7 +60,9 @@ class BaseImageQuery(Generic[ImageT]):
             raise InvalidValueError(msg)
         # not its own with_parent(), which warns that it is legacy
         of_owner = with_parent(owner, getattr(type(owner), self._attachment.key))
-        return session.query(self.image_class).filter(of_owner)
+        # SQLModel's warns that it is deprecated there
+        query: Any = Session.query if hasattr(type(session).query, "__deprecated__") else type(session).query
+        return cast("Query[ImageT]", query(session, self.image_class).filter(of_owner))
 
     def count(self) -> int:  # type: ignore[override,unused-ignore]  # list.count() takes an argument
         """The number of images in the set, originals and thumbnails; without a statement."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Any, TypeVar
 
 from sqlalchemy import event
-from sqlalchemy.orm import Mapper, Relationship, relationship
+from sqlalchemy.orm import Mapped, Mapper, Relationship, relationship
 
 from ..errors import InvalidTypeError
 from .assigning import accept_files
+from .collection import ImageList
 from .image import Image
 from .imageset import SingleImageSet
 from .locks import note_removed
@@ -25,6 +28,32 @@ class ImageAttachment(Relationship[_T]):
     """A :class:`~sqlalchemy.orm.Relationship` to an image class whose collections are image sets."""
 
     inherit_cache = True
+
+    def declarative_scan(
+        self,
+        decl_scan: Any,
+        registry: Any,
+        cls: type[Any],
+        originating_module: str | None,
+        key: str,
+        mapped_container: type[Mapped[Any]] | None,
+        annotation: Any,
+        extracted_mapped_annotation: Any,
+        is_dataclass_field: bool,
+    ) -> None:
+        if isinstance(extracted_mapped_annotation, str) and originating_module is not None:
+            extracted_mapped_annotation = _evaluated(extracted_mapped_annotation, originating_module)
+        super().declarative_scan(
+            decl_scan,
+            registry,
+            cls,
+            originating_module,
+            key,
+            mapped_container,
+            annotation,
+            extracted_mapped_annotation,
+            is_dataclass_field,
+        )
 
     def do_init(self) -> None:
         if self.collection_class is None:
@@ -57,6 +86,25 @@ class ImageAttachment(Relationship[_T]):
                 " besides those of its owner, its size and its type, to tell the pictures apart"
             )
             raise InvalidTypeError(msg)
+
+
+def _evaluated(annotation: str, module: str) -> Any:
+    """``annotation`` with its collection class, which SQLAlchemy does not look for where there is no ``Mapped[…]``.
+
+    So are those of SQLModel, as strings too if the image class is not there yet.
+    """
+    parts = _GENERIC.fullmatch(annotation)
+    if parts is None:
+        return annotation
+    first, *rest = parts["collection"].split(".")
+    found: Any = getattr(sys.modules.get(module), first, None)
+    for name in rest:
+        found = getattr(found, name, None)
+    is_set = isinstance(found, type) and issubclass(found, ImageList)
+    return found[parts["item"]] if is_set else annotation
+
+
+_GENERIC = re.compile(r"""\s*(?P<collection>[\w.]+)\s*\[\s*["']?(?P<item>[\w.]+)["']?\s*\]\s*""")
 
 
 @event.listens_for(Mapper, "mapper_configured")

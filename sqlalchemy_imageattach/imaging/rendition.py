@@ -43,6 +43,7 @@ __all__ = [
     "VECTOR_TYPES",
     "Fit",
     "Order",
+    "PassingRendition",
     "Rendition",
     "RenditionDetails",
     "RenditionOptions",
@@ -340,6 +341,15 @@ class Rendition:
         left, right = _span(float(size[0] / scale), width, self.focal_point[0])
         top, bottom = _span(float(size[1] / scale), height, self.focal_point[1])
         return left, top, right, bottom
+
+
+class PassingRendition(Rendition):
+    """A picture that is read at once and never kept: as a PNG it is not compressed, which would take most of the time.
+
+    Its pixels are those of the :class:`Rendition` with the same options.
+    """
+
+    __slots__ = ()
 
 
 class Order(NamedTuple):

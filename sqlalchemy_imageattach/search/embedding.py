@@ -27,13 +27,15 @@ from .pixels import read_pixels
 from .query import Query
 from .ranking import IndexedRows, VectorCache
 from .sources import PictureSource
-from .types import StoredVector, is_native
+from .types import StoredVector, follow, is_native
 from .vectors import Floats, unit_vector
 
 __all__ = ["NOT_INDEXED", "Embeddings", "VectorMeasure", "vector_of"]
 
 #: The distance of what is not indexed: beyond that of everything that is.
 NOT_INDEXED: Final = 9999.0
+
+_INDEX: Final = "imageattach_index"
 
 #: The most dimensions that an HNSW index of pgvector takes.
 _LARGEST_INDEXED: Final = 4000
@@ -206,17 +208,17 @@ def _vector_of_pixels(extractor: Extractor, picture: Pillow.Image) -> Floats:
 
 
 def _add_index(table: Any) -> None:
-    column = table.columns.vector
-    is_there = any(each is column for index in table.indexes for each in index.columns)
-    if is_there or column.type.dimension > _LARGEST_INDEXED:
+    """The table has an index of pgvector's while it is that of a database with it: Alembic would ask any for it."""
+    if _INDEX in table.info or table.columns.vector.type.dimension > _LARGEST_INDEXED:
         return
-    index = Index(
+    index = table.info[_INDEX] = Index(
         f"ix_{table.name}_vector"[:63],
-        column,
+        table.columns.vector,
         postgresql_using="hnsw",
         postgresql_ops={"vector": "halfvec_cosine_ops"},
     )
     index.ddl_if(callable_=_can_index)
+    follow(lambda has_pgvector: table.indexes.add(index) if has_pgvector else table.indexes.discard(index))
 
 
 def _can_index(*_: Any, dialect: Dialect, **__: Any) -> bool:

@@ -89,7 +89,8 @@ def build_index(
     The table is made if it is not there.  Rows that are added meanwhile are indexed by their own transactions.
 
     :param index: of embeddings or fingerprints
-    :param session: tells the database; rows are read and written by sessions of their own
+    :param session: tells the database; rows are read and written by sessions of their own.  End its transaction
+        first: SQLite would wait for that, and give up
     :param store: the store that has the pictures; that of the session or the current one by default
     :param anew: whether to read all pictures again, and not only those that are not indexed under their present name
     :param progress: called with the result so far after each page

@@ -12,12 +12,13 @@ from typing import BinaryIO, Final
 
 from PIL import Image, PngImagePlugin
 
-from ..imaging import ImagePolicy, Rendition, render
+from ..imaging import ImagePolicy, render
+from ..imaging.rendition import PassingRendition
 
 __all__ = ["read_pixels"]
 
 #: The shorter side, in pixels: a little more than extractors want, and no more than the picture has.
-_RENDITION: Final = Rendition(width=256, height=256, fit="cover", upscale=False, format="png")
+_RENDITION: Final = PassingRendition(width=256, height=256, fit="cover", upscale=False, format="png")
 _DEFAULT: Final = ImagePolicy()
 
 

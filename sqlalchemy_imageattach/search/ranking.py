@@ -80,7 +80,8 @@ class IndexedRows:
         rows = connection.execute(self.listing).all()
         keys = np.fromiter((row[0] for row in rows), np.int64, len(rows))
         digests = [row[1] for row in rows]
-        missing = {digest: key for key, digest in rows if digest in self.cache.missing(digests)} if rows else {}
+        unknown = self.cache.missing(digests)
+        missing = {digest: key for key, digest in rows if digest in unknown}
         for page in _pages(list(missing.items())):
             found = connection.execute(
                 select(self.key, self.vector).where(self.key.in_([key for _, key in page]))

@@ -8,7 +8,8 @@ PostgreSQL without                  ``BYTEA``
 any other                           a binary one
 ==================================  =================================================================================
 
-Whether PostgreSQL has the extension is found out when an engine first connects, and again before a table is created.
+Whether PostgreSQL has the extension is found out when an engine first connects, and again before a table is created;
+programs without a column of vectors ask nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 from ..arguments import check_choice, check_range, check_type
 from .vectors import Floats, from_bytes, to_bytes, unit_vector
 
-__all__ = ["HalfVector", "StoredVector", "find_pgvector", "is_native", "shown_vector"]
+__all__ = ["HalfVector", "StoredVector", "find_pgvector", "follow", "is_native", "shown_vector"]
 
 Storage = Literal["auto", "bytea", "halfvec"]
 
@@ -35,6 +36,8 @@ Storage = Literal["auto", "bytea", "halfvec"]
 _LEAST: Final = (0, 7)
 
 _found: WeakKeyDictionary[Dialect, tuple[int, ...] | None] = WeakKeyDictionary()
+_followers: list[Callable[[bool], object]] = []
+_told = [False]
 _lock = threading.Lock()
 
 
@@ -84,6 +87,7 @@ class StoredVector(TypeDecorator[Floats]):
         check_choice("postgresql", postgresql, get_args(Storage))
         super().__init__()
         self.dimension, self.postgresql = dimension, postgresql
+        _listen()
 
     def __repr__(self) -> str:
         storage = "" if self.postgresql == "auto" else f", postgresql={self.postgresql!r}"
@@ -92,6 +96,8 @@ class StoredVector(TypeDecorator[Floats]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if is_native(self, dialect):
             return dialect.type_descriptor(HalfVector(self.dimension))
+        if dialect.name in {"mysql", "mariadb"}:  # whose BLOB(n) is another type afterwards, by its n
+            return dialect.type_descriptor(LargeBinary())
         return dialect.type_descriptor(LargeBinary(4 * self.dimension))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
@@ -105,14 +111,6 @@ class StoredVector(TypeDecorator[Floats]):
             return None
         return value if isinstance(value, np.ndarray) else from_bytes(bytes(value))
 
-    def compare_against_backend(self, dialect: Dialect, conn_type: TypeEngine[Any]) -> bool | None:
-        """For Alembic: a binary column is as good as another, and ``halfvec`` has its dimension."""
-        if is_native(self, dialect):
-            return type(conn_type).__name__.lower() in {"halfvector", "halfvec"} and _dimension(conn_type) == (
-                self.dimension
-            )
-        return True if isinstance(conn_type, LargeBinary) or "BLOB" in type(conn_type).__name__ else None
-
 
 def shown_vector(vector: Floats) -> str:
     """As pgvector reads it."""
@@ -124,11 +122,6 @@ def is_native(kind: StoredVector, dialect: Dialect) -> bool:
     if dialect.name != "postgresql" or kind.postgresql == "bytea":
         return False
     return kind.postgresql == "halfvec" or (_found.get(dialect) or (0,)) >= _LEAST
-
-
-def _dimension(kind: Any) -> int | None:
-    found = getattr(kind, "dimension", getattr(kind, "dim", None))
-    return None if found is None else int(found)
 
 
 # --- what the database has -------------------------------------------------------------------------------------------
@@ -156,12 +149,35 @@ def _look(connection: Connection, *, again: bool = False) -> None:
         _found[dialect] = version
 
 
-@event.listens_for(Engine, "engine_connect")
+def follow(function: Callable[[bool], object]) -> None:
+    """Tell ``function`` whether the database that was met last has pgvector: now, and whenever that is another one."""
+    with _lock:
+        _followers.append(function)
+        function(_told[0])
+
+
+def _tell(has_pgvector: bool) -> None:
+    if has_pgvector is not _told[0]:
+        with _lock:
+            _told[0] = has_pgvector
+            for function in _followers:
+                function(has_pgvector)
+
+
 def _connected(connection: Connection) -> None:
     _look(connection)
+    _tell((_found.get(connection.dialect) or (0,)) >= _LEAST)
 
 
-@event.listens_for(Table, "before_create")
 def _before_create(table: Table, connection: Any, **_: Any) -> None:
     if isinstance(connection, Connection) and any(isinstance(column.type, StoredVector) for column in table.columns):
         _look(connection, again=True)
+        _tell((_found.get(connection.dialect) or (0,)) >= _LEAST)
+
+
+def _listen() -> None:
+    """Look into each database from now on; until a program has a column of vectors, its connections cost nothing."""
+    with _lock:
+        if not event.contains(Engine, "engine_connect", _connected):
+            event.listen(Engine, "engine_connect", _connected)
+            event.listen(Table, "before_create", _before_create)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Query, Se
 from sqlalchemy_imageattach.context import get_current_store, store_context
 from sqlalchemy_imageattach.entity import Image, ImageSubset, MultipleImageSet, SingleImageSet, image_attachment
 from sqlalchemy_imageattach.errors import InvalidTypeError
+from sqlalchemy_imageattach.imaging.variant import Variant
 from sqlalchemy_imageattach.store import Store
 
 from .support import CountingStore, database, picture
@@ -162,3 +163,7 @@ def test_mistakes_that_a_type_checker_finds(context: CountingStore) -> None:
         user.picture.generate_thumbnail(widht=10)  # type: ignore[call-arg]
     with pytest.raises(InvalidTypeError), store_context("s3"):  # type: ignore[arg-type]
         raise AssertionError
+    with pytest.raises(InvalidTypeError, match="widht"):
+        user.picture.generate_thumbnails([{"widht": 1}])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="widht"):
+        Variant(widht=1)  # type: ignore[call-arg]

@@ -148,6 +148,9 @@ def main(photographs: Path) -> None:
     else:
         pillow_heif.register_heif_opener()
         quadrants((80, 40)).save(HERE / "quadrants.heic", quality=95)
+        # 48 megapixels, of the size that phones make, in 11 KB: making it takes longer than any test may
+        flat = Image.new("RGB", (8064, 6048), (200, 60, 30))
+        flat.save(HERE / "large.heic", quality=10, enc_params={"preset": "ultrafast"})
 
 
 if __name__ == "__main__":

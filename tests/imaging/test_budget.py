@@ -134,6 +134,10 @@ WORST = {
     "pdf, objects": many(b"1 0 obj ", b"%PDF-1.4\n", b"/Root 2 0 R %%EOF"),
     "pdf, catalogues": many(b"/Root 1 0 R ", b"%PDF-1.4\n", b"%%EOF"),
     "pdf, streams named often": streams_named_often(),
+    "pdf, streams without an end": many(b"1 0 obj/ObjStm/FlateDecode ", b"%PDF-1.4\n", b"/Root 9 0 R %%EOF"),
+    "pdf, streams that are damaged": many(
+        b"1 0 obj/ObjStm/First 9/FlateDecode stream\n\x78\x9c" + bytes(99), b"%PDF-1.4\n", b"/Root 9 0 R %%EOF"
+    ),
 }
 
 
@@ -158,6 +162,31 @@ def test_the_worst_file_of_each_kind_is_looked_at_within_the_budget(name: str) -
     tracemalloc.stop()
     assert file.total <= 2 * len(WORST[name]) + 4 * 2**20
     assert peak < 16 * 2**20 + (len(WORST[name]) if name.startswith("pdf") else 0)
+
+
+@pytest.mark.parametrize("name", [name for name in WORST if name.startswith("pdf")])
+def test_all_that_is_searched_in_a_pdf_is_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done for one step is bounded: no more bytes are looked at than the steps allow."""
+    looked_at = 0
+
+    class Data(bytes):
+        def _counted(self, place: int, start: int, end: int, *, back: bool) -> int:
+            nonlocal looked_at
+            start, end = max(0, start), min(end, len(self))
+            looked_at += end - start if place < 0 else end - place if back else place - start
+            return place
+
+        def find(self, word: bytes, start: int = 0, end: int = 2**62) -> int:  # type: ignore[override]
+            return self._counted(super().find(word, start, end), start, end, back=False)
+
+        def rfind(self, word: bytes, start: int = 0, end: int = 2**62) -> int:  # type: ignore[override]
+            return self._counted(super().rfind(word, start, end), start, end, back=True)
+
+    everything = Reader.everything
+    monkeypatch.setattr(Reader, "everything", lambda reader: Data(everything(reader)))
+    with contextlib.suppress(RejectedImageError):
+        probe(io.BytesIO(WORST[name]), POLICY)
+    assert looked_at <= STEPS * 4096 + 2 * len(WORST[name])
 
 
 def test_scanners_stop_when_the_steps_are_used_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def test_a_heic_becomes_webp_and_keeps_its_alpha(policy: ImagePolicy) -> None:
 
 
 def test_a_picture_of_48_megapixels_is_no_damaged_one_and_leaves_the_next_ones_alone(photos: Path) -> None:
-    large = heic(Image.new("RGB", (8064, 6048), (200, 60, 30)), quality=10)
+    large = io.BytesIO((photos / "large.heic").read_bytes())
+    assert (probe(large, POLICY).width, probe(large, POLICY).height) == (8064, 6048)
     small = (photos / "quadrants.heic").read_bytes()
     for _ in range(2):
         (made,) = render(large, [Rendition(width=30, format="png")], POLICY)
@@ -72,3 +74,17 @@ with open("tests/images/quadrants.heic", "rb") as file:
 print("HEIF" in Image.OPEN)
 """
     assert python(code) == "False"
+
+
+@pytest.mark.parametrize("engine", ["heif", "wand"])
+def test_colours_that_are_said_by_code_points_are_those_of_the_profile(
+    engine: str, request: pytest.FixtureRequest
+) -> None:
+    policy = ImagePolicy(engines=(engine if engine == "heif" else request.getfixturevalue("wand"),))
+    flat = Image.new("RGB", (64, 48), (200, 100, 50))
+    content = bytearray(heic(flat, quality=95, save_nclx_profile=True).getvalue())
+    place = content.index(b"colrnclx") + 8
+    content[place : place + 4] = struct.pack(">HH", 12, 13)
+    (made,) = render(io.BytesIO(content), [Rendition(width=32, format="png")], policy)
+    # as Chromium shows an AVIF of these
+    assert near(corners(made.blob), [(215, 93, 31)] * 4, 6)

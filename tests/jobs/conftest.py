@@ -10,6 +10,9 @@ from sqlalchemy import URL
 
 from .shop import Base, Shop
 
+#: Programs rather than modules: they need the environment of a worker, which pytest has not when it looks for doctests.
+collect_ignore = ["rq_worker.py", "worker.py"]
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ..info import ImageInfo
 from ..policy import ImagePolicy
+from ..raster.decoding import making
 from ..raster.frames import Frame, produce
 from ..reader import Guarded
 from ..rendition import Order
@@ -61,5 +62,9 @@ class DecoderEngine:
         self._decoder = decoder
 
     def render(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> list[bytes]:
-        """One file for each order, from one decode."""
-        return produce(self._decoder.frames(source, info, orders, policy), orders)
+        """One file for each order, from one decode.
+
+        :raises UnsupportedLayoutError: the frames are of a kind that no picture can be made of
+        """
+        with making(source, info.mimetype):
+            return produce(self._decoder.frames(source, info, orders, policy), orders)

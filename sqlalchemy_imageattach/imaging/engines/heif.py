@@ -11,6 +11,7 @@ from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..raster.decoding import decoding
 from ..raster.frames import Frame
+from ..raster.heifcolours import said_profile
 from ..reader import Guarded
 from ..rendition import Order
 
@@ -64,10 +65,11 @@ class HeifDecoder:
             _check_size(info, image.size)
             image.load()
             _check_size(info, image.size)
-        yield Frame(image, size, profile=image.info.get("icc_profile"))
+            profile = said_profile(source) or image.info.get("icc_profile")
+        yield Frame(image, size, profile=profile)
 
 
 def _check_size(info: ImageInfo, found: tuple[int, int]) -> None:
     if found != (info.width, info.height):
         msg = f"the {info.mimetype} is damaged: its header says {(info.width, info.height)}, its decoder {found} pixels"
-        raise UnreadableImageError(msg)
+        raise UnreadableImageError(msg, code="damaged")

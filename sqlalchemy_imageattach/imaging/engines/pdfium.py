@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from ...errors import EngineUnavailableError, UnreadableImageError
+from ...errors import EngineUnavailableError, UnreadableImageError, UnsupportedLayoutError
 from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..raster.decoding import decoding
@@ -29,6 +29,8 @@ __all__ = ["PdfiumDecoder"]
 _ALONE: Final = threading.Lock()
 _WHITE: Final = 0xFFFFFFFF
 _ANNOTATIONS, _BGRX = 0x01, 3
+#: Errors: a password is needed, and a kind of encryption that PDFium does not know.
+_LOCKED: Final = frozenset({4, 5})
 
 
 @cache
@@ -73,7 +75,8 @@ class PdfiumDecoder:
     def frames(self, source: Guarded, info: ImageInfo, orders: Sequence[Order], policy: ImagePolicy) -> Iterator[Frame]:
         """The first page, in a size of pixels that is known before, whatever the file says to PDFium.
 
-        :raises UnreadableImageError: the file is damaged, or encrypted
+        :raises UnreadableImageError: the file is damaged
+        :raises UnsupportedLayoutError: it is encrypted
         """
         width, height = rendered_size(info, orders)
         with decoding(source, info.mimetype), _ALONE:
@@ -86,13 +89,17 @@ def _rendered(data: bytes, width: int, height: int) -> Image.Image:
     pdfium = _pdfium()
     document = pdfium.FPDF_LoadMemDocument64(data, len(data), None)
     if not document:
-        msg = f"PDFium does not open the PDF (error {pdfium.FPDF_GetLastError()}); give one that has no password"
-        raise UnreadableImageError(msg)
+        error = pdfium.FPDF_GetLastError()
+        if error in _LOCKED:
+            msg = "the PDF is encrypted; give one that has no password"
+            raise UnsupportedLayoutError(msg, mimetype="application/pdf")
+        msg = f"PDFium does not open the PDF (error {error}); give an intact file"
+        raise UnreadableImageError(msg, code="undecodable", mimetype="application/pdf")
     try:
         page = pdfium.FPDF_LoadPage(document, 0)
         if not page:
             msg = "PDFium finds no first page in the PDF; give an intact file"
-            raise UnreadableImageError(msg)
+            raise UnreadableImageError(msg, code="damaged")
         try:
             return _painted(pdfium, page, width, height)
         finally:

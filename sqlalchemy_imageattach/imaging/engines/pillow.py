@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from PIL import (
     AvifImagePlugin,
@@ -17,22 +17,20 @@ from PIL import (
     Image,
     ImageFile,
     JpegImagePlugin,
-    PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
 
 from ...errors import UnreadableImageError, UnsupportedLayoutError
-from ..formats import isobmff
 from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..raster.decoding import decoding
 from ..raster.frames import Frame
 from ..raster.gifframes import gif_frames
-from ..raster.pngparts import png_parts
-from ..raster.profiles import profile_of
+from ..raster.heifcolours import said_profile
+from ..raster.pngframes import png_frames
 from ..raster.resample import HEADROOM, plan
-from ..reader import Guarded, Reader
+from ..reader import Guarded
 from ..rendition import Order
 
 __all__ = ["PillowDecoder"]
@@ -49,7 +47,6 @@ _DECODERS: Final[dict[str, Callable[[Any], ImageFile.ImageFile]]] = {
     "image/avif": AvifImagePlugin.AvifImageFile,
     "image/bmp": BmpImagePlugin.BmpImageFile,
     "image/jpeg": _Jpeg,
-    "image/png": PngImagePlugin.PngImageFile,
     "image/tiff": TiffImagePlugin.TiffImageFile,
     "image/vnd.microsoft.icon": IcoImagePlugin.IcoImageFile,
     "image/webp": WebPImagePlugin.WebPImageFile,
@@ -65,7 +62,7 @@ class PillowDecoder:
         """Whether it is one of the raster types that Pillow's wheels decode."""
         if mimetype == "image/avif" and not AvifImagePlugin.SUPPORTED:
             return False
-        return mimetype in _DECODERS or mimetype == "image/gif"
+        return mimetype in _DECODERS or mimetype in {"image/gif", "image/png"}
 
     def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Decode it all; a JPEG at an eighth of its size, which reads all of its data as well.
@@ -88,6 +85,8 @@ class PillowDecoder:
 def _frames(source: Guarded, info: ImageInfo, orders: Sequence[Order] | None) -> Iterator[Frame]:
     if info.mimetype == "image/gif":
         return _gif_frames(source, info)
+    if info.mimetype == "image/png":
+        return png_frames(source, info)
     return _other_frames(source, info, orders)
 
 
@@ -110,20 +109,16 @@ def _check_size(image: Image.Image, info: ImageInfo) -> None:
 
 
 def _other_frames(source: Guarded, info: ImageInfo, orders: Sequence[Order] | None) -> Iterator[Frame]:
-    orientation, scale, said = info.orientation, (1.0, 1.0), _Said()
+    orientation, scale, profile = info.orientation, (1.0, 1.0), None
     with decoding(source, info.mimetype):
         source.seek(0)
-        file: Any = source
-        if info.mimetype == "image/png":
-            file, (profile, transparent) = png_parts(source, info.frames)
-            said = _Said(profile, True, transparent)
-        elif info.mimetype == "image/avif":
-            said = _said_by_avif(source)
+        if info.mimetype == "image/avif":
+            profile = said_profile(source)
         elif info.mimetype == "image/bmp" and _is_run_length(source):
             msg = "no decoder installed reads a BMP of run lengths; save it as PNG"
             raise UnsupportedLayoutError(msg, mimetype=info.mimetype)
-        file.seek(0)
-        image = _DECODERS[info.mimetype](file)
+        source.seek(0)
+        image = _DECODERS[info.mimetype](source)
         _check_size(image, info)
         stored = image.size
         if info.mimetype == "image/jpeg" and orders is None:
@@ -137,7 +132,6 @@ def _other_frames(source: Guarded, info: ImageInfo, orders: Sequence[Order] | No
         elif info.mimetype == "image/webp" and info.frames > 1 and image.mode == "RGB":
             # what no frame covers is clear, also in a film that promises to be opaque
             image._mode = image.rawmode = "RGBA"  # type: ignore[attr-defined]
-        first = 1 if image.info.get("default_image") else 0
     for number in range(info.frames):
         with decoding(source, info.mimetype):
             image.seek(number)
@@ -145,44 +139,21 @@ def _other_frames(source: Guarded, info: ImageInfo, orders: Sequence[Order] | No
                 _check_size(image, info)
             image.load()
             frame = Frame(
-                _opaque(_with_key(image, said.transparent)),
+                _opaque(image),
                 stored,
                 scale,
                 orientation,
-                said.profile if said.instead else said.profile or image.info.get("icc_profile"),
-                None if number < first else float(image.info.get("duration") or 0),
+                profile or image.info.get("icc_profile"),
+                float(image.info.get("duration") or 0),
                 image.info.get("loop"),
             )
         yield frame
-
-
-class _Said(NamedTuple):
-    """What a file says of its colours otherwise than by a profile that Pillow finds."""
-
-    profile: bytes | None = None
-    instead: bool = False
-    transparent: tuple[int, int, int] | None = None
-
-
-def _said_by_avif(source: Guarded) -> _Said:
-    found = isobmff.colours(Reader(source))
-    if found.profile is None and found.code_points is not None:
-        return _Said(profile_of(*found.code_points))
-    return _Said(found.profile)
 
 
 def _is_run_length(source: Guarded) -> bool:
     source.seek(0)
     head = source.read(34)
     return int.from_bytes(head[14:18], "little") > 12 and int.from_bytes(head[30:34], "little") in {1, 2}
-
-
-def _with_key(image: Image.Image, key: tuple[int, int, int] | None) -> Image.Image:
-    """The image without the colour of 16 bits that is none: of its 8 bits Pillow keeps the upper ones."""
-    if key is None or image.mode != "RGB":
-        return image
-    image.info["transparency"] = tuple(level >> 8 for level in key)
-    return image
 
 
 def _opaque(image: Image.Image) -> Image.Image:

@@ -102,7 +102,7 @@ def _drawn(document: SvgDocument, policy: ImagePolicy) -> bytes:
     except ValueError as error:
         if "limit" in str(error):
             msg = "the SVG draws more elements than resvg takes; give a simpler one"
-            raise TooCostlyError(msg) from error
+            raise TooCostlyError(msg, code="too_complex") from error
         raise
     return png
 

@@ -72,7 +72,7 @@ class SvgDocument:
 
     def _entity(self, *_: object) -> NoReturn:
         msg = "the SVG is refused: it declares entities; write them out"
-        raise UnreadableImageError(msg)
+        raise UnreadableImageError(msg, code="unsafe")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
@@ -131,13 +131,14 @@ class SvgDocument:
         scheme, _, content = value.partition(":")
         if scheme.lower() != "data":
             msg = "the SVG is refused: it refers to something outside of it; embed the picture as data:image/png"
-            raise UnreadableImageError(msg)
+            raise UnreadableImageError(msg, code="unsafe")
         data = _decoded(content)
         reader = Reader(io.BytesIO(data))
         mimetype = type_of(reader)
         if mimetype not in _EMBEDDED:
             msg = f"the SVG is refused: {mimetype} is embedded in it; embed pictures as PNG, JPEG, GIF or WebP"
-            raise UnreadableImageError(msg)
+            allowed = sorted(_EMBEDDED)
+            raise UnreadableImageError(msg, code="type_not_allowed", allowed=allowed, found=mimetype)
         self._policy.check_type(mimetype)
         info = look(reader, mimetype)
         self._embedded_pixels += info.width * info.height
@@ -155,4 +156,4 @@ def _decoded(content: str) -> bytes:
         return base64.b64decode(b"".join(data.split()) + b"==")
     except binascii.Error:
         msg = "the SVG is refused: what is embedded in it is no base64; embed the picture anew"
-        raise UnreadableImageError(msg) from None
+        raise UnreadableImageError(msg, code="damaged") from None

@@ -18,12 +18,12 @@ from typing import Any, Final
 from PIL import Image
 
 from ...errors import EngineUnavailableError, TooCostlyError, UnreadableImageError
-from ..formats import isobmff
 from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..raster.decoding import decoding
 from ..raster.frames import Frame
-from ..reader import Guarded, Reader
+from ..raster.heifcolours import said_profile
+from ..reader import Guarded
 from ..rendition import Order
 
 __all__ = ["WandDecoder"]
@@ -104,7 +104,7 @@ class WandDecoder:
         for image, profile, duration, loop in _decoded(source, info):
             if image.size != stored:
                 msg = f"the {info.mimetype} is damaged: its header says {stored}, its decoder {image.size} pixels"
-                raise UnreadableImageError(msg)
+                raise UnreadableImageError(msg, code="damaged")
             yield Frame(image, stored, (1.0, 1.0), 1 if turned else info.orientation, profile, duration, loop)
 
 
@@ -117,7 +117,7 @@ def _decoded(source: Guarded, info: ImageInfo) -> Iterator[tuple[Image.Image, by
                 image.coalesce()
             numbers = range(image.iterator_length()) if info.mimetype == "image/gif" else [_largest(image, info)]
             # ImageMagick 6 does not tell the profile of a HEIF, nor how often a GIF repeats
-            profile = isobmff.colours(Reader(source)).profile if info.mimetype in _TURNED else image.profiles.get("icc")
+            profile = said_profile(source) if info.mimetype in _TURNED else image.profiles.get("icc")
         for number in numbers:
             # neither by Image.sequence, which aborts the process over some broken pictures, nor by a copy, which warns
             image.iterator_set(number)
@@ -147,9 +147,7 @@ def _answering(source: Guarded, mimetype: str) -> Iterator[None]:
                 " and the library that it reads it with has to be installed"
             )
             raise EngineUnavailableError(msg) from cause
-        if isinstance(cause, (exceptions.ResourceLimitError, exceptions.CacheError, MemoryError)) or (
-            "exhausted" in str(cause)
-        ):
+        if isinstance(cause, (exceptions.ResourceLimitError, exceptions.CacheError)) or ("exhausted" in str(cause)):
             msg = (
                 f"this {mimetype} needs more than ImageMagick may take ({type(cause).__name__}); raise the limits in"
                 " its policy.xml, or give a smaller picture"
@@ -179,7 +177,7 @@ def _read(source: Guarded, info: ImageInfo) -> Any:
         if not image.iterator_length():
             # all that is asked of no image at all would abort the process
             msg = f"the {info.mimetype} cannot be decoded: ImageMagick finds no picture in it; give an intact file"
-            raise UnreadableImageError(msg)
+            raise UnreadableImageError(msg, code="undecodable", mimetype=info.mimetype)
     except BaseException:
         image.close()
         raise

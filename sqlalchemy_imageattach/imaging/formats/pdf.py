@@ -95,7 +95,7 @@ class _Pdf:
         text = self._in_sections(number)
         if text is None:
             start = self._searched(number)
-            text = dictionary_at(self.data, start) if start is not None else self._in_streams(number)
+            text = dictionary_at(self.reader, self.data, start) if start is not None else self._in_streams(number)
         if text is None:
             refuse_damaged(f"a PDF whose object {number} cannot be found (it may be encrypted)")
         return text
@@ -107,7 +107,7 @@ class _Pdf:
             return None
         if place.stream is None:
             start = self._head(number, place.offset)
-            return None if start is None else dictionary_at(self.data, start)
+            return None if start is None else dictionary_at(self.reader, self.data, start)
         outer = self.sections.place(place.stream)
         start = None if outer is None or outer.stream is not None else self._head(place.stream, outer.offset)
         return None if start is None else self._packed_in(start).get(number)
@@ -146,18 +146,16 @@ class _Pdf:
     def _start_before(self, place: int) -> int | None:
         """Where the object begins within which this place is."""
         lowest = max(0, place - _MOST_BYTES_OF_OBJECT)
-        start = self.data.rfind(b"obj", lowest, place)
-        self.reader.spend(1)
-        while start >= 0:
-            if _BEFORE_OBJECT.search(self.data[max(0, start - 24) : start]):
-                return start + 3
-            start = self.data.rfind(b"obj", lowest, start)
-            self.reader.spend(1)
-        return None
+        while True:
+            start = self.data.rfind(b"obj", lowest, place)
+            self.reader.spend(1 + (place - max(start, lowest)) // _SEARCHED_A_STEP)
+            if start < 0 or _BEFORE_OBJECT.search(self.data[max(0, start - 24) : start]):
+                return None if start < 0 else start + 3
+            place = start
 
     def _packed_in(self, start: int) -> dict[int, bytes]:
         """The objects in the stream of the object that begins there."""
-        text = dictionary_at(self.data, start)
+        text = dictionary_at(self.reader, self.data, start)
         first, content = _integer(text, b"First"), self._content(start)
         if first is None:
             return {}

@@ -28,6 +28,8 @@ _MOST_BYTES_OF_OBJECT: Final = 64 * 1024
 _MOST_BYTES_OF_STREAM: Final = 8 * 2**20
 #: How many bytes are inflated in one step of the reader.
 _INFLATED_A_STEP: Final = 1024
+_READ_A_STEP: Final = 4096
+_PIECE: Final = 16 * 1024
 
 
 class Place(NamedTuple):
@@ -125,7 +127,7 @@ class Sections:
             head = _NUMBER_OF_OBJECT.match(self._data, offset)
             if head is None:
                 return []
-            text = dictionary_at(self._data, head.end())
+            text = dictionary_at(self._reader, self._data, head.end())
             self._read_stream(text, head.end())
         root = _ROOT.search(text)
         if self.root is None and root:
@@ -157,22 +159,31 @@ class Sections:
         self._sections.append(_Stream(content, sizes, ranges, summed))
 
 
-def dictionary_at(data: bytes, start: int) -> bytes:
+def dictionary_at(reader: Reader, data: bytes, start: int) -> bytes:
     """The text of the object that begins there, without the stream that may follow it."""
-    text = data[start : start + _MOST_BYTES_OF_OBJECT]
-    end = _END_OF_TEXT.search(text)
-    return text[: end.start()] if end else text
+    most = start + _MOST_BYTES_OF_OBJECT
+    found = _END_OF_TEXT.search(data, start, most)
+    end = found.start() if found else min(most, len(data))
+    reader.spend((end - start) // _READ_A_STEP)
+    return data[start:end]
 
 
 def inflated(reader: Reader, data: bytes, start: int) -> bytes:
     """What the stream of the object holds that begins there; nothing if it is packed in another way."""
     begin = data.find(b"stream", start, start + _MOST_BYTES_OF_OBJECT)
+    reader.spend(((begin if begin >= 0 else start + _MOST_BYTES_OF_OBJECT) - start) // _READ_A_STEP)
     if begin < 0 or b"/FlateDecode" not in data[start:begin]:
         return b""
     begin += 8 if data[begin + 6 : begin + 8] == b"\r\n" else 7
+    stream, content = zlib.decompressobj(), bytearray()
+    end = min(begin + _MOST_BYTES_OF_STREAM, len(data))
     try:
-        content = zlib.decompressobj().decompress(data[begin : begin + _MOST_BYTES_OF_STREAM], _MOST_BYTES_OF_STREAM)
+        # piece by piece, as nobody knows where it ends
+        while begin < end and not stream.eof and len(content) < _MOST_BYTES_OF_STREAM:
+            made = stream.decompress(data[begin : min(begin + _PIECE, end)], _MOST_BYTES_OF_STREAM - len(content))
+            reader.spend(1 + len(made) // _INFLATED_A_STEP)
+            content += made
+            begin += _PIECE
     except zlib.error:
-        content = b""
-    reader.spend(len(content) // _INFLATED_A_STEP)
-    return content
+        return b""
+    return bytes(content)

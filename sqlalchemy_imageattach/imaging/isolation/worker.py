@@ -100,7 +100,8 @@ def _work(channel: socket.socket, engine: Engine, task: Task, descriptor: int) -
 
 def _told(error: BaseException, task: Task) -> Exception:
     told: Exception
-    if _lacks_memory(error) or isinstance(error, UnreadableImageError) and not _has_room(task):
+    is_typed = isinstance(error, ImageAttachError) and not isinstance(error, UnreadableImageError)
+    if _lacks_memory(error) or not is_typed and not _has_room(task):
         msg = f"the {task.info.mimetype} takes more memory than it may; give a smaller picture"
         told = TooCostlyError(msg, code="too_much_memory", limit=task.memory)
     elif isinstance(error, ImageAttachError):

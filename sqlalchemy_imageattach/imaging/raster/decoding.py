@@ -8,10 +8,16 @@ from typing import Final
 
 from PIL import Image
 
-from ...errors import ImageAttachError, PolicyViolationError, UnreadableImageError, UnsupportedLayoutError
+from ...errors import (
+    ImageAttachError,
+    PolicyViolationError,
+    TooCostlyError,
+    UnreadableImageError,
+    UnsupportedLayoutError,
+)
 from ..reader import Guarded
 
-__all__ = ["decoding"]
+__all__ = ["decoding", "making"]
 
 #: How Pillow's decoders begin to say that a file is of a kind that they do not read, which may well be intact.
 _RARE: Final = ("unsupported", "unknown pixel mode", "unknown data organization", "cannot handle", "unrecognized")
@@ -22,6 +28,7 @@ def decoding(source: Guarded, mimetype: str) -> Iterator[None]:
     """Whatever a decoder raises within the block is the picture's fault, unless the source failed.
 
     :raises UnsupportedLayoutError: the decoder says that it does not read this kind of file
+    :raises TooCostlyError: there is not enough memory
     :raises UnreadableImageError: the decoder raised, from that error
     """
     try:
@@ -32,8 +39,10 @@ def decoding(source: Guarded, mimetype: str) -> Iterator[None]:
         advice = "Pillow itself refuses it; PIL.Image.MAX_IMAGE_PIXELS is the limit."
         msg = f"the {mimetype} has too many pixels for Pillow itself; give a smaller picture"
         raise PolicyViolationError(msg, code="too_many_pixels", advice=advice) from error
+    except MemoryError as error:
+        raise _lack_of_memory(mimetype) from error
     except Exception as error:
-        # decoders raise everything from OSError to SyntaxError, and MemoryError for sizes that make no sense
+        # decoders raise everything from OSError to SyntaxError
         if source.failure is not None:
             raise source.failure from None
         # the type of the error only: its text is a library's, and may tell paths and which files there are
@@ -44,6 +53,32 @@ def decoding(source: Guarded, mimetype: str) -> Iterator[None]:
         raise UnreadableImageError(msg, code="undecodable", mimetype=mimetype) from error
     if source.failure is not None:
         raise source.failure
+
+
+@contextmanager
+def making(source: Guarded, mimetype: str) -> Iterator[None]:
+    """Whatever is raised within the block, where pictures are made of decoded frames, has a type.
+
+    The file may well be intact, so another engine is asked next.
+
+    :raises UnsupportedLayoutError: something else than our own errors was raised, from that error
+    :raises TooCostlyError: there is not enough memory
+    """
+    try:
+        yield
+    except ImageAttachError:
+        raise
+    except MemoryError as error:
+        raise _lack_of_memory(mimetype) from error
+    except Exception as error:
+        if source.failure is not None:
+            raise source.failure from None
+        msg = f"no other picture can be made of this kind of {mimetype} ({type(error).__name__}); convert it first"
+        raise UnsupportedLayoutError(msg, mimetype=mimetype) from error
+
+
+def _lack_of_memory(mimetype: str) -> TooCostlyError:
+    return TooCostlyError(f"there is not enough memory for this {mimetype}; give a smaller picture, or try again later")
 
 
 def _is_of_rare_layout(error: Exception) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from PIL import AvifImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from ...imagetypes import by_mimetype
-from ..rendition import Rendition
+from ..rendition import PassingRendition, Rendition
 from .colours import flattened
 
 __all__ = ["encoded"]
@@ -50,6 +50,8 @@ def encoded(
     :param loop: how often the frames are shown, 0 for ever; ``None`` is once
     """
     options = dict(_OPTIONS[mimetype])
+    if mimetype == "image/png" and isinstance(rendition, PassingRendition):
+        options["compress_level"] = 0
     writing = by_mimetype[mimetype].writing
     assert writing is not None
     if writing.quality is not None:

@@ -15,9 +15,8 @@ from ..formats.png import Chunk, chunks
 from ..reader import Guarded, Reader
 from .profiles import PRIMARIES, matrix_profile, profile_of
 
-__all__ = ["Parts", "PngColours", "png_parts"]
+__all__ = ["Parts", "Png", "PngColours", "PngFrame", "png_parts"]
 
-_PICTURE: Final = frozenset({b"IDAT", b"fcTL", b"fdAT"})
 _LONGEST_PROFILE: Final = 4 * 2**20
 _END: Final = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
@@ -26,11 +25,11 @@ class PngColours(NamedTuple):
     """What a PNG says of its colours.
 
     :param profile: an ICC profile that says the same; ``None`` for sRGB
-    :param transparent: the colour of 16 bits that is none
+    :param transparent: the colour or the grey that is none, as Pillow's pixels have it, where it does not find it
     """
 
     profile: bytes | None
-    transparent: tuple[int, int, int] | None
+    transparent: tuple[int, int, int] | int | None
 
 
 class Parts(io.RawIOBase):
@@ -91,47 +90,92 @@ class Parts(io.RawIOBase):
         return b"".join(pieces)
 
 
-def png_parts(source: Guarded, frames: int) -> tuple[Parts, PngColours]:
-    """The picture alone, of a PNG that has been looked through already, and its colours."""
+class PngFrame(NamedTuple):
+    """One frame of a PNG.
+
+    :param parts: a PNG of it alone, beginning with its header; see :class:`Parts`
+    :param box: where it is on the canvas: left, top, right, bottom
+    :param disposal: what becomes of it when it has been shown: 1 is cleared, 2 is what was before
+    :param over: whether it is laid over what is there, and does not replace it
+    :param duration: milliseconds; ``None`` for a picture that is no part of the animation
+    """
+
+    parts: list[bytes | tuple[int, int]]
+    box: tuple[int, int, int, int]
+    disposal: int = 0
+    over: bool = False
+    duration: float | None = None
+
+
+class Png(NamedTuple):
+    """What of a PNG makes its pictures.
+
+    :param frames: one, or those of an animation
+    :param plays: how often they are shown, 0 for ever
+    :param colours: of all of them
+    """
+
+    frames: list[PngFrame]
+    plays: int
+    colours: PngColours
+
+
+def png_parts(source: Guarded, *, animated: bool) -> Png:
+    """The pictures alone, of a PNG that has been looked through already, and their colours."""
     reader = Reader(source)
     head = reader.at(0, 33)
-    parts: list[bytes | tuple[int, int]] = [head[:29] + struct.pack(">I", zlib.crc32(head[12:29]))]
+    width, height = struct.unpack(">II", head[16:24])
     said: dict[bytes, Chunk] = {}
-    controls = 0
-    seen_data = False
+    first, frames, before = PngFrame([], (0, 0, width, height)), list[PngFrame](), list[bytes]()
     for chunk in chunks(reader):
-        controls += chunk.name == b"fcTL"
-        if chunk.name in _PICTURE:
-            if chunk.name == b"IDAT" and not seen_data:
-                seen_data = True
-                parts += _before_data(reader, said, frames, controls)
-            if frames > 1 or chunk.name == b"IDAT":
-                _append(parts, chunk)
-        elif not seen_data:
+        if chunk.name == b"IDAT":
+            if not frames:
+                before = _before_data(reader, said)
+                frames.append(first)
+            if len(frames) == 1:
+                _append(frames[0].parts, chunk)
+        elif animated and chunk.name == b"fcTL" and chunk.length >= 26:
+            control = _controlled(reader.at(chunk.start, 26))
+            if frames:
+                frames.append(control)
+            else:
+                first = control
+        elif animated and chunk.name == b"fdAT" and len(frames) > 1 and chunk.length >= 4:
+            # the same data as in other chunks, behind a number
+            frames[-1].parts.append(struct.pack(">I", chunk.length - 4) + b"IDAT")
+            frames[-1].parts.append((chunk.start + 4, chunk.length))
+        elif not frames:
             said.setdefault(chunk.name, chunk)
-    parts.append(_END)
-    return Parts(source, parts), _colours(reader, said, head)
+    for frame in frames:
+        left, top, right, bottom = frame.box
+        own = head[12:16] + struct.pack(">II", right - left, bottom - top) + head[24:29]
+        frame.parts[:0] = [head[:12] + own + struct.pack(">I", zlib.crc32(own)), *before]
+        frame.parts.append(_END)
+    plays = int.from_bytes((_data(reader, said, b"acTL", 8) or bytes(8))[4:8])
+    return Png(frames, plays, _colours(reader, said, head))
+
+
+def _controlled(control: bytes) -> PngFrame:
+    wide, high, left, top, shown, unit, disposal, blending = struct.unpack(">4IHHBB", control[4:])
+    return PngFrame([], (left, top, left + wide, top + high), disposal, blending == 1, 1000 * shown / (unit or 100))
 
 
 def _append(parts: list[bytes | tuple[int, int]], chunk: Chunk) -> None:
     start, length = chunk.start - 8, chunk.length + 12
-    last = parts[-1]
+    last = parts[-1] if parts else b""
     if isinstance(last, tuple) and sum(last) == start:
         parts[-1] = last[0], last[1] + length
     else:
         parts.append((start, length))
 
 
-def _before_data(reader: Reader, said: dict[bytes, Chunk], frames: int, controls: int) -> list[bytes]:
-    """The palette, what of it is clear, and how many frames there are: before anything of the picture."""
+def _before_data(reader: Reader, said: dict[bytes, Chunk]) -> list[bytes]:
+    """The palette, and what of it is clear."""
     made = []
     for name, most in ((b"PLTE", 768), (b"tRNS", 256)):
         data = _data(reader, said, name, most)
         if data is not None:
             made.append(_chunk(name, data))
-    if frames > 1:
-        number = frames if controls else frames - 1
-        made.append(_chunk(b"acTL", struct.pack(">I", number) + (_data(reader, said, b"acTL", 8) or bytes(8))[4:8]))
     return made
 
 
@@ -150,10 +194,19 @@ def _data(reader: Reader, said: dict[bytes, Chunk], name: bytes, most: int) -> b
 
 
 def _colours(reader: Reader, said: dict[bytes, Chunk], head: bytes) -> PngColours:
-    transparent = None
-    if head[24:26] == b"\x10\x02" and (key := _data(reader, said, b"tRNS", 256)) and len(key) == 6:
-        transparent = struct.unpack(">3H", key)
-    return PngColours(_profile(reader, said, head[25] not in {0, 4}), transparent)
+    return PngColours(_profile(reader, said, head[25] not in {0, 4}), _key(reader, said, head[24], head[25]))
+
+
+def _key(reader: Reader, said: dict[bytes, Chunk], depth: int, colour: int) -> tuple[int, int, int] | int | None:
+    key = _data(reader, said, b"tRNS", 256) or b""
+    if colour == 2 and depth == 16 and len(key) == 6:
+        # of its 8 bits Pillow keeps the upper ones
+        return key[0], key[2], key[4]
+    if colour == 0 and depth in {2, 4} and len(key) == 2:
+        # its levels go up to 255, and the key does not
+        most = 2**depth - 1
+        return int(key[1] & most) * (255 // most)
+    return None
 
 
 def _profile(reader: Reader, said: dict[bytes, Chunk], coloured: bool) -> bytes | None:

@@ -1,0 +1,166 @@
+"""Forms, repositories and admin panels that know nothing of pictures: an owner is complete before it is in a session.
+
+The store is bound to the session alone, as in a program with a store for each tenant.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.applications import Starlette
+from werkzeug.datastructures import FileStorage, MultiDict
+from wtforms import FileField, Form, StringField
+from wtforms.validators import Optional
+
+from sqlalchemy_imageattach.errors import UnreadableImageError
+
+from .models import Base, User
+from .support import CountingStore, database, picture
+
+with warnings.catch_warnings():  # of their own affairs, such as what they still support
+    warnings.simplefilter("ignore")
+    from advanced_alchemy.repository import SQLAlchemyAsyncRepository, SQLAlchemySyncRepository
+    from sqladmin import Admin, ModelView
+    from starlette.testclient import TestClient
+
+
+@pytest.fixture
+def store() -> CountingStore:
+    return CountingStore()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with database(Base.metadata) as engine:
+        yield engine
+
+
+@pytest.fixture
+def make_session(engine: Engine, store: CountingStore) -> sessionmaker[Session]:
+    return sessionmaker(engine, info={"image_store": store})
+
+
+# --- advanced-alchemy ------------------------------------------------------------------------------------------------
+
+
+class Users(SQLAlchemySyncRepository[User]):
+    model_type = User
+
+
+class AsyncUsers(SQLAlchemyAsyncRepository[User]):
+    model_type = User
+
+
+def new_user(name: str, color: str) -> Any:
+    make: Any = User
+    return make(name=name, picture=io.BytesIO(picture(color=color)))
+
+
+def test_a_repository_adds_owners_that_have_their_pictures(
+    make_session: sessionmaker[Session], store: CountingStore
+) -> None:
+    with make_session() as session:
+        users = Users(session=session)
+        one = users.add(new_user("Ann", "red"), auto_commit=True)
+        more = users.add_many([new_user("Bob", "blue"), new_user("Cat", "lime")], auto_commit=True)
+        made = [user.picture.make_blob() for user in (one, *more)]
+        assert made == [picture(color=color) for color in ("red", "blue", "lime")]
+        assert len(store) == 3
+        users.delete(one.id, auto_commit=True)
+        assert len(store) == 2
+
+
+async def _async_engine() -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine("sqlite+aiosqlite://")
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.mark.asyncio
+async def test_an_asynchronous_repository_does_so_too(store: CountingStore) -> None:
+    async for engine in _async_engine():
+        async with AsyncSession(engine, info={"image_store": store}, expire_on_commit=False) as session:
+            user = await AsyncUsers(session=session).add(new_user("Ann", "red"), auto_commit=True)
+            photo = (await user.awaitable_attrs.picture).require_original()
+            assert await photo.amake_blob() == picture(color="red")
+
+
+# --- WTForms ---------------------------------------------------------------------------------------------------------
+
+
+class UserForm(Form):
+    name = StringField()
+    picture = FileField(validators=[Optional()])
+
+
+def filled_in(name: str, content: bytes | None, user: User | None = None) -> UserForm:
+    file = None if content is None else FileStorage(io.BytesIO(content), "photo.png")
+    return UserForm(MultiDict([("name", name), *([] if file is None else [("picture", file)])]), obj=user)
+
+
+def test_a_form_fills_a_new_owner(make_session: sessionmaker[Session]) -> None:
+    user = User()
+    filled_in("Ann", picture()).populate_obj(user)
+    with make_session() as session:
+        session.add(user)
+        session.commit()
+        assert user.picture.make_blob() == picture()
+        filled_in("Ann", picture(color="blue"), user).populate_obj(user)
+        session.commit()
+        assert user.picture.make_blob() == picture(color="blue")
+
+
+def test_a_file_that_is_no_picture_leaves_the_owner_its_own(make_session: sessionmaker[Session]) -> None:
+    user = new_user("Ann", "red")
+    with make_session() as session:
+        session.add(user)
+        session.commit()
+        with pytest.raises(UnreadableImageError):
+            filled_in("Ann", b"<html>", user).populate_obj(user)
+        session.commit()
+        assert user.picture.make_blob() == picture(color="red")
+
+
+# --- sqladmin --------------------------------------------------------------------------------------------------------
+
+
+class UserAdmin(ModelView, model=User):
+    form_columns = ["name"]  # of what a relationship is given, sqladmin makes keys
+
+    async def scaffold_form(self, rules: Any = None) -> type[Form]:
+        form: Any = await super().scaffold_form(rules)
+        form.upload = FileField()
+        return form
+
+    async def on_model_change(self, data: dict[str, Any], model: Any, is_created: bool, request: Any) -> None:
+        if upload := data.pop("upload", None):
+            model.picture = upload
+            await upload.close()  # sqladmin leaves it open
+
+
+@pytest.fixture
+def panel(make_session: sessionmaker[Session]) -> TestClient:
+    app = Starlette()
+    Admin(app, session_maker=make_session).add_view(UserAdmin)
+    return TestClient(app)
+
+
+def test_an_admin_panel_creates_and_edits_owners(panel: TestClient, make_session: sessionmaker[Session]) -> None:
+    for path, color in (("/admin/user/create", "red"), ("/admin/user/edit/1", "blue")):
+        upload = {"upload": ("photo.png", picture(color=color), "image/png")}
+        response = panel.post(path, data={"name": "Ann"}, files=upload, follow_redirects=False)
+        assert response.status_code == 302, response.text
+        with make_session() as session:
+            user = session.get_one(User, 1)
+            assert user.picture.make_blob() == picture(color=color)
+    for page in ("list", "details/1", "edit/1"):
+        assert panel.get(f"/admin/user/{page}").status_code == 200
