@@ -35,7 +35,6 @@ from .conflicts import is_conflict
 from .declared import VariantImages
 from .image import Image, LegacyImage
 from .imageset import BaseImageSet, SingleImageSet
-from .markup import Markup
 from .multiple import ImageSubset, MultipleImageSet
 from .relationship import ImageAttachment, image_attachment
 
@@ -48,7 +47,6 @@ __all__ = [
     "ImageSet",
     "ImageSubset",
     "LegacyImage",
-    "Markup",
     "MultipleImageSet",
     "SingleImageSet",
     "VariantImages",

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Unpack
 
-import markupsafe
+from markupsafe import Markup
 from sqlalchemy.orm import collections
 
 from ..concurrency import awaitable
@@ -27,7 +27,7 @@ from ..store import Store
 from . import attaching, declared, markup, thumbnails
 from .collection import ImageList, ImageT, PictureSet
 from .declared import VariantImages
-from .markup import Markup, OnDemand
+from .markup import OnDemand
 
 if TYPE_CHECKING:
     from ..remote import FetchPolicy
@@ -93,13 +93,13 @@ class BaseImageSet(PictureSet[ImageT]):
         """The bytes of the original."""
         return self.require_original().make_blob(store)
 
-    def html(self, alt: str = "", **attributes: object) -> markupsafe.Markup:
+    def html(self, alt: str = "", **attributes: object) -> Markup:
         """The original as an ``<img>`` element; nothing while there is no picture.
 
         See :meth:`Image.html() <sqlalchemy_imageattach.entity.Image.html>`.
         """
         original = self.original
-        return markupsafe.Markup() if original is None else original.html(alt, **attributes)
+        return Markup() if original is None else original.html(alt, **attributes)
 
     def __html__(self) -> str:
         original = self.original

@@ -6,7 +6,9 @@ import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Self
+from typing import Any, Final, Generic
+
+from markupsafe import Markup
 
 from ..arguments import check_choice, wrong_type, wrong_value
 from ..imaging import Rendition
@@ -18,22 +20,13 @@ from .identity import has_own_column, mapper_of, size_and_type, variant_of
 from .image import Image
 from .thumbnails import Upright, Wanted
 
-__all__ = ["Markup", "OnDemand", "picture"]
+__all__ = ["OnDemand", "picture"]
 
 #: Gives the URL of a rendition of an original that is not made yet.
 OnDemand = Callable[[Any, Rendition], str]
 
 _NAME: Final = re.compile(r"[A-Za-z@:_][A-Za-z0-9@:_.-]*")
 _OURS: Final = frozenset({"src", "srcset", "sizes", "width", "height", "alt", "loading", "decoding", "fetchpriority"})
-
-
-class Markup(str):
-    """HTML that templates take as it is: Jinja2, Mako and Django ask for ``__html__()``."""
-
-    __slots__ = ()
-
-    def __html__(self) -> Self:
-        return self  # and no plain str, which Markup.format() of MarkupSafe would escape
 
 
 @dataclass(frozen=True, slots=True)

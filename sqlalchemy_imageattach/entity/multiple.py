@@ -21,9 +21,9 @@ from typing import Any, cast
 
 from sqlalchemy.orm import Mapper, Query, RelationshipProperty, collections
 
-from ..errors import InvalidTypeError
+from ..errors import InvalidTypeError, InvalidValueError
 from .collection import BaseImageQuery, ImageList, ImageT
-from .identity import require_type_of_column, set_identity_names, set_value
+from .identity import mapper_of, primary_key_names, require_type_of_column, set_identity_names, set_value
 from .imageset import BaseImageSet
 from .readback import usual_form
 from .transactions.pending import blob_state
@@ -48,8 +48,13 @@ class MultipleImageSet(BaseImageQuery[ImageT], ImageList[ImageT]):  # type: igno
 
             post.photos.get_image_set(order_index=1).from_file(file)
 
-        :param pk: the values by the names of those attributes, all of them
-        :raises InvalidTypeError: a name is missing or is not one of them, or a value is not of the type of its column
+        The whole :attr:`~sqlalchemy_imageattach.entity.Image.identity_map` of one of its images will do as well.
+
+        :param pk: the values by the names of those attributes.  Some of them are enough where only one of the pictures
+            that are there has these values
+        :raises InvalidTypeError: a name is missing or is none of the primary key's, or a value is not of the type of
+            its column
+        :raises InvalidValueError: the values are those of a picture of another owner
         """
         return ImageSubset(self, **pk)
 
@@ -81,19 +86,14 @@ class ImageSubset(BaseImageSet[ImageT]):
 
     :param _query: the set that it is a part of
     :param identity_map: the values that tell the picture from the others
-    :raises InvalidTypeError: a name is missing or is not one of those that tell pictures apart, or a value is not of
-        the type of its column
+    :raises InvalidTypeError: a name is missing or is none of the primary key's, or a value is not of the type of its
+        column
+    :raises InvalidValueError: the values are those of a picture of another owner
     """
 
     def __init__(self, _query: MultipleImageSet[ImageT], **identity_map: Any) -> None:
-        expected = _query._discriminator_names
-        if set(identity_map) != set(expected):
-            msg = (
-                f"expected values for {', '.join(expected)}, got {', '.join(identity_map) or 'none'}: these columns"
-                f" tell the pictures of {type(_query.owner).__name__}.{_query._attachment.key} apart"
-            )
-            raise InvalidTypeError(msg)
         mapper = _query._attachment.mapper
+        identity_map = _chosen(_query, identity_map)
         for name, value in identity_map.items():
             require_type_of_column(mapper, name, value)
         identity_map = {name: usual_form(mapper, name, value) for name, value in identity_map.items()}
@@ -147,6 +147,36 @@ class ImageSubset(BaseImageSet[ImageT]):
     @property
     def _discriminators(self) -> Mapping[str, Any]:
         return self._identity_map
+
+
+def _chosen(whole: MultipleImageSet[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of all that tells pictures apart, of what may be the identity of an image, or part of that."""
+    mapper, expected = whole._attachment.mapper, whole._discriminator_names
+    chosen = {name: given[name] for name in expected if name in given}
+    if chosen and len(chosen) < len(expected):
+        alike = [image for image in whole if all(getattr(image, name) == value for name, value in chosen.items())]
+        found = {tuple(getattr(image, name) for name in expected) for image in alike}
+        if len(found) == 1:
+            chosen = dict(zip(expected, *found, strict=True))
+    if len(chosen) < len(expected) or not given.keys() <= {*expected, *primary_key_names(mapper)}:
+        msg = (
+            f"expected values for {', '.join(expected)}, got {', '.join(given) or 'none'}: these columns"
+            f" tell the pictures of {type(whole.owner).__name__}.{whole._attachment.key} apart"
+        )
+        raise InvalidTypeError(msg)
+    if whole._attachment.secondary is None and given.keys() - set(expected):
+        _require_owner(whole, {name: value for name, value in given.items() if name not in expected})
+    return chosen
+
+
+def _require_owner(whole: MultipleImageSet[Any], given: Mapping[str, Any]) -> None:
+    owner, mapper = whole.owner, whole._attachment.mapper
+    for local, remote in whole._attachment.local_remote_pairs or ():
+        name = mapper.get_property_by_column(remote).key
+        own = getattr(owner, mapper_of(type(owner)).get_property_by_column(local).key)
+        if name in given and own is not None and given[name] != own:
+            msg = f"{name}: expected {own!r}, as {owner!r} has, got {given[name]!r}, which is of another owner"
+            raise InvalidValueError(msg)
 
 
 def _rank(value: Any) -> Any:

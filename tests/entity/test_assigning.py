@@ -78,6 +78,21 @@ def test_a_set_of_several_says_how_to_choose_one(session: Session) -> None:
     assert not post.photos
 
 
+def test_a_picture_of_several_is_chosen_by_the_identity_of_an_image(session: Session) -> None:
+    posts = [Post(), Post()]
+    for post in posts:
+        for index in (1, 2):
+            post.photos.get_image_set(order_index=index).from_blob(picture())
+    session.add_all(posts)
+    session.commit()
+    for image in posts[0].photos:
+        assert list(posts[0].photos.get_image_set(**image.identity_map)) == [image]
+    with pytest.raises(InvalidValueError, match="of another owner"):
+        posts[0].photos.get_image_set(**posts[1].photos[0].identity_map)
+    with pytest.raises(InvalidTypeError, match="expected values for order_index, got post_id"):
+        posts[0].photos.get_image_set(post_id=posts[0].id)
+
+
 def test_pixels_are_not_taken_for_a_ratio(session: Session) -> None:
     user: Any = User(picture=io.BytesIO(picture()))
     for make in (user.picture.thumbnail, user.picture.generate_thumbnail):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import html.parser
 from typing import Any
 
+import markupsafe
 import pytest
 from sqlalchemy import Engine, ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from sqlalchemy_imageattach.entity import Image, Markup, SingleImageSet, image_attachment
+from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError
 from sqlalchemy_imageattach.imaging.variant import Variant
 from sqlalchemy_imageattach.stores.memory import MemoryStore
@@ -212,7 +213,7 @@ def test_templates_take_it_as_it_is(product: Product) -> None:
     from mako.template import Template
 
     expected = product.photo.picture("card", alt="<3")
-    assert isinstance(expected, Markup)
+    assert isinstance(expected, markupsafe.Markup)
     environment = jinja2.Environment(autoescape=True)
     template = environment.from_string('{{ photo.picture("card", alt="<3") }}')
     assert template.render(photo=product.photo) == expected
@@ -221,7 +222,6 @@ def test_templates_take_it_as_it_is(product: Product) -> None:
 
 
 def test_markupsafe_takes_it_as_it_is_however_it_is_put_in(product: Product) -> None:
-    import markupsafe
 
     expected = product.photo.picture("card", alt="<3")
     for put_in in (markupsafe.Markup("{}").format, markupsafe.Markup("").join, markupsafe.Markup().__add__):

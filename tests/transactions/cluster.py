@@ -40,10 +40,18 @@ def postgresql_with_prepared_transactions(programs: Path, driver: str) -> Iterat
         run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
         options = f"-p {port} -k '' -c listen_addresses=127.0.0.1 -c max_prepared_transactions=8 -c fsync=off"
         run("pg_ctl", "-D", data, "-o", options, "-l", f"{directory}/log", "-w", "start")
+        # stops it when our end of the pipe is closed, which a killed process does too
+        stop = 'read -r _; "$0" -D "$1" -m immediate -w stop; rm -rf "$1"'
+        command = ["sh", "-c", stop, str(programs / "pg_ctl"), data]
+        keeper = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, **user
+        )
         try:
             yield URL.create(driver, "postgres", host="127.0.0.1", port=port, database="postgres")
         finally:
-            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            assert keeper.stdin is not None
+            keeper.stdin.close()
+            keeper.wait()
 
 
 def _unprivileged(directory: str) -> dict[str, Any]:
