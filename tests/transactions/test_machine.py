@@ -283,4 +283,4 @@ def _depth(session: Session) -> int:
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=100, stateful_step_count=30)
+TestHistories.settings = settings(max_examples=300, stateful_step_count=30)

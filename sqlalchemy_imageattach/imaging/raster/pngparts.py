@@ -204,8 +204,8 @@ def _key(reader: Reader, said: dict[bytes, Chunk], depth: int, colour: int) -> t
         return key[0], key[2], key[4]
     if colour == 0 and depth in {2, 4} and len(key) == 2:
         # its levels go up to 255, and the key does not
-        most = 2**depth - 1
-        return int(key[1] & most) * (255 // most)
+        most = (1 << depth) - 1
+        return (key[1] & most) * int(255 // most)
     return None
 
 
