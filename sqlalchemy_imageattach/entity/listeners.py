@@ -3,6 +3,19 @@
 Importing this module registers the listeners once: on all classes with the
 :class:`~sqlalchemy_imageattach.entity.Image` mixin, and on all sessions.  What a session that never sees an image
 pays is a small object, and about two microseconds for each transaction.
+
+A flush goes like this:
+
+1. *before_flush*: each new picture finds its store, or nothing is written; then the rows of what is replaced, deleted
+   or an origin of thumbnails are claimed, originals first, and those that change along with their owners' keys.
+2. *before_insert*, *before_update*, *before_delete*: for each row, a new revision is drawn, and the blob that it stops
+   to name is noted as superseded.
+3. *after_insert*, *after_update*: the row is there, with the keys that the database has made of those given; they are
+   read back where that is in doubt, and the blob to be written gets its name.
+4. *after_flush*: rows are known to have one blob each, and no replaced picture a thumbnail that nobody has seen; only
+   then the blobs are written, by the ledger.
+
+When the transaction ends the ledger deletes: what was superseded after a commit, what was written after a rollback.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import io
 import os
 from contextvars import Context
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from sqlalchemy import Engine, ForeignKey, Integer
@@ -22,12 +22,13 @@ from sqlalchemy_imageattach.errors import (
     InvalidValueError,
     NoFileError,
     NoOriginalError,
+    StoreError,
     UnreadableImageError,
 )
 from sqlalchemy_imageattach.store import Store
 
-from .models import Post, User, UserPicture
-from .support import CountingStore, picture
+from .models import Base, Post, User, UserPicture
+from .support import CountingStore, FourMethodStore, database, picture
 
 
 @pytest.fixture
@@ -349,3 +350,18 @@ def test_a_key_that_gives_no_identifier_says_what_to_override() -> None:
         image = Picture(key=key, position=1)
         with pytest.raises(InvalidTypeError, match=rf"contains {shown}: flush the image first if it is None"):
             _ = image.object_id
+
+
+def test_a_store_that_raises_what_dictionaries_do_is_told_what_to_raise() -> None:
+    class Careless(FourMethodStore):
+        def get_file(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> IO[bytes]:
+            raise KeyError(object_id)
+
+    with database(Base.metadata) as engine, Session(engine, info={"image_store": Careless()}) as session:
+        user = User()
+        user.picture.from_blob(picture())
+        session.add(user)
+        with pytest.raises(StoreError, match=r"raised KeyError .* a store says so by an OSError"):
+            session.commit()
+        session.rollback()
+        assert not session.query(UserPicture).count()

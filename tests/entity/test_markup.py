@@ -223,7 +223,9 @@ def test_templates_take_it_as_it_is(product: Product) -> None:
 
 def test_markupsafe_takes_it_as_it_is_however_it_is_put_in(product: Product) -> None:
     expected = product.photo.picture("card", alt="<3")
-    assert markupsafe.Markup("").join([expected]) == markupsafe.Markup() + expected == expected
+    ways: list[Any] = [markupsafe.Markup("{}").format, markupsafe.Markup("").join, markupsafe.Markup().__add__]
+    for put_in in ways:
+        assert put_in([expected] if put_in.__name__ == "join" else expected) == expected
     assert markupsafe.Markup("{0}").format(expected) == markupsafe.Markup("%s") % expected == expected
 
 
