@@ -27,7 +27,10 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:(class|obj)", r"(.*\.)?(ImageT|_T)"),  # type variables, such as the image class of any set
     ("py:class", r".*\.ImageList"),  # the bare list below all image sets
-    ("py:class", r"boto3\..*|AnyObjectStore|AzureStore|GCSStore|CouchbaseCollection"),  # they ship no inventories that could be committed
+    (
+        "py:class",
+        r"boto3\..*|AnyObjectStore|AzureStore|GCSStore|CouchbaseCollection",
+    ),  # they ship no inventories that could be committed
     ("py:class", "Engine|Connection|Path|OnDuplicate|Unreadable|Storage|Fill"),  # as they stand in annotations
     ("py:class", r".*\.PictureIndex"),  # what embeddings and fingerprints have in common
     ("py:class", r"(celery\..*)?Celery|dramatiq\..*|rq\..*"),  # likewise

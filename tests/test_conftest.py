@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from tests import conftest
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,12 +21,20 @@ def test_on_mariadb(mariadb_url): pass
 
 @pytest.mark.parametrize("server", ["postgresql", "mariadb"])
 def test_a_run_has_an_empty_database_of_its_own(server: str, request: pytest.FixtureRequest) -> None:
-    url: URL = request.getfixturevalue(f"{server}_url")
+    used: URL = request.getfixturevalue(f"{server}_url")
+    # a new one, as other tests of this run may have left tables in theirs
+    drop = "DROP DATABASE {} WITH (FORCE)" if server == "postgresql" else "DROP DATABASE {}"
+    scratch = conftest._scratch_database(server, "", getattr(conftest, server.upper()), drop)
+    url = next(scratch)
     engine = create_engine(url)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
         assert inspect(connection).get_table_names() == []
     engine.dispose()
+    assert url != used
+    assert list(scratch) == []
+    with pytest.raises(DBAPIError):
+        create_engine(url).connect()
 
 
 @pytest.mark.parametrize(("ci", "outcome", "code"), [("", "2 skipped", 0), ("true", "2 errors", 1)])

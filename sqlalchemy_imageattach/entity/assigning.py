@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy.orm import InstanceState, Mapper, attributes
+from sqlalchemy.orm.base import LoaderCallableStatus
 from sqlalchemy.util import duck_type_collection
 
 from ..arguments import wrong_type
@@ -35,6 +36,9 @@ class _ImageSetAttribute(_Collection):  # type: ignore[misc]
     __slots__ = ()
 
     def set(self, state: InstanceState[Any], dict_: Any, value: Any, *args: Any, **kwargs: Any) -> None:
+        if isinstance(value, LoaderCallableStatus):  # of a dataclass, whose parameter was not given
+            super().set(state, dict_, value, *args, **kwargs)
+            return
         if isinstance(value, list | tuple | set | frozenset) or duck_type_collection(value) is not None:
             for each in value:
                 if not isinstance(each, Image):

@@ -371,7 +371,7 @@ class Icon(Strict, Image):
     ("blob", "message"),
     [
         (picture(51, 50), r"at most 2,500 pixels, got 2,550"),
-        (picture(20, 20, format="JPEG"), r"expected one of image/png, got image/jpeg"),
+        (picture(20, 20, format="JPEG"), r"expected one of PNG, got image/jpeg"),
         (picture(40, 40) + bytes(2000), r"at most 1,?000 bytes"),
     ],
     ids=["pixels", "type", "bytes"],
@@ -396,7 +396,7 @@ def test_a_file_is_not_read_further_than_its_policy_allows(context: CountingStor
             return bytes(size)
 
     endless = Endless()
-    with pytest.raises(PolicyViolationError, match="at most 1000 bytes"):
+    with pytest.raises(PolicyViolationError, match="at most 1,000 bytes"):
         Owner().icon.from_file(endless)
     assert endless.given <= 2**20
 
@@ -611,9 +611,7 @@ def test_pictures_told_apart_by_an_enumeration_are_in_its_order(context: Countin
             sheet.scans.get_image_set(side="FRONT")
 
 
-@pytest.mark.parametrize(
-    "choice", [{}, {"order": 1}, {"order_index": 1, "post_id": 2}, {"order_index": 1, "width": 60}]
-)
+@pytest.mark.parametrize("choice", [{}, {"order": 1}, {"order_index": 1, "width_": 60}])
 def test_a_picture_of_several_is_chosen_by_all_that_tells_them_apart_and_no_more(choice: Any) -> None:
     with pytest.raises(InvalidTypeError, match=r"expected values for order_index, got .*Post\.photos apart"):
         Post().photos.get_image_set(**choice)

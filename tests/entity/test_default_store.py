@@ -242,9 +242,18 @@ def test_a_proxy_hands_on_every_method_of_a_store(name: str) -> None:
     def method(self: Any, *args: Any, **kwargs: Any) -> None:
         calls.append((self, args, kwargs))
 
+    given = [
+        p for p in list(inspect.signature(getattr(Store, name)).parameters.values())[1:] if p.kind != p.VAR_KEYWORD
+    ]
+    args = tuple(object() for p in given if p.kind == p.POSITIONAL_OR_KEYWORD)
+    kwargs = {p.name: object() for p in given if p.kind == p.KEYWORD_ONLY}
+    if name == "is_same_place":  # the wrapper asks with the store itself in place of the other one
+        kwargs, args = {}, (CountingStore(),)
     store = type("Recorder", (Store,), {name: method})()
-    getattr(LocalProxyStore(lambda: store), name)(1, two=2)
-    assert calls == [(store, (1,), {"two": 2})]
+    getattr(LocalProxyStore(lambda: store), name)(*args, **kwargs)
+    ((called, got, by_name),) = calls
+    assert called is store
+    assert (*got, *by_name.values()) == (*args, *kwargs.values())
 
 
 def test_a_proxy_has_the_attributes_of_its_store_too() -> None:

@@ -407,7 +407,8 @@ def test_what_cannot_be_read_is_not_written_over(
         session.commit()
         user.picture.from_blob(picture("blue"))
         old.fail("get", error=error)
-        with pytest.raises(type(error), match="time"):
+        # what is no OSError is no answer of a store, and becomes one that says so
+        with pytest.raises(OSError if type(error) is RuntimeError else type(error), match="time"):
             session.commit()
         session.rollback()
         old.heal()
