@@ -156,7 +156,8 @@ class Soak:
         with self._shop.sessions() as session, check(session, Base, self._shop.store, checksum=True) as report:
             assert report.ok, list(report)[:20]
             orphans = report.blobs - report.rows
-            assert orphans == report.in_grace, "every row has its blob"
+            # what a killed worker leaves are temporary files too, which are no blobs
+            assert 0 <= orphans <= report.in_grace
             for cls, widths in ((ProductPhoto, PHOTO_WIDTHS), (Banner, BANNER_WIDTHS)):
                 counts = select(func.count()).select_from(cls).group_by(cls.product_id)
                 assert set(session.scalars(counts)) == {len(widths)}, f"all of a {cls.__name__}, and each once"

@@ -67,7 +67,8 @@ def test_each_picture_has_all_its_variants_once_whatever_becomes_of_workers_jobs
     with shop.sessions() as session, check(session, Base, shop.store, checksum=True) as report:
         assert report.ok, list(report)
         assert report.rows == (PRODUCTS - 1) * (len(PHOTO_WIDTHS) + len(BANNER_WIDTHS))
-        assert report.blobs - report.rows == report.in_grace, "every row has its blob"
+        # what a killed worker leaves are temporary files too, which are no blobs
+        assert 0 <= report.blobs - report.rows <= report.in_grace
 
 
 def changed(shop: Shop, ident: int, number: int | None) -> bool:
