@@ -157,7 +157,8 @@ class Soak:
             assert report.ok, list(report)[:20]
             orphans = report.blobs - report.rows
             # what a killed worker leaves are temporary files too, which are no blobs
-            assert 0 <= orphans <= report.in_grace
+            unfinished = sum(blob.is_temporary for blob in self._shop.store.list_blobs())
+            assert orphans + unfinished == report.in_grace, "every row has its blob"
             for cls, widths in ((ProductPhoto, PHOTO_WIDTHS), (Banner, BANNER_WIDTHS)):
                 counts = select(func.count()).select_from(cls).group_by(cls.product_id)
                 assert set(session.scalars(counts)) == {len(widths)}, f"all of a {cls.__name__}, and each once"
