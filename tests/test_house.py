@@ -221,8 +221,9 @@ imaging/                    knows no SQLAlchemy, no store
         pngframes.py        frames of a PNG
         frames.py           one frame after the other
         decoding.py         whose fault it is when a decoder raises
-        encode.py           pixels to a file
-        resample.py         sizes
+        encode.py           pixels to files, side by side
+        resample.py         sizes, each from the smallest that will do
+        resize.py           one size, by cykooz.resizer or by Pillow
         colours.py          modes and profiles
         gifframes.py        frames of a GIF
         pngparts.py         what of a PNG its decoder sees
