@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, render
-from sqlalchemy_imageattach.imaging.raster import encode, resample
+from sqlalchemy_imageattach.imaging.raster import encode, resample, resize
 from sqlalchemy_imageattach.imaging.raster.encode import Job, encode_all, encoded
 from tests.pictures import animation, texture
 from tests.pictures import encode as file_of
@@ -119,7 +119,7 @@ def test_an_error_of_one_file_is_raised_and_no_thread_is_left(
 
 def test_each_size_is_made_once_for_all_of_its_formats(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    resized = resample.resized
+    resized = resize.resized
 
     def noted(image: Image.Image, size: tuple[int, int], *how: Any) -> Image.Image:
         made.append(size)
