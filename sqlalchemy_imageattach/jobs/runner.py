@@ -210,11 +210,10 @@ class JobRunner:
             if f"{cls.__module__}:{cls.__qualname__}" == name and issubclass(cls, base):
                 return mapper
         kind = "an image class" if base is Image else "a class"
-        msg = (
+        raise UnknownJobError(
             f"expected the name of {kind} that is mapped here, got {name!r}; if it still exists, import its module"
             " where the runner is made"
         )
-        raise UnknownJobError(msg)
 
     def run(self, job: Job) -> Outcome:
         """Do ``job``, or find that there is nothing to do.
@@ -259,8 +258,7 @@ class JobRunner:
                 _log.info("%s is outdated by now", work.job, exc_info=True)
                 return Outcome.OUTDATED
             if is_transient(error):
-                msg = f"{work.job} failed by what may pass: {type(error).__name__}: {error}"
-                raise TryAgainError(msg) from error
+                raise TryAgainError(f"{work.job} failed by what may pass: {type(error).__name__}: {error}") from error
             raise
         return Outcome.DONE
 

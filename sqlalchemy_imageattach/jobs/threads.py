@@ -95,8 +95,7 @@ class ThreadQueue:
                     break  # it would wait for itself
                 self._changed.wait()
             if self._closed:
-                msg = f"{job} comes after the queue was closed"
-                raise QueueClosedError(msg)
+                raise QueueClosedError(f"{job} comes after the queue was closed")
             if len(self._jobs) < self._capacity:
                 self._jobs.append(job)
                 self._start_thread()

@@ -6,6 +6,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from ...arguments import wrong_type
 from ...errors import InvalidTypeError, InvalidValueError, MissingExtraError
 from ..bucket import checked_endpoint, checked_number
 
@@ -113,16 +114,13 @@ def _connect(
 def _made(kind: str, name: str, options: dict[str, Any]) -> Any:
     cls = getattr(_obstore_classes(), kind)
     if not isinstance(name, str):
-        msg = f"expected the name of a bucket or container (str), got {type(name).__name__} ({name!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("", name, "the name of a bucket or container (str)")
     try:
         return cls(name, **options)
     except TypeError as error:
-        msg = f"{kind}: {error}"
-        raise InvalidTypeError(msg) from error
+        raise InvalidTypeError(f"{kind}: {error}") from error
     except Exception as error:
-        msg = f"{kind}: {str(error).partition(chr(10))[0]}"
-        raise InvalidValueError(msg) from error
+        raise InvalidValueError(f"{kind}: {str(error).partition(chr(10))[0]}") from error
 
 
 def checked_backend(backend: object) -> AnyObjectStore:
