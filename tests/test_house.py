@@ -186,7 +186,15 @@ storewrapper.py             a store around another one; nothing is forgotten
 store.py                    Store, StoredBlob
 serving/                    HTTP for files; knows no store, no database
     __init__.py
-    wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
+    endpoint.py             what is mounted below a path
+    asgi.py                 the door for ASGI: StaticServerMiddleware, RequestUrlMiddleware
+    wsgi.py                 the door for WSGI: the same
+    directory.py            the files of a directory
+    lookup.py               a look at what is asked, and the fetching of it
+    conditions.py           conditions and ranges, without I/O
+    headers.py              name to type, caching, sandbox
+    answer.py               status, headers, bytes
+    request.py              what a client asks
     host.py                 the URL of the running request
     signing.py              tokens in URLs
 remote/                     pictures by URL
