@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ...errors import InvalidTypeError, InvalidValueError, StoreAccessDeniedError, StoreError, UnknownHostError
+from ...errors import (
+    BlobExistsError,
+    InvalidTypeError,
+    InvalidValueError,
+    StoreAccessDeniedError,
+    StoreError,
+    UnknownHostError,
+)
 from ...file import copy_chunks
 from ...key import ImageKey, extension_of
 from ...paths import is_inside
@@ -117,15 +124,28 @@ class BaseFileSystemStore(KeyedStore):
         :raises BlobExistsError: there is a blob with this revision already; it stays as it is
         :raises StoreError: the disk is full, or fails, or refuses; errors of ``file`` itself pass as they are
         """
-        path = self.path_of(key)
-        draft = Draft(path, key, self.file_mode, self.directory_mode, self.fsync)
+        self._store(key, file, replace=key.revision is None)
+        self._remove_old_names(key)
+
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        """Afterwards the blob is there, whole; of several who try at once, in whichever process, one can.
+
+        :raises BlobExistsError: there is one already; it stays as it is
+        :raises StoreError: the disk is full, or fails, or refuses; errors of ``file`` itself pass as they are
+        """
+        if key.has_old_names and self.has_key(key):
+            msg = f"{key.file_path()} is stored already"
+            raise BlobExistsError(errno.EEXIST, msg)
+        self._store(key, file, replace=False)
+
+    def _store(self, key: ImageKey, file: IO[bytes], *, replace: bool) -> None:
+        draft = Draft(self.path_of(key), key, self.file_mode, self.directory_mode, self.fsync)
         try:
             copy_chunks(file, draft)
-            draft.publish(replace=key.revision is None)
+            draft.publish(replace=replace)
         except BaseException:
             draft.discard()
             raise
-        self._remove_old_names(key)
 
     def _get(self, key: ImageKey) -> IO[bytes]:
         """The file itself, opened for reading.
