@@ -14,10 +14,12 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Mapper, Session
 
 from ..arguments import wrong_type, wrong_value
@@ -171,6 +173,16 @@ class JobRunner:
             return self._store
         with self.sessions() as session:
             return find_store(None, session.info)
+
+    def binds(self) -> list[Engine | Connection]:
+        """What the sessions speak with, each once; none if it takes a context to have a session."""
+        found: dict[int, Engine | Connection] = {}
+        with suppress(Exception), self.sessions() as session:
+            for mapper in self._registry.mappers:
+                with suppress(UnboundExecutionError):
+                    bind = session.get_bind(mapper)
+                    found[id(bind)] = bind
+        return list(found.values())
 
     def named_store(self, name: str | None) -> Store:
         """One of ``stores``, or the usual one if no name is given.
