@@ -94,8 +94,7 @@ def key_of(image: ImageLike) -> ImageKey:
     :raises InvalidTypeError: ``image`` is no image
     """
     if isinstance(image, type) or not hasattr(image, "object_type"):
-        msg = f"expected an image (an instance of a subclass of Image), got {image!r}"
-        raise InvalidTypeError(msg)
+        raise InvalidTypeError(f"expected an image (an instance of a subclass of Image), got {image!r}")
     return ImageKey(
         image.object_type,
         image.object_id,

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO, Any
 
-from .errors import InvalidTypeError
+from .arguments import wrong_type
 from .key import ImageKey
 from .store import ImageLike, Store, StoredBlob, are_same_place
 from .uploadtarget import UploadTarget
@@ -36,8 +36,7 @@ class StoreWrapper(Store):
 
     def __init__(self, wrapped: Store) -> None:
         if not isinstance(wrapped, Store):
-            msg = f"expected a store to wrap, got {type(wrapped).__name__} ({wrapped!r})"
-            raise InvalidTypeError(msg)
+            raise wrong_type("", wrapped, "a store to wrap")
         self._wrapped = wrapped
 
     @property
@@ -132,8 +131,7 @@ class StoreWrapper(Store):
     def __getattr__(self, name: str) -> Any:
         # neither what Python and its tools look for on any object, nor what a half-made copy does not have yet
         if name.startswith("__") or name in {"_wrapped", "wrapped"}:
-            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
-            raise AttributeError(msg)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.wrapped, name)
 
     def __repr__(self) -> str:

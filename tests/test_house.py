@@ -189,6 +189,7 @@ serving/                    HTTP for files; knows no store, no database
     __init__.py
     wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
     host.py                 the URL of the running request
+    signing.py              tokens in URLs
 remote/                     pictures by URL
     __init__.py             face: fetch, afetch, FetchPolicy
     fetch.py                guarded downloads, for threads and for event loops

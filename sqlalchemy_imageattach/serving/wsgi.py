@@ -23,7 +23,8 @@ from contextvars import Context, copy_context
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import quote
 
-from ..errors import InvalidTypeError, InvalidValueError
+from ..arguments import check_callable, check_type
+from ..errors import InvalidValueError
 from ..imagetypes import TYPES, by_extension
 from ..paths import is_inside
 from .host import request_url
@@ -88,13 +89,12 @@ class StaticServerMiddleware:
         *,
         follow_symlinks: bool = False,
     ) -> None:
-        _check_app(app)
-        _check_type("url_path", url_path, str)
-        _check_type("dir_path", dir_path, (str, os.PathLike))
-        _check_type("block_size", block_size, int)
+        check_callable("app", app, "a WSGI application")
+        check_type("url_path", url_path, str)
+        check_type("dir_path", dir_path, (str, os.PathLike))
+        check_type("block_size", block_size, int)
         if block_size < 1:
-            msg = f"block_size: expected a number of bytes, 1 or more, got {block_size}"
-            raise InvalidValueError(msg)
+            raise InvalidValueError(f"block_size: expected a number of bytes, 1 or more, got {block_size}")
         self.app = app
         self.url_path = "/" + "".join(f"{segment}/" for segment in url_path.split("/") if segment)
         self.dir_path = os.path.abspath(dir_path)
@@ -204,7 +204,7 @@ class RequestUrlMiddleware:
     """
 
     def __init__(self, app: WSGIApplication) -> None:
-        _check_app(app)
+        check_callable("app", app, "a WSGI application")
         self.app = app
         # Flask: `app.wsgi_app = store.wsgi_middleware(app)` makes app call us, and us app
         self._without_us = cast("WSGIApplication", getattr(app, "wsgi_app", app))
@@ -293,16 +293,3 @@ def _message(status: int, headers: dict[str, str] | None = None) -> Response:
     from werkzeug.wrappers import Response
 
     return Response(f"{HTTP_STATUS_CODES[status]}\n", status, headers, mimetype="text/plain")
-
-
-def _check_app(app: object) -> None:
-    if not callable(app):
-        msg = f"app: expected a WSGI application, got {type(app).__name__} ({app!r})"
-        raise InvalidTypeError(msg)
-
-
-def _check_type(name: str, value: object, expected: type | tuple[type, ...]) -> None:
-    if not isinstance(value, expected) or isinstance(value, bool):
-        names = " or ".join(kind.__name__ for kind in (expected if isinstance(expected, tuple) else (expected,)))
-        msg = f"{name}: expected {names}, got {type(value).__name__} ({value!r})"
-        raise InvalidTypeError(msg)

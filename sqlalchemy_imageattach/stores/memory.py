@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from typing import IO
 from urllib.parse import quote
 
-from ..errors import BlobExistsError, BlobNotFoundError, InvalidTypeError
+from ..arguments import wrong_type
+from ..errors import BlobExistsError, BlobNotFoundError
 from ..file import copy_chunks
 from ..key import ImageKey
 from ..store import StoredBlob
@@ -38,8 +39,7 @@ class MemoryStore(KeyedStore):
 
     def __init__(self, base_url: str = "memory:///") -> None:
         if not isinstance(base_url, str):
-            msg = f"base_url: expected str, got {type(base_url).__name__} ({base_url!r})"
-            raise InvalidTypeError(msg)
+            raise wrong_type("base_url", base_url, "str")
         self.base_url = base_url if base_url.endswith("/") else f"{base_url}/"
         self._blobs: dict[ImageKey, bytes] = {}
         self._modified: dict[ImageKey, datetime] = {}

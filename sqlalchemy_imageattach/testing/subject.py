@@ -119,8 +119,7 @@ class Subject:
     def needs_revisions(self) -> None:
         """Ends a rule that only holds for stores that take revisions."""
         if not self.store.accepts_revision:
-            msg = "the store takes no revisions"
-            raise NotApplicable(msg)
+            raise NotApplicable("the store takes no revisions")
 
     # --- operations: what they raise becomes the violation of the method that raised it -------------------------------
 
@@ -213,8 +212,7 @@ class Subject:
                 return list(self.store.list_blobs(f"{self.object_type}/{prefix}"))
             except ListingNotSupportedError as error:
                 if not self.capabilities.lists:
-                    msg = "the store cannot list its blobs"
-                    raise NotApplicable(msg) from error
+                    raise NotApplicable("the store cannot list its blobs") from error
                 raise
 
     # --- what is looked at in many rules ------------------------------------------------------------------------------
