@@ -32,9 +32,7 @@ def _proxy(store: Store) -> LocalProxyStore:
 class TestSingleStores(StoreContract):
     """All that can be promised, but to be pickled and to be served."""
 
-    capabilities = Capabilities(
-        revisions=True, never_overwrites=True, tells_deletions=True, lists=True, exclusive=True
-    )
+    capabilities = Capabilities(revisions=True, never_overwrites=True, tells_deletions=True, lists=True, exclusive=True)
 
     STORES: dict[str, Callable[[Path], Store]] = {
         "memory": lambda _: MemoryStore(),
