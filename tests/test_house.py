@@ -184,6 +184,7 @@ stores/
     keyed.py                KeyedStore: the four documented methods, once, by key
 storewrapper.py             a store around another one; nothing is forgotten
 store.py                    Store, StoredBlob
+uploadtarget.py             where a browser sends a file to by itself
 serving/                    HTTP for files; knows no store, no database
     __init__.py
     endpoint.py             what is mounted below a path

@@ -197,11 +197,10 @@ def require_type_of_column(mapper: Mapper[Any], name: str, value: object) -> Non
     # the name of a member is taken as well, but it is the member that is read back
     is_kept = value in list(expected) if issubclass(expected, Enum) else isinstance(value, expected)
     if (expected in _PLAIN or issubclass(expected, Enum)) and not is_kept:
-        msg = (
+        raise InvalidTypeError(
             f"{mapper.class_.__name__}.{name}: expected {expected.__name__}, as its column has, got"
             f" {type(value).__name__} ({value!r}); convert it first"
         )
-        raise InvalidTypeError(msg)
 
 
 def _plain(mapper: Mapper[Any], value: object) -> int | str | bytes | uuid.UUID:
@@ -217,11 +216,10 @@ def _plain(mapper: Mapper[Any], value: object) -> int | str | bytes | uuid.UUID:
             return bytes(value)
         case uuid.UUID():
             return uuid.UUID(int=value.int)
-    msg = (
+    raise InvalidTypeError(
         f"cannot derive the object_id of {mapper.class_.__name__} from a primary key that contains {value!r}:"
         " flush the image first if it is None, or override object_id in the class to return an integer"
     )
-    raise InvalidTypeError(msg)
 
 
 def committed_key(image: Any, connection: Connection | None = None) -> ImageKey:

@@ -24,9 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, object_session
 
+from ..arguments import wrong_value
 from ..concurrency import awaitable, run_blocking
 from ..context import SESSION_STORE_KEY, find_store
-from ..errors import ConcurrentReplacementError, InvalidTypeError, InvalidValueError, UnsavedImageError
+from ..errors import ConcurrentReplacementError, InvalidTypeError, UnsavedImageError
 from ..imaging import ImagePolicy
 from ..imaging.variant import Variant, check_declaration
 from ..key import ImageKey
@@ -195,15 +196,12 @@ class Image:
         try:
             width, height = size
         except (TypeError, ValueError):
-            msg = f"size: expected a pair of width and height in pixels, got {size!r}"
-            raise InvalidValueError(msg) from None
+            raise wrong_value("size", size, "a pair of width and height in pixels") from None
         for side in (width, height):
             if not isinstance(side, int) or isinstance(side, bool):
-                msg = f"size: expected integers (pixels), got {size!r}"
-                raise InvalidTypeError(msg)
+                raise InvalidTypeError(f"size: expected integers (pixels), got {size!r}")
             if side < 1:
-                msg = f"size: expected at least 1 pixel on each side, got {size!r}"
-                raise InvalidValueError(msg)
+                raise wrong_value("size", size, "at least 1 pixel on each side")
         set_value(self, "width", width)
         set_value(self, "height", height)
 
@@ -246,11 +244,10 @@ class Image:
         except OSError as error:
             # a blob that is missing because its row is no longer true is no loss
             if is_missing(error) and is_outdated(self):
-                msg = (
+                raise ConcurrentReplacementError(
                     f"another transaction has replaced or removed {self!r} since it was loaded: roll back, load it anew"
                     " and try again"
-                )
-                raise ConcurrentReplacementError(msg) from error
+                ) from error
             raise
         state.stored_in = found
         return file
@@ -317,8 +314,7 @@ class Image:
             return
         session = object_session(self)
         if session is None or not session.autoflush:
-            msg = "this image has no blob yet: flush or commit its session first"
-            raise UnsavedImageError(msg)
+            raise UnsavedImageError("this image has no blob yet: flush or commit its session first")
         session.flush()
 
 

@@ -113,8 +113,7 @@ def find(
 ) -> ImageT:
     """The image of that size; a thumbnail rather than the original, and a whole one rather than a part."""
     if width is None and height is None:
-        msg = "find_thumbnail() needs a width, a height, or both"
-        raise InvalidTypeError(msg)
+        raise InvalidTypeError("find_thumbnail() needs a width, a height, or both")
     wanted = Rendition(width=width, height=height, format=format)  # says what is wrong with them
     mimetype = None if format is None else wanted.mimetype("image/png")
     found = [

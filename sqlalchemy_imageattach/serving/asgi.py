@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-from ..arguments import check_range, check_type, wrong_type
+from ..arguments import check_callable, check_range, check_type
 from ..concurrency import in_thread
 from ..errors import StoreError
 from .answer import CHUNK, Answer, Body
@@ -201,7 +201,7 @@ class StaticServerMiddleware:
         *,
         follow_symlinks: bool = False,
     ) -> None:
-        _check_app(app)
+        check_callable("app", app, "an ASGI application")
         check_range("block_size", check_type("block_size", block_size, int), "a number of bytes, 1 or more", 1)
         self.app = app
         self.url_path = mount_path(url_path)
@@ -227,7 +227,7 @@ class RequestUrlMiddleware:
     """
 
     def __init__(self, app: ASGIApplication) -> None:
-        _check_app(app)
+        check_callable("app", app, "an ASGI application")
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -275,8 +275,3 @@ async def _live(receive: Receive, send: Send) -> None:
         await send({"type": f"{kind}.complete"})
         if kind == "lifespan.shutdown":
             return
-
-
-def _check_app(app: object) -> None:
-    if not callable(app):
-        raise wrong_type("app", app, "an ASGI application")

@@ -20,8 +20,8 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, cast
 
-from ..arguments import check_range, check_type
-from ..errors import InvalidTypeError, StoreError
+from ..arguments import check_callable, check_range, check_type
+from ..errors import StoreError
 from .answer import CHUNK, Answer, Body, status_line
 from .directory import Directory, directory_path, mount_path
 from .host import application_url, host_and_port, request_url
@@ -145,7 +145,7 @@ class StaticServerMiddleware:
         *,
         follow_symlinks: bool = False,
     ) -> None:
-        _check_app(app)
+        check_callable("app", app, "a WSGI application")
         check_range("block_size", check_type("block_size", block_size, int), "a number of bytes, 1 or more", 1)
         self.app = app
         self.url_path = mount_path(url_path)
@@ -175,7 +175,7 @@ class RequestUrlMiddleware:
     """
 
     def __init__(self, app: WSGIApplication) -> None:
-        _check_app(app)
+        check_callable("app", app, "a WSGI application")
         self.app = app
         # Flask: `app.wsgi_app = store.wsgi_middleware(app)` makes app call us, and us app
         self._without_us = cast("WSGIApplication", getattr(app, "wsgi_app", app))
@@ -229,9 +229,3 @@ def _application_url(environ: WSGIEnvironment) -> str | None:
     )
     mounted = environ.get("SCRIPT_NAME", "").encode("latin-1", "replace")
     return application_url(environ["wsgi.url_scheme"], host, mounted)
-
-
-def _check_app(app: object) -> None:
-    if not callable(app):
-        msg = f"app: expected a WSGI application, got {type(app).__name__} ({app!r})"
-        raise InvalidTypeError(msg)
