@@ -24,8 +24,10 @@ __all__ = [
     "DuplicateImageError",
     "EmptyIndexError",
     "EngineUnavailableError",
+    "ExpiredTokenError",
     "ImageAttachError",
     "ImageIdentityError",
+    "InvalidTokenError",
     "InvalidTypeError",
     "InvalidValueError",
     "MissingExtraError",
@@ -309,6 +311,17 @@ class VariantConflictError(InvalidValueError):
 
     Tables of 1.x do not tell two crops of one size apart, nor an original from what is made of it in its own size.
     """
+
+
+# --- serving ---------------------------------------------------------------------------------------------------------
+
+
+class InvalidTokenError(ImageAttachError, ValueError):
+    """A token in a URL or a form was not signed here for this purpose, or was altered since."""
+
+
+class ExpiredTokenError(InvalidTokenError):
+    """A token was signed here, and its time is over."""
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

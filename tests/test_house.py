@@ -184,10 +184,20 @@ stores/
     keyed.py                KeyedStore: the four documented methods, once, by key
 storewrapper.py             a store around another one; nothing is forgotten
 store.py                    Store, StoredBlob
+uploadtarget.py             where a browser sends a file to by itself
 serving/                    HTTP for files; knows no store, no database
     __init__.py
-    wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
+    endpoint.py             what is mounted below a path
+    asgi.py                 the door for ASGI: StaticServerMiddleware, RequestUrlMiddleware
+    wsgi.py                 the door for WSGI: the same
+    directory.py            the files of a directory
+    lookup.py               a look at what is asked, and the fetching of it
+    conditions.py           conditions and ranges, without I/O
+    headers.py              name to type, caching, sandbox
+    answer.py               status, headers, bytes
+    request.py              what a client asks
     host.py                 the URL of the running request
+    signing.py              tokens in URLs
 remote/                     pictures by URL
     __init__.py             face: fetch, afetch, FetchPolicy
     fetch.py                guarded downloads, for threads and for event loops

@@ -396,8 +396,7 @@ def _dataset(session: Any, into: type[LabelledImage] | None, store: Store | None
     found = sync_session(session)
     cls = _required(into)
     if found.new or found.dirty or found.deleted:
-        msg = "the session has changes that are not committed: commit or roll back before collecting"
-        raise DatasetError(msg)
+        raise DatasetError("the session has changes that are not committed: commit or roll back before collecting")
     maker = sessionmaker(found.get_bind(mapper=inspect(cls)), info=dict(found.info))
     return SQLAlchemyDataset(maker, cls, store)
 

@@ -114,11 +114,10 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, image: Any) -> N
     session = _session_of(image)
     pending = find_pending(image)
     if pending is None:
-        msg = (
+        raise NoFileError(
             f"{type(image).__name__} has no file: a row may only be stored together with its blob. Attach one by"
             " from_file() or from_blob() of its owner's image set; to copy a stored picture, attach its make_blob()"
         )
-        raise NoFileError(msg)
     ledger = Ledger.of(session)
     ledger.watch(connection)
     replaced = session.identity_map.get(mapper.identity_key_from_instance(image))
@@ -149,11 +148,10 @@ def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> N
             key.mimetype,
             key.revision,
         ):
-            msg = (
+            raise ImageIdentityError(
                 f"the row of a stored image cannot be given another size, type or revision than its blob has:"
                 f" expected {former}, got {key}; attach the changed picture as a new one instead"
             )
-            raise ImageIdentityError(msg)
         pending = _moving_blob(image, BlobRef.of(_stores_of(session, image, former)[0], former))
     Ledger.of(session).watch(connection)
     _supersede(session, connection, image)
@@ -333,11 +331,10 @@ def _require_a_blob_for_each(writes: Sequence[Write]) -> None:
     by_blob: dict[BlobRef, Write] = {}
     for write in writes:
         if by_blob.setdefault(write.blob, write) is not write:
-            msg = (
+            raise ImageIdentityError(
                 f"expected a blob for each image, got {write.blob.key} twice in one flush: {write.blob.store!r} takes"
                 " no revision, so it has one blob for each size and type of a picture"
             )
-            raise ImageIdentityError(msg)
 
 
 def _follow(session: Session, flush: _Flush, image: Any, connection: Connection) -> None:

@@ -327,8 +327,7 @@ class CouchbaseDataset:
             try:
                 found = self._collection.get(self._name(name), transcoder=self._binary)
             except DocumentNotFoundException as error:
-                msg = f"no such picture: {name}"
-                raise BlobNotFoundError(msg) from error
+                raise BlobNotFoundError(f"no such picture: {name}") from error
         return io.BytesIO(found.value)
 
 
@@ -363,5 +362,4 @@ def _errors(doing: str, what: str) -> Iterator[None]:
     try:
         yield
     except CouchbaseException as error:
-        msg = f"Couchbase could not {doing} {what!r} ({type(error).__name__})"
-        raise StoreError(msg) from error
+        raise StoreError(f"Couchbase could not {doing} {what!r} ({type(error).__name__})") from error

@@ -210,10 +210,9 @@ def _read_if_there(blob: BlobRef) -> Spool | None:
             raise
         return None
     except Exception as error:
-        msg = (
+        raise StoreError(
             f"get_file() of {blob.store!r} raised {type(error).__name__} ({error}) for a blob that may be missing; a"
             " store says so by an OSError, best by BlobNotFoundError: change it there"
-        )
-        raise StoreError(msg) from error
+        ) from error
     with file:
         return Spool.read_from(file)
