@@ -55,8 +55,8 @@ class Rival:
         self.threads.append(thread)
 
     def _want_the_original(self, connection: Any, owner: int) -> None:
-        photo = ProductPhoto.__table__
-        connection.execute(update(photo).where(photo.c.product_id == owner, photo.c.original).values(frames=1))
+        originals = update(ProductPhoto).where(ProductPhoto.original, ProductPhoto.product_id == owner)
+        connection.execute(originals.values(frames=1))
         connection.rollback()
         connection.close()
 
