@@ -19,6 +19,7 @@ from typing import IO, Any
 from .arguments import wrong_type
 from .key import ImageKey
 from .store import ImageLike, Store, StoredBlob, are_same_place
+from .uploadtarget import UploadTarget
 
 __all__ = ["StoreWrapper"]
 
@@ -88,6 +89,22 @@ class StoreWrapper(Store):
 
     def has_key(self, key: ImageKey) -> bool:
         return self.wrapped.has_key(key)
+
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        self.wrapped.put_once(key, file)
+
+    def version_of(self, file: IO[bytes]) -> str | None:
+        return self.wrapped.version_of(file)
+
+    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, version: str, reproducible: bool) -> bool:
+        return self.wrapped.copy_from(other, source, target, version=version, reproducible=reproducible)
+
+    def presign_upload(
+        self, key: ImageKey, *, max_bytes: int, lifetime: int, mimetype: str | None = None, redirect: str | None = None
+    ) -> UploadTarget:
+        return self.wrapped.presign_upload(
+            key, max_bytes=max_bytes, lifetime=lifetime, mimetype=mimetype, redirect=redirect
+        )
 
     def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
         return self.wrapped.list_blobs(prefix)

@@ -56,11 +56,21 @@ class MemoryStore(KeyedStore):
 
         :raises BlobExistsError: there is a blob with this revision already; it stays as it is
         """
+        self._store(key, file, replace=key.revision is None)
+
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        """Afterwards the blob is there; of several who try at once, one can.
+
+        :raises BlobExistsError: there is one already; it stays as it is
+        """
+        self._store(key, file, replace=False)
+
+    def _store(self, key: ImageKey, file: IO[bytes], *, replace: bool) -> None:
         copy = io.BytesIO()
         copy_chunks(file, copy)  # before locking: a slow source must not keep the others waiting
         with self._lock:
-            if key.revision is not None and key in self._blobs:
-                msg = f"{key.file_path()} is stored already, and is never overwritten; store it with a new revision"
+            if not replace and key in self._blobs:
+                msg = f"{key.file_path()} is stored already, and is not overwritten; store it with a new revision"
                 raise BlobExistsError(errno.EEXIST, msg)
             self._blobs[key] = copy.getvalue()
             self._modified[key] = datetime.now(UTC)

@@ -32,7 +32,7 @@ def _proxy(store: Store) -> LocalProxyStore:
 class TestSingleStores(StoreContract):
     """All that can be promised, but to be pickled and to be served."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=True, tells_deletions=True, lists=True)
+    capabilities = Capabilities(revisions=True, never_overwrites=True, tells_deletions=True, lists=True, exclusive=True)
 
     STORES: dict[str, Callable[[Path], Store]] = {
         "memory": lambda _: MemoryStore(),
@@ -51,7 +51,9 @@ class TestSingleStores(StoreContract):
 class TestServedFiles(StoreContract):
     """A directory that the application serves, by a real server."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=True, tells_deletions=True, lists=True, fetchable=True)
+    capabilities = Capabilities(
+        revisions=True, never_overwrites=True, tells_deletions=True, lists=True, fetchable=True, exclusive=True
+    )
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:

@@ -10,7 +10,14 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...arguments import wrong_type, wrong_value
-from ...errors import InvalidTypeError, InvalidValueError, StoreAccessDeniedError, StoreError, UnknownHostError
+from ...errors import (
+    BlobExistsError,
+    InvalidTypeError,
+    InvalidValueError,
+    StoreAccessDeniedError,
+    StoreError,
+    UnknownHostError,
+)
 from ...file import copy_chunks
 from ...key import ImageKey, extension_of
 from ...paths import is_inside
@@ -25,6 +32,7 @@ from .walk import list_files, temporary_of
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
+    from ...serving import asgi
 
 __all__ = [
     "BaseFileSystemStore",
@@ -116,15 +124,28 @@ class BaseFileSystemStore(KeyedStore):
         :raises BlobExistsError: there is a blob with this revision already; it stays as it is
         :raises StoreError: the disk is full, or fails, or refuses; errors of ``file`` itself pass as they are
         """
-        path = self.path_of(key)
-        draft = Draft(path, key, self.file_mode, self.directory_mode, self.fsync)
+        self._store(key, file, replace=key.revision is None)
+        self._remove_old_names(key)
+
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        """Afterwards the blob is there, whole; of several who try at once, in whichever process, one can.
+
+        :raises BlobExistsError: there is one already; it stays as it is
+        :raises StoreError: the disk is full, or fails, or refuses; errors of ``file`` itself pass as they are
+        """
+        if key.has_old_names and self.has_key(key):
+            msg = f"{key.file_path()} is stored already"
+            raise BlobExistsError(errno.EEXIST, msg)
+        self._store(key, file, replace=False)
+
+    def _store(self, key: ImageKey, file: IO[bytes], *, replace: bool) -> None:
+        draft = Draft(self.path_of(key), key, self.file_mode, self.directory_mode, self.fsync)
         try:
             copy_chunks(file, draft)
-            draft.publish(replace=key.revision is None)
+            draft.publish(replace=replace)
         except BaseException:
             draft.discard()
             raise
-        self._remove_old_names(key)
 
     def _get(self, key: ImageKey) -> IO[bytes]:
         """The file itself, opened for reading.
@@ -224,7 +245,7 @@ class FileSystemStore(BaseFileSystemStore):
 
 
 class HttpExposedFileSystemStore(BaseFileSystemStore):
-    """Files in a directory that a WSGI middleware, :meth:`wsgi_middleware`, serves beside the application.
+    """Files in a directory that :meth:`wsgi_middleware` or :meth:`asgi_middleware` serves beside the application.
 
     ::
 
@@ -238,7 +259,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
     :param prefix: the path of the URLs, below that of the application
     :param host_url_getter: a function that takes nothing and returns the URL of the application, such as
         ``"https://example.com/"``; it takes precedence over the request
-    :param cors: whether scripts of all other sites may read what :meth:`wsgi_middleware` serves
+    :param cors: whether scripts of all other sites may read what is served
     :param options: the same as of :class:`BaseFileSystemStore`
     :raises InvalidTypeError: ``path`` is no path, ``prefix`` no string, or ``host_url_getter`` cannot be called
     :raises InvalidValueError: ``path`` is no directory, or ``prefix`` is empty or has ``..`` within
@@ -282,6 +303,23 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
             follow_symlinks=self.follow_symlinks,
         )
 
+    def asgi_middleware(self, app: asgi.ASGIApplication, cors: bool = False) -> asgi.StaticServerMiddleware:
+        """An ASGI application that does the same.
+
+        :param app: the application to wrap
+        :param cors: the same as of the store; one of the two is enough
+        :raises InvalidTypeError: ``app`` cannot be called
+        """
+        from ...serving import asgi  # with which comes SQLAlchemy, as stores do without
+
+        return asgi.StaticServerMiddleware(
+            asgi.RequestUrlMiddleware(app),
+            self.prefix,
+            self.path,
+            cors=cors or self.cors,
+            follow_symlinks=self.follow_symlinks,
+        )
+
     def _host_url(self) -> str:
         if self.host_url_getter is not None:
             return _url("host_url_getter", self.host_url_getter())
@@ -290,7 +328,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
             raise UnknownHostError(
                 "the host of image URLs is not known: no request is being handled, or its Host header is none; either"
                 " give HttpExposedFileSystemStore a host_url_getter, or wrap the application by its wsgi_middleware()"
-                " and ask within a request"
+                " or asgi_middleware() and ask within a request"
             )
         return url
 

@@ -164,6 +164,28 @@ class LazyClient:
             parameters = {"Bucket": bucket, "Key": name}
             return str(self._given.generate_presigned_url("get_object", Params=parameters, ExpiresIn=lifetime))
 
+    def sign_form(
+        self, bucket: str, name: str, fields: Mapping[str, str], sizes: tuple[int, int], lifetime: int
+    ) -> dict[str, str]:
+        """The fields of a form by which somebody without credentials can store one object.
+
+        :param fields: those that it has to have as they are, such as ``Content-Type``
+        :param sizes: the least and the most bytes
+        :param lifetime: the seconds for which it can be used
+        :raises StoreError: there are no credentials to sign with
+        """
+        exact = {**fields, "bucket": bucket, "key": name}
+        conditions = [*({name: value} for name, value in exact.items()), ["content-length-range", *sizes]]
+        with s3_errors("sign a form for", S3Object(bucket, self.endpoint, name)):
+            if self._given is None:
+                now = time.time()
+                signed = self._signer_at(now).sign_form(conditions, now, lifetime)
+            else:
+                signed = self._given.generate_presigned_post(
+                    bucket, name, Fields={}, Conditions=conditions, ExpiresIn=lifetime
+                )["fields"]
+        return {**fields, "key": name, **signed}
+
     def __getstate__(self) -> object:
         if self._given is not None or self._session is not None:
             what = "client" if self._given is not None else "session"
@@ -195,8 +217,12 @@ class LazyClient:
             return os.getpid(), session, self.connection.make_client(session)
 
     def _signed(self, url: str, lifetime: int) -> str:
+        now = time.time()
+        return self._signer_at(now).sign(url, moment_of(now), lifetime)
+
+    def _signer_at(self, seconds: float) -> Signer:
         session, client = self._session_and_client()
-        moment = moment_of(time.time())
+        moment = moment_of(seconds)
         region = client.meta.region_name
         region = _GLOBAL_REGION if region in {None, "aws-global"} else region
         access_key, secret_key, token = self._credentials(session)
@@ -205,7 +231,7 @@ class LazyClient:
             signer = self._signer  # which has made its key already
         else:
             self._signer = signer
-        return signer.sign(url, moment, lifetime)
+        return signer
 
     def _credentials(self, session: Any) -> tuple[str, str, str | None]:
         if self.connection.access_key is not None and self.connection.secret_key is not None:
