@@ -87,15 +87,19 @@ class ImageLike(Protocol):
     def created_at(self) -> Any: ...
 
 
+_NO_IMAGE: Any = object()
+
+
 def key_of(image: ImageLike) -> ImageKey:
     """The key of an image's blob.
 
     :raises InvalidTypeError: ``image`` is no image
     """
-    if isinstance(image, type) or not hasattr(image, "object_type"):
+    object_type = _NO_IMAGE if isinstance(image, type) else getattr(image, "object_type", _NO_IMAGE)
+    if object_type is _NO_IMAGE:
         raise InvalidTypeError(f"expected an image (an instance of a subclass of Image), got {image!r}")
     return ImageKey(
-        image.object_type,
+        object_type,
         image.object_id,
         image.width,
         image.height,

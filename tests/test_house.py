@@ -193,7 +193,15 @@ store.py                    Store, StoredBlob
 uploadtarget.py             where a browser sends a file to by itself
 serving/                    HTTP for files; knows no store, no database
     __init__.py
-    wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
+    endpoint.py             what is mounted below a path
+    asgi.py                 the door for ASGI: StaticServerMiddleware, RequestUrlMiddleware
+    wsgi.py                 the door for WSGI: the same
+    directory.py            the files of a directory
+    lookup.py               a look at what is asked, and the fetching of it
+    conditions.py           conditions and ranges, without I/O
+    headers.py              name to type, caching, sandbox
+    answer.py               status, headers, bytes
+    request.py              what a client asks
     host.py                 the URL of the running request
     signing.py              tokens in URLs
 remote/                     pictures by URL
@@ -229,8 +237,9 @@ imaging/                    knows no SQLAlchemy, no store
         pngframes.py        frames of a PNG
         frames.py           one frame after the other
         decoding.py         whose fault it is when a decoder raises
-        encode.py           pixels to a file
-        resample.py         sizes
+        encode.py           pixels to files, side by side
+        resample.py         sizes, each from the smallest that will do
+        resize.py           one size, by cykooz.resizer or by Pillow
         colours.py          modes and profiles
         gifframes.py        frames of a GIF
         pngparts.py         what of a PNG its decoder sees

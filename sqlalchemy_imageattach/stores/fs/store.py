@@ -32,6 +32,7 @@ from .walk import list_files, temporary_of
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
+    from ...serving import asgi
 
 __all__ = [
     "BaseFileSystemStore",
@@ -244,7 +245,7 @@ class FileSystemStore(BaseFileSystemStore):
 
 
 class HttpExposedFileSystemStore(BaseFileSystemStore):
-    """Files in a directory that a WSGI middleware, :meth:`wsgi_middleware`, serves beside the application.
+    """Files in a directory that :meth:`wsgi_middleware` or :meth:`asgi_middleware` serves beside the application.
 
     ::
 
@@ -258,7 +259,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
     :param prefix: the path of the URLs, below that of the application
     :param host_url_getter: a function that takes nothing and returns the URL of the application, such as
         ``"https://example.com/"``; it takes precedence over the request
-    :param cors: whether scripts of all other sites may read what :meth:`wsgi_middleware` serves
+    :param cors: whether scripts of all other sites may read what is served
     :param options: the same as of :class:`BaseFileSystemStore`
     :raises InvalidTypeError: ``path`` is no path, ``prefix`` no string, or ``host_url_getter`` cannot be called
     :raises InvalidValueError: ``path`` is no directory, or ``prefix`` is empty or has ``..`` within
@@ -302,6 +303,23 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
             follow_symlinks=self.follow_symlinks,
         )
 
+    def asgi_middleware(self, app: asgi.ASGIApplication, cors: bool = False) -> asgi.StaticServerMiddleware:
+        """An ASGI application that does the same.
+
+        :param app: the application to wrap
+        :param cors: the same as of the store; one of the two is enough
+        :raises InvalidTypeError: ``app`` cannot be called
+        """
+        from ...serving import asgi  # with which comes SQLAlchemy, as stores do without
+
+        return asgi.StaticServerMiddleware(
+            asgi.RequestUrlMiddleware(app),
+            self.prefix,
+            self.path,
+            cors=cors or self.cors,
+            follow_symlinks=self.follow_symlinks,
+        )
+
     def _host_url(self) -> str:
         if self.host_url_getter is not None:
             return _url("host_url_getter", self.host_url_getter())
@@ -310,7 +328,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
             raise UnknownHostError(
                 "the host of image URLs is not known: no request is being handled, or its Host header is none; either"
                 " give HttpExposedFileSystemStore a host_url_getter, or wrap the application by its wsgi_middleware()"
-                " and ask within a request"
+                " or asgi_middleware() and ask within a request"
             )
         return url
 
