@@ -54,7 +54,7 @@ def through_wsgi(uploads: Uploads) -> Door:
                 input_stream=io.BytesIO(body),
                 headers={"Content-Length": str(len(body)), **(headers or {})},
             ) as answer:
-                result = answer.status_code, {n.lower(): v for n, v in answer.headers}, answer.text
+                result = answer.status_code, {n.lower(): v for n, v in answer.headers}, answer.get_data(as_text=True)
         return result
 
     return ask
@@ -71,7 +71,7 @@ def through_asgi(uploads: Uploads) -> Door:
         async def use() -> Answered:
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
                 answer = await client.request(method, "/", content=chunks(), headers=headers)
-                return answer.status_code, dict(answer.headers), answer.text
+                return answer.status_code, dict(answer.headers), answer.get_data(as_text=True)
 
         return asyncio.run(use())
 
@@ -156,7 +156,7 @@ def test_forms_that_are_none_are_refused(door: Door, uploads: Uploads, store: Fa
         ({"body": b"", "headers": whole["headers"]}, 400),
         (cut, 400),
     ):
-        assert door(**asked)[0] == expected, asked  # type: ignore[arg-type]
+        assert door(**asked)[0] == expected, asked
     assert store.blobs == {}
 
 
@@ -257,9 +257,9 @@ def test_what_cannot_work_is_refused_at_start_up(tmp_path: Path) -> None:
     ):
         with pytest.raises(InvalidValueError, match=message):
             Uploads(**({"secret": SECRET, "store": store, "endpoint": "/"} | options))  # type: ignore[arg-type]
-    for options in ({"store": "s3://"}, {"endpoint": 1}, {"lifetime": 1.5}):
+    for wrong in ({"store": "s3://"}, {"endpoint": 1}, {"lifetime": 1.5}):
         with pytest.raises(InvalidTypeError):
-            Uploads(**({"secret": SECRET, "store": store, "endpoint": "/"} | options))  # type: ignore[arg-type]
+            Uploads(**({"secret": SECRET, "store": store, "endpoint": "/"} | wrong))  # type: ignore[arg-type]
     for wrapped in (FaultyStore(store), FileSystemStore(tmp_path, "/images/")):
         with pytest.raises(InvalidValueError, match="UploadEndpoint"):
             Uploads(SECRET, wrapped)
@@ -270,9 +270,9 @@ def test_an_endpoint_names_origins_and_no_patterns(endpoint, uploads: Uploads) -
     for origins in (["*"], ["www.example.com"], ["https://www.example.com/"]):
         with pytest.raises(InvalidValueError, match="origins: expected an origin"):
             endpoint(uploads, origins=origins)
-    for origins in ("https://www.example.com", [1]):
+    for wrong in ("https://www.example.com", [1]):
         with pytest.raises(InvalidTypeError):
-            endpoint(uploads, origins=origins)
+            endpoint(uploads, origins=wrong)
     with pytest.raises(InvalidTypeError, match="uploads: expected Uploads"):
         endpoint(SECRET)
 

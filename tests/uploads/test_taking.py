@@ -201,7 +201,7 @@ def test_what_is_too_long_is_refused_at_the_latest_when_it_is_taken(site: Site, 
 def test_what_a_browser_says_of_its_file_is_checked_before_anything_is_sent(site: Site) -> None:
     for said in ({"byte_size": 200_001}, {"mimetype": "image/svg+xml"}):
         with pytest.raises(PolicyViolationError):
-            site.uploads.direct_upload(Picture, user=1, **said)  # type: ignore[arg-type]
+            site.uploads.direct_upload(Picture, user=1, **said)
     permit = site.uploads.direct_upload(Picture, user=1, mimetype="image/jpeg", byte_size=len(JPEG))
     assert permit.mimetypes == {"image/jpeg"}
     assert permit.accept == "image/jpeg"
