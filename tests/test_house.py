@@ -26,6 +26,7 @@ dataset/                    collections of pictures for training and analysis
     torch.py                as PyTorch takes it
     export.py               write rows, files and labels out
     collect.py              from sources into the database, each once
+    dispatch.py             threads that take the next one, hosts in turn
     downloads.py            one candidate on its way, in threads
     sources.py              where candidates come from
     stores/
