@@ -18,12 +18,11 @@ for one picture of one class, by one user, and once; it stays good if the transa
 
 from __future__ import annotations
 
-from .endpoint import AsyncUploadEndpoint, UploadEndpoint
+from .endpoint import UploadEndpoint
 from .issuing import SESSION_UPLOADS_KEY, Permit, Uploads, find_uploads, set_default_uploads
 
 __all__ = [
     "SESSION_UPLOADS_KEY",
-    "AsyncUploadEndpoint",
     "Permit",
     "UploadEndpoint",
     "Uploads",

@@ -92,7 +92,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
 def site_of(store: Store) -> Site:
     faulty = FaultyStore(store)
     uploads = Uploads(SECRET, faulty, endpoint="http://localhost/uploads")
-    endpoint = Client(UploadEndpoint(uploads))
+    endpoint = Client(UploadEndpoint(uploads).wsgi)
 
     def send(permit: Permit, content: bytes) -> int:
         target = permit.target

@@ -19,7 +19,7 @@ from sqlalchemy_imageattach.imaging import ImagePolicy
 from sqlalchemy_imageattach.stores.fs import FileSystemStore, HttpExposedFileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.testing import FaultyStore
-from sqlalchemy_imageattach.uploads import AsyncUploadEndpoint, UploadEndpoint, Uploads
+from sqlalchemy_imageattach.uploads import UploadEndpoint, Uploads
 from tests.pictures import picture
 
 from .conftest import SECRET
@@ -43,7 +43,7 @@ def uploads(store: FaultyStore) -> Uploads:
 
 
 def through_wsgi(uploads: Uploads) -> Door:
-    app = UploadEndpoint(uploads, origins=[ORIGIN])
+    app = UploadEndpoint(uploads, origins=[ORIGIN]).wsgi
     strict = validator(app)
 
     def ask(method: str = "POST", *, body: bytes = b"", headers: dict[str, str] | None = None) -> Answered:
@@ -61,7 +61,7 @@ def through_wsgi(uploads: Uploads) -> Door:
 
 
 def through_asgi(uploads: Uploads) -> Door:
-    app = AsyncUploadEndpoint(uploads, origins=[ORIGIN])
+    app = UploadEndpoint(uploads, origins=[ORIGIN]).asgi
 
     def ask(method: str = "POST", *, body: bytes = b"", headers: dict[str, str] | None = None) -> Answered:
         async def chunks():
@@ -71,7 +71,7 @@ def through_asgi(uploads: Uploads) -> Door:
         async def use() -> Answered:
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
                 answer = await client.request(method, "/", content=chunks(), headers=headers)
-                return answer.status_code, dict(answer.headers), answer.get_data(as_text=True)
+                return answer.status_code, dict(answer.headers), answer.text
 
         return asyncio.run(use())
 
@@ -195,7 +195,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(uploads: Uploads, sto
 
     headers = [(b"content-type", asked["headers"]["Content-Type"].encode())]
     scope = {"type": "http", "method": "POST", "headers": headers}
-    asyncio.run(AsyncUploadEndpoint(uploads)(scope, receive, send))
+    asyncio.run(UploadEndpoint(uploads).asgi(scope, receive, send))
     assert sent == []
     assert store.blobs == {}
 
@@ -217,7 +217,7 @@ def test_the_event_loop_turns_while_a_file_is_stored(uploads: Uploads, store: Fa
             turns.append(1)
             released.set()
 
-        app = AsyncUploadEndpoint(slow)
+        app = UploadEndpoint(slow).asgi
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             answer, _ = await asyncio.gather(client.post("/", content=asked["body"], headers=asked["headers"]), turn())
             return answer.status_code
@@ -228,7 +228,7 @@ def test_the_event_loop_turns_while_a_file_is_stored(uploads: Uploads, store: Fa
 
 def test_a_websocket_is_no_upload(uploads: Uploads) -> None:
     with pytest.raises(InvalidValueError, match="expected 'http'"):
-        asyncio.run(AsyncUploadEndpoint(uploads)({"type": "websocket"}, None, None))  # type: ignore[arg-type]
+        asyncio.run(UploadEndpoint(uploads).asgi({"type": "websocket"}, None, None))  # type: ignore[arg-type]
 
 
 def test_no_web_server_gives_out_what_is_in_quarantine(tmp_path: Path) -> None:
@@ -265,16 +265,15 @@ def test_what_cannot_work_is_refused_at_start_up(tmp_path: Path) -> None:
             Uploads(SECRET, wrapped)
 
 
-@pytest.mark.parametrize("endpoint", [UploadEndpoint, AsyncUploadEndpoint])
-def test_an_endpoint_names_origins_and_no_patterns(endpoint, uploads: Uploads) -> None:
+def test_an_endpoint_names_origins_and_no_patterns(uploads: Uploads) -> None:
     for origins in (["*"], ["www.example.com"], ["https://www.example.com/"]):
         with pytest.raises(InvalidValueError, match="origins: expected an origin"):
-            endpoint(uploads, origins=origins)
+            UploadEndpoint(uploads, origins=origins)
     for wrong in ("https://www.example.com", [1]):
         with pytest.raises(InvalidTypeError):
-            endpoint(uploads, origins=wrong)
+            UploadEndpoint(uploads, origins=wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidTypeError, match="uploads: expected Uploads"):
-        endpoint(SECRET)
+        UploadEndpoint(SECRET)  # type: ignore[arg-type]
 
 
 def test_a_permit_is_for_an_image_class_that_has_a_limit(uploads: Uploads) -> None:
