@@ -51,8 +51,7 @@ def refuse_damaged(what: str) -> NoReturn:
 
     :raises UnreadableImageError: always
     """
-    msg = f"the image is damaged: {what}; give an intact file"
-    raise UnreadableImageError(msg, code="damaged")
+    raise UnreadableImageError(f"the image is damaged: {what}; give an intact file", code="damaged")
 
 
 def refuse_truncated(what: str) -> NoReturn:
@@ -60,8 +59,7 @@ def refuse_truncated(what: str) -> NoReturn:
 
     :raises UnreadableImageError: always
     """
-    msg = f"the image is cut off: {what}; give the whole file"
-    raise UnreadableImageError(msg, code="truncated")
+    raise UnreadableImageError(f"the image is cut off: {what}; give the whole file", code="truncated")
 
 
 def refuse_costly(what: str) -> NoReturn:
@@ -78,8 +76,7 @@ def refuse_unsafe(what: str) -> NoReturn:
 
     :raises UnreadableImageError: always
     """
-    msg = f"the image is refused: {what}"
-    raise UnreadableImageError(msg, code="unsafe")
+    raise UnreadableImageError(f"the image is refused: {what}", code="unsafe")
 
 
 def check_source(source: object) -> None:
@@ -92,8 +89,7 @@ def check_source(source: object) -> None:
         msg = f"expected a file opened in binary mode, got {type(source).__name__}; open it with mode 'rb'"
         raise InvalidTypeError(msg)
     if getattr(source, "closed", False) is True:
-        msg = "expected an open file, got a closed one; open it again"
-        raise InvalidValueError(msg)
+        raise InvalidValueError("expected an open file, got a closed one; open it again")
     seekable = getattr(source, "seekable", None)
     if not callable(getattr(source, "seek", None)) or (callable(seekable) and not seekable()):
         msg = f"expected a file that can seek, got {type(source).__name__}; copy it into a temporary file first"
@@ -269,8 +265,7 @@ class Guarded(io.RawIOBase):
         :raises ValueError: the position lies before the start, which only a broken picture asks for
         """
         if whence == io.SEEK_SET and offset < 0:
-            msg = f"expected a position in the file, got {offset}"
-            raise ValueError(msg)
+            raise ValueError(f"expected a position in the file, got {offset}")
         try:
             return self._guarded.seek(offset, whence)
         except Exception as error:

@@ -108,8 +108,7 @@ def scan(reader: Reader) -> Header:
 
 
 def _refuse(what: str) -> NoReturn:
-    msg = f"the SVG is refused: {what}"
-    raise UnreadableImageError(msg, code="unsafe")
+    raise UnreadableImageError(f"the SVG is refused: {what}", code="unsafe")
 
 
 class _Document:
