@@ -139,6 +139,12 @@ entity/                     images attached to mapped objects
         locations.py        which store has a blob, as far as a session knows
         pending.py          a blob on its way
         doubt.py            can the COMMIT be believed?
+uploads/                    from browsers to stores, past the application
+    __init__.py             face: Uploads, UploadEndpoint
+    endpoint.py             WSGI and ASGI, for stores that cannot be written to by others
+    receiving.py            the form that brings a file, without I/O
+    issuing.py              permits and tokens: Uploads
+    quarantine.py           where uploads are until a transaction takes them
 testing/                    for programs and for writers of stores
     __init__.py             face: check_store, FaultyStore
     suite.py                the contract as pytest tests
