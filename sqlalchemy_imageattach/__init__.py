@@ -52,6 +52,5 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module(".version", __name__).VERSION
     if name not in __all__:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_MODULES.get(name, 'entity')}", __name__), name)

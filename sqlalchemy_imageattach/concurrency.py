@@ -1,4 +1,4 @@
-"""Where blocking work runs.  **The only module that knows of asyncio.**
+"""Where blocking work runs.  **The only module below the doors that knows of asyncio.**
 
 Below an :class:`~sqlalchemy.ext.asyncio.AsyncSession` all ORM code, its events included, runs inside a greenlet of
 SQLAlchemy's.  From there a blocking call can be handed to a worker thread and awaited, so the event loop keeps turning
@@ -23,7 +23,15 @@ from sqlalchemy.util import concurrency as _sqlalchemy
 
 from .errors import InvalidTypeError
 
-__all__ = ["awaitable", "call_or_await", "in_async_session", "is_asynchronous", "run_blocking", "run_side_by_side"]
+__all__ = [
+    "awaitable",
+    "call_or_await",
+    "in_async_session",
+    "in_thread",
+    "is_asynchronous",
+    "run_blocking",
+    "run_side_by_side",
+]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -55,7 +63,7 @@ def run_blocking(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwa
     """
     if not in_async_session():
         return function(*args, **kwargs)
-    return _wait_for(_in_thread(lambda: function(*args, **kwargs)))
+    return _wait_for(in_thread(lambda: function(*args, **kwargs)))
 
 
 def call_or_await(function: Callable[[], object]) -> None:
@@ -123,7 +131,8 @@ def awaitable(method: Callable[Concatenate[_S, _P], _T]) -> Callable[Concatenate
     return twin
 
 
-async def _in_thread(job: Callable[[], _T]) -> _T:
+async def in_thread(job: Callable[[], _T]) -> _T:
+    """What ``job`` gives, from a worker thread.  Who is cancelled waits for its end."""
     # no task of its own, which asyncio.run() would cancel on its way out, although the thread goes on
     running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, job)
     try:

@@ -110,8 +110,7 @@ def pop_store_context() -> Store:
     """
     stack = _stack.get()
     if not stack:
-        msg = "pop_store_context() without a push_store_context() before it in this thread or task"
-        raise ContextError(msg)
+        raise ContextError("pop_store_context() without a push_store_context() before it in this thread or task")
     _stack.set(stack[:-1])
     return stack[-1]
 
@@ -157,12 +156,11 @@ def find_store(
         return _actual(_check_store(bound))
     if _default_store is not None:
         return _default_store
-    msg = (
+    raise ContextError(
         "no image store is set; pass store=…, or wrap the code in `with store_context(store):`, or bind one to the"
         ' session by Session(engine, info={"image_store": store}), or give the image class an image_store, or call'
         " set_default_store(store) once"
     )
-    raise ContextError(msg)
 
 
 def find_named_store(
@@ -223,8 +221,7 @@ class LocalProxyStore(StoreWrapper):
 
     def __getattr__(self, name: str) -> Any:
         if name == "get_current_object":  # a half-made copy
-            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
-            raise AttributeError(msg)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return super().__getattr__(name)
 
     def __eq__(self, other: object) -> bool:
@@ -271,8 +268,7 @@ def __getattr__(name: str) -> object:
         )
         stack = _stack.get()
         return {_context_id(): list(stack)} if stack else {}
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _check_store(store: object) -> Store:

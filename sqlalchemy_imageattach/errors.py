@@ -21,11 +21,14 @@ __all__ = [
     "ConcurrentReplacementError",
     "ContextError",
     "DatasetError",
+    "DirectUploadNotSupportedError",
     "DuplicateImageError",
     "EmptyIndexError",
     "EngineUnavailableError",
+    "ExpiredTokenError",
     "ImageAttachError",
     "ImageIdentityError",
+    "InvalidTokenError",
     "InvalidTypeError",
     "InvalidValueError",
     "MissingExtraError",
@@ -53,6 +56,7 @@ __all__ = [
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
+    "UploadError",
     "VariantConflictError",
     "VectorDimensionError",
     "VectorSearchUnavailableError",
@@ -140,6 +144,15 @@ class TooCostlyError(RejectedImageError):
     """
 
     code = "too_costly"
+
+
+class UploadError(RejectedImageError):
+    """An upload cannot be used: it has not arrived, was used already, is too old, somebody else's or for another class.
+
+    Like others of its kind it speaks to the visitor, and :attr:`code` says which of these it is.
+    """
+
+    code = "upload"
 
 
 class EngineUnavailableError(ImageAttachError, RuntimeError):
@@ -231,6 +244,10 @@ class BlobExistsError(StoreError, FileExistsError):
     """The store has another blob under the given key already, and blobs with a revision are never overwritten."""
 
 
+class DirectUploadNotSupportedError(StoreError, NotImplementedError):
+    """Nobody but this process can write to the store, or not in the way that was asked for."""
+
+
 class StoreAccessDeniedError(StoreError, PermissionError):
     """The store refuses access to the blob or to itself."""
 
@@ -309,6 +326,17 @@ class VariantConflictError(InvalidValueError):
 
     Tables of 1.x do not tell two crops of one size apart, nor an original from what is made of it in its own size.
     """
+
+
+# --- serving ---------------------------------------------------------------------------------------------------------
+
+
+class InvalidTokenError(ImageAttachError, ValueError):
+    """A token in a URL or a form was not signed here for this purpose, or was altered since."""
+
+
+class ExpiredTokenError(InvalidTokenError):
+    """A token was signed here, and its time is over."""
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

@@ -222,8 +222,7 @@ class FileProxy:
     def __getattr__(self, name: str) -> Any:
         # seek and tell are what distinguishes SeekableFileProxy; the others would recurse on a half-made copy
         if name in {"seek", "tell", "wrapped"} or name.startswith("_"):
-            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
-            raise AttributeError(msg)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.wrapped, name)
 
     def __repr__(self) -> str:

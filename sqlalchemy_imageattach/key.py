@@ -31,7 +31,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
-from .errors import InvalidTypeError, InvalidValueError
+from .arguments import check_type, wrong_value
+from .errors import InvalidValueError
 from .imagetypes import TYPES
 from .oldnames import UNKNOWN, old_extensions, type_of_old_extension
 
@@ -93,8 +94,7 @@ def extension_of(mimetype: str) -> str:
     except KeyError:
         match = _MIMETYPE.fullmatch(mimetype)
         if match is None:
-            msg = f"expected a mimetype such as 'image/png', got {mimetype!r}"
-            raise InvalidValueError(msg) from None
+            raise wrong_value("", mimetype, "a mimetype such as 'image/png'") from None
         short = f".{match[2]}"
         # image/jpe is not image/jpeg, and image/foo.png would look like the revision foo of a PNG
         is_short = match[1] == "image" and _PLAIN.fullmatch(match[2]) and not _is_taken(short)
@@ -139,25 +139,23 @@ class ImageKey:
     revision: str | None = None
 
     def __post_init__(self) -> None:
-        _check_type("object_type", self.object_type, str)
-        _check_type("mimetype", self.mimetype, str)
-        for name in ("object_id", "width", "height"):
-            _check_type(name, getattr(self, name), int)
+        check_type("object_type", self.object_type, str)
+        check_type("mimetype", self.mimetype, str)
+        check_type("object_id", self.object_id, int)
+        check_type("width", self.width, int)
+        check_type("height", self.height, int)
         if abs(self.object_id) >= _LARGEST_ID:
-            msg = f"object_id: expected an integer of at most {_ID_DIGITS} digits, got a longer one"
-            raise InvalidValueError(msg)
-        for name in ("width", "height"):
-            if not 0 <= getattr(self, name) < _LARGEST_SIDE:
-                came = "an absurd number" if abs(getattr(self, name)) > _LARGEST_SIDE else getattr(self, name)
-                msg = f"{name}: expected pixels, 0 or more, got {came}"
-                raise InvalidValueError(msg)
+            raise InvalidValueError(f"object_id: expected an integer of at most {_ID_DIGITS} digits, got a longer one")
+        for name, side in (("width", self.width), ("height", self.height)):
+            if not 0 <= side < _LARGEST_SIDE:
+                came = "an absurd number" if abs(side) > _LARGEST_SIDE else side
+                raise InvalidValueError(f"{name}: expected pixels, 0 or more, got {came}")
         _check_object_type(self.object_type, is_new=self.revision is not None)
         extension_of(self.mimetype)
         if self.revision is not None:
-            _check_type("revision", self.revision, str)
+            check_type("revision", self.revision, str)
             if not _REVISION.fullmatch(self.revision):
-                msg = f"revision: expected a URL-safe token of 1 to 64 characters, got {self.revision!r}"
-                raise InvalidValueError(msg)
+                raise wrong_value("revision", self.revision, "a URL-safe token of 1 to 64 characters")
 
     @property
     def extension(self) -> str:
@@ -274,15 +272,9 @@ def _check_object_type(object_type: str, *, is_new: bool) -> None:
     for segment in object_type.split("/"):
         is_unsafe = segment in {"", ".", ".."} or _UNSAFE.search(segment) or segment.startswith((" ", "~"))
         if is_unsafe or (is_new and _NOT_EVERYWHERE.search(segment)):
-            msg = (
-                f"object_type: expected a name that is safe in paths, such as 'user-picture', got {object_type!r};"
-                " override object_type in the image class"
+            raise wrong_value(
+                "object_type",
+                object_type,
+                "a name that is safe in paths, such as 'user-picture'",
+                "override object_type in the image class",
             )
-            raise InvalidValueError(msg)
-
-
-def _check_type(name: str, value: object, expected: type) -> None:
-    # bool is an int to Python, but True is no width
-    if not isinstance(value, expected) or isinstance(value, bool):
-        msg = f"{name}: expected {expected.__name__}, got {type(value).__name__} ({value!r})"
-        raise InvalidTypeError(msg)

@@ -168,8 +168,7 @@ class Spool:
         """
         if not isinstance(blob, bytes | bytearray | memoryview):
             hint = "; use read_from() for a file" if hasattr(blob, "read") else ""
-            msg = f"expected bytes, got {type(blob).__name__}{hint}"
-            raise InvalidTypeError(msg)
+            raise InvalidTypeError(f"expected bytes, got {type(blob).__name__}{hint}")
         blob = bytes(blob)
         return cls(len(blob), hashlib.sha256(blob).hexdigest(), blob)
 

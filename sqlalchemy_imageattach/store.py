@@ -39,9 +39,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO, Any, ClassVar, Protocol, Self, cast
 
-from .errors import InvalidTypeError, InvalidValueError, StoreError
+from .errors import BlobExistsError, DirectUploadNotSupportedError, InvalidTypeError, InvalidValueError, StoreError
 from .file import FileProxy, SeekableFileProxy, Spool, binary_file, is_seekable
 from .key import ImageKey
+from .uploadtarget import UploadTarget
 
 __all__ = [
     "ImageLike",
@@ -86,16 +87,19 @@ class ImageLike(Protocol):
     def created_at(self) -> Any: ...
 
 
+_NO_IMAGE: Any = object()
+
+
 def key_of(image: ImageLike) -> ImageKey:
     """The key of an image's blob.
 
     :raises InvalidTypeError: ``image`` is no image
     """
-    if isinstance(image, type) or not hasattr(image, "object_type"):
-        msg = f"expected an image (an instance of a subclass of Image), got {image!r}"
-        raise InvalidTypeError(msg)
+    object_type = _NO_IMAGE if isinstance(image, type) else getattr(image, "object_type", _NO_IMAGE)
+    if object_type is _NO_IMAGE:
+        raise InvalidTypeError(f"expected an image (an instance of a subclass of Image), got {image!r}")
     return ImageKey(
-        image.object_type,
+        object_type,
         image.object_id,
         image.width,
         image.height,
@@ -267,6 +271,57 @@ class Store:
         :raises StoreError: it cannot be deleted
         """
         raise self._not_implemented(self.discard_temporary)
+
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        """Store a blob where none is yet, with a revision or without: of several who try at once, one can.
+
+        By default it is looked whether there is one, and then it is stored, so that two might.
+
+        :raises BlobExistsError: there is one; it stays as it is
+        :raises OSError: the store could not do it
+        """
+        if self.has_key(key):
+            msg = f"{key.file_path()} is stored already"
+            raise BlobExistsError(errno.EEXIST, msg)
+        self.put(key, file, reproducible=False)
+
+    def version_of(self, file: IO[bytes]) -> str | None:
+        """What tells the content of a file that :meth:`get` gave from others that its blob may have later.
+
+        ``None``, the default, where the store cannot tell, or :meth:`copy_from` would be of no use.
+        """
+        return None
+
+    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, version: str, reproducible: bool) -> bool:
+        """Store what ``other`` has as ``source`` as ``target`` without reading it, if that can be done.
+
+        By default it cannot, and the caller has to read and to store it.
+
+        :param other: the store that has it: this one, or another one of the same service
+        :param version: what :meth:`version_of` of ``other`` said when it was read; another content is not copied
+        :param reproducible: as of :meth:`put_file`
+        :return: whether it was done; if not, nothing was
+        :raises OSError: it may have been done, or not
+        """
+        return False
+
+    def presign_upload(
+        self, key: ImageKey, *, max_bytes: int, lifetime: int, mimetype: str | None = None, redirect: str | None = None
+    ) -> UploadTarget:
+        """A request by which somebody without credentials can store one blob.  No I/O.
+
+        :param key: what it is stored as, in place of what is there
+        :param max_bytes: how many bytes it may have
+        :param lifetime: for how many seconds the request can be made, as often as one likes
+        :param mimetype: the type that it has to be declared to have; by default
+            ``application/octet-stream``, which no browser runs
+        :param redirect: where a browser that has sent a form is to go afterwards, if the store can tell it to
+        :raises DirectUploadNotSupportedError: the store cannot be written to by others
+        :raises StoreError: there are no credentials to sign with
+        """
+        cls = type(self)
+        msg = f"{cls.__module__}.{cls.__qualname__} cannot be written to by others: it does not have presign_upload()"
+        raise DirectUploadNotSupportedError(errno.EOPNOTSUPP, msg)
 
     def is_same_place(self, other: Store) -> bool:
         """Whether what one of the two stores has, the other has too, as far as it can be told without a request.

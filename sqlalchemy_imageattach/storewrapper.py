@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO, Any
 
-from .errors import InvalidTypeError
+from .arguments import wrong_type
 from .key import ImageKey
 from .store import ImageLike, Store, StoredBlob, are_same_place
+from .uploadtarget import UploadTarget
 
 __all__ = ["StoreWrapper"]
 
@@ -35,8 +36,7 @@ class StoreWrapper(Store):
 
     def __init__(self, wrapped: Store) -> None:
         if not isinstance(wrapped, Store):
-            msg = f"expected a store to wrap, got {type(wrapped).__name__} ({wrapped!r})"
-            raise InvalidTypeError(msg)
+            raise wrong_type("", wrapped, "a store to wrap")
         self._wrapped = wrapped
 
     @property
@@ -90,6 +90,22 @@ class StoreWrapper(Store):
     def has_key(self, key: ImageKey) -> bool:
         return self.wrapped.has_key(key)
 
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        self.wrapped.put_once(key, file)
+
+    def version_of(self, file: IO[bytes]) -> str | None:
+        return self.wrapped.version_of(file)
+
+    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, version: str, reproducible: bool) -> bool:
+        return self.wrapped.copy_from(other, source, target, version=version, reproducible=reproducible)
+
+    def presign_upload(
+        self, key: ImageKey, *, max_bytes: int, lifetime: int, mimetype: str | None = None, redirect: str | None = None
+    ) -> UploadTarget:
+        return self.wrapped.presign_upload(
+            key, max_bytes=max_bytes, lifetime=lifetime, mimetype=mimetype, redirect=redirect
+        )
+
     def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
         return self.wrapped.list_blobs(prefix)
 
@@ -115,8 +131,7 @@ class StoreWrapper(Store):
     def __getattr__(self, name: str) -> Any:
         # neither what Python and its tools look for on any object, nor what a half-made copy does not have yet
         if name.startswith("__") or name in {"_wrapped", "wrapped"}:
-            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
-            raise AttributeError(msg)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.wrapped, name)
 
     def __repr__(self) -> str:

@@ -26,6 +26,7 @@ dataset/                    collections of pictures for training and analysis
     torch.py                as PyTorch takes it
     export.py               write rows, files and labels out
     collect.py              from sources into the database, each once
+    dispatch.py             threads that take the next one, hosts in turn
     downloads.py            one candidate on its way, in threads
     sources.py              where candidates come from
     stores/
@@ -139,6 +140,12 @@ entity/                     images attached to mapped objects
         locations.py        which store has a blob, as far as a session knows
         pending.py          a blob on its way
         doubt.py            can the COMMIT be believed?
+uploads/                    from browsers to stores, past the application
+    __init__.py             face: Uploads, UploadEndpoint
+    endpoint.py             WSGI and ASGI, for stores that cannot be written to by others
+    receiving.py            the form that brings a file, without I/O
+    issuing.py              permits and tokens: Uploads
+    quarantine.py           where uploads are until a transaction takes them
 testing/                    for programs and for writers of stores
     __init__.py             face: check_store, FaultyStore
     suite.py                the contract as pytest tests
@@ -185,10 +192,20 @@ stores/
     keyed.py                KeyedStore: the four documented methods, once, by key
 storewrapper.py             a store around another one; nothing is forgotten
 store.py                    Store, StoredBlob
+uploadtarget.py             where a browser sends a file to by itself
 serving/                    HTTP for files; knows no store, no database
     __init__.py
-    wsgi.py                 StaticServerMiddleware, RequestUrlMiddleware
+    endpoint.py             what is mounted below a path
+    asgi.py                 the door for ASGI: StaticServerMiddleware, RequestUrlMiddleware
+    wsgi.py                 the door for WSGI: the same
+    directory.py            the files of a directory
+    lookup.py               a look at what is asked, and the fetching of it
+    conditions.py           conditions and ranges, without I/O
+    headers.py              name to type, caching, sandbox
+    answer.py               status, headers, bytes
+    request.py              what a client asks
     host.py                 the URL of the running request
+    signing.py              tokens in URLs
 remote/                     pictures by URL
     __init__.py             face: fetch, afetch, FetchPolicy
     fetch.py                guarded downloads, for threads and for event loops
@@ -222,8 +239,9 @@ imaging/                    knows no SQLAlchemy, no store
         pngframes.py        frames of a PNG
         frames.py           one frame after the other
         decoding.py         whose fault it is when a decoder raises
-        encode.py           pixels to a file
-        resample.py         sizes
+        encode.py           pixels to files, side by side
+        resample.py         sizes, each from the smallest that will do
+        resize.py           one size, by cykooz.resizer or by Pillow
         colours.py          modes and profiles
         gifframes.py        frames of a GIF
         pngparts.py         what of a PNG its decoder sees

@@ -9,7 +9,6 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 from sqlalchemy import create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import StaticPool
 
 from models import Base, Post, User
 from sqlalchemy_imageattach.context import SESSION_STORE_KEY
@@ -30,7 +29,10 @@ class Workspace:
             draw(name, size)
         Path("drawing.svg").write_text(DRAWING, encoding="utf-8")
         self.statements: list[str] = []
-        self.engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        # a file, since a database in memory has one connection, which threads of queues cannot share
+        self._database = tempfile.TemporaryDirectory(prefix="imageattach-guide-")
+        self.engine = create_engine(f"sqlite:///{self._database.name}/guide.sqlite")
+        event.listen(self.engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode = WAL"))
         event.listen(self.engine, "before_cursor_execute", lambda *args: self.statements.append(args[2]))
         Base.metadata.create_all(self.engine)
         self.store = MemoryStore("https://images.example.com/")
@@ -44,6 +46,7 @@ class Workspace:
         self.engine.dispose()
         os.chdir(self._former)
         self._directory.cleanup()
+        self._database.cleanup()
 
 
 def draw(name: str, size: tuple[int, int]) -> None:

@@ -203,11 +203,10 @@ class RowReader:
             columns = key_columns(mapper, mapper.class_)
             if _unfiltered(session, select(*columns).where(or_(*(equal(c, None) for c in columns))).limit(1)).first():
                 names = ", ".join(column.key for column in columns)
-                msg = (
+                raise InvalidValueError(
                     f"{mapper.class_.__name__}: expected no row with NULL in its primary key ({names}), but there are"
                     " such rows, which cannot be read in pages; map the class by columns that are NOT NULL"
                 )
-                raise InvalidValueError(msg)
 
     @contextmanager
     def _reading(self, mapper: Mapper[Any]) -> Iterator[tuple[Session, str]]:
@@ -259,17 +258,15 @@ def sync_session(session: Any) -> Session:
     if isinstance(session, scoped_session):
         session = session()
     if hasattr(session, "run_sync"):  # an AsyncSession, or something that stands for one
-        msg = (
+        raise InvalidTypeError(
             f"expected a Session, got {type(session).__name__}; run it inside:"
             " `await session.run_sync(lambda session: migrate(session, …).execute())`"
         )
-        raise InvalidTypeError(msg)
     if not isinstance(session, Session):
         raise wrong_type("", session, "a Session of SQLAlchemy")
     if isinstance(session, ShardedSession):
-        msg = (
+        raise InvalidTypeError(
             f"expected a Session of one database, got {type(session).__name__}; use a Session of each of them, with the"
             " store that belongs to it"
         )
-        raise InvalidTypeError(msg)
     return session

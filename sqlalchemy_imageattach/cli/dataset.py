@@ -57,8 +57,7 @@ def _parts(context: click.Context, parameter: click.Parameter, texts: tuple[str,
         shares = {name: float(share) for name, _, share in (text.partition("=") for text in texts)}
         return Split(seed=0, **shares) if shares else None
     except (ValueError, ImageAttachError) as error:
-        msg = f"expected shares such as train=0.8 ({error})"
-        raise click.BadParameter(msg) from error
+        raise click.BadParameter(f"expected shares such as train=0.8 ({error})") from error
 
 
 _class_option = click.option("--class", "name", metavar="NAME", help="The class, if the models have several datasets.")
@@ -255,8 +254,7 @@ class _candidates:
         if self._kind == "folder":
             return from_folder(self._source, labels=self._label is None)
         if self._label is None and self._kind in {"urls", "serpapi"}:
-            msg = "expected a LABEL for the pictures of SOURCE, which gives them none"
-            raise click.UsageError(msg)
+            raise click.UsageError("expected a LABEL for the pictures of SOURCE, which gives them none")
         self._file = click.open_file(self._source, encoding="utf-8")
         if self._kind == "serpapi":
             try:

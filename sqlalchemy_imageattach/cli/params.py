@@ -61,8 +61,7 @@ def shard_of_text(context: click.Context, parameter: click.Parameter, text: str 
         return None
     index, slash, count = text.partition("/")
     if not (slash and index.isascii() and index.isdigit() and count.isascii() and count.isdigit()):
-        msg = f"expected two integers such as 0/4, got {text!r}"
-        raise click.BadParameter(msg)
+        raise click.BadParameter(f"expected two integers such as 0/4, got {text!r}")
     return int(index), int(count)
 
 
@@ -71,8 +70,7 @@ def hours_of(hours: float) -> timedelta:
     try:
         return timedelta(hours=hours)
     except (OverflowError, ValueError) as error:
-        msg = f"--grace: expected a number of hours, got {hours}"
-        raise click.UsageError(msg) from error
+        raise click.UsageError(f"--grace: expected a number of hours, got {hours}") from error
 
 
 def database_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,8 +124,7 @@ def _models_of_text(context: click.Context, parameter: click.Parameter, text: st
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        msg = f"{text!r}: {error}"
-        raise click.BadParameter(msg) from error
+        raise click.BadParameter(f"{text!r}: {error}") from error
     except SystemExit as error:  # its exit code would say that all is well
         msg = f"{text!r}: the module ended the program when it was imported; name one that only declares"
         raise click.BadParameter(msg) from error
@@ -140,8 +137,7 @@ def _session(database: str) -> Iterator[Session]:
     try:
         engine = create_engine(url)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        msg = f"--database: {error}"
-        raise click.UsageError(msg) from error
+        raise click.UsageError(f"--database: {error}") from error
     if engine.dialect.is_async:
         msg = f"--database: expected a synchronous driver, got {url.drivername}, which is asynchronous"
         raise click.UsageError(msg)
@@ -160,14 +156,12 @@ def _url(database: str) -> URL:
         msg = "--database: expected a URL such as postgresql+psycopg://user:password@host:5432/name, got something else"
         raise click.UsageError(msg) from None
     except ValueError:
-        msg = (
+        raise click.UsageError(
             "--database: expected a number as the port of the URL; in the user name and the password, each of :/@ has"
             " to be percent-encoded"
-        )
-        raise click.UsageError(msg) from None
+        ) from None
     # otherwise the driver would look for a host whose name is the end of the password, and tell so
     separators = 0 if url.username is None else 1 + url.username.count("@")
     if url.get_backend_name() != "sqlite" and database.count("@") > separators:
-        msg = "--database: expected one @ in the URL, before the host; write each other one as %40"
-        raise click.UsageError(msg)
+        raise click.UsageError("--database: expected one @ in the URL, before the host; write each other one as %40")
     return url

@@ -195,8 +195,7 @@ def _extractor_of(text: str) -> Any:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        msg = f"--extractor: {error}"
-        raise click.UsageError(msg) from error
+        raise click.UsageError(f"--extractor: {error}") from error
     return found() if isinstance(found, type) else found
 
 
@@ -206,8 +205,7 @@ def _classes(models: Any, class_name: str | None) -> Iterator[type[Any]]:
     mappers = sorted(owner.mappers, key=lambda mapper: (mapper.class_.__name__, mapper.class_.__module__))
     names = {mapper.class_.__name__ for mapper in mappers}
     if class_name is not None and class_name not in names:
-        msg = f"--class: expected one of {', '.join(sorted(names))}, got {class_name!r}"
-        raise click.UsageError(msg)
+        raise click.UsageError(f"--class: expected one of {', '.join(sorted(names))}, got {class_name!r}")
     for mapper in mappers:
         if class_name in {None, mapper.class_.__name__}:
             yield mapper.class_

@@ -77,8 +77,7 @@ def export(
     check_range("shard_size", check_type("shard_size", shard_size, int), "1 or more", 1)
     root = Path(target)
     if root.exists() and not root.is_dir():
-        msg = f"expected a directory to export into, but {os.fspath(root)!r} is a file"
-        raise DatasetError(msg)
+        raise DatasetError(f"expected a directory to export into, but {os.fspath(root)!r} is a file")
     root.mkdir(parents=True, exist_ok=True)
     number = 0
     with ExitStack() as files:  # whole at its end, and gone if it is left by an exception
@@ -264,8 +263,7 @@ class _ParquetWriter(_Shards):
             import pyarrow
             import pyarrow.parquet
         except ImportError as error:
-            msg = "parquet needs pyarrow: pip install 'SQLAlchemy-ImageAttach[parquet]'"
-            raise MissingExtraError(msg) from error
+            raise MissingExtraError("parquet needs pyarrow: pip install 'SQLAlchemy-ImageAttach[parquet]'") from error
         self._pyarrow = pyarrow
 
     def _holds(self, path: Path, samples: list[Sample]) -> bool:

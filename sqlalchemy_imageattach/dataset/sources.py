@@ -55,8 +55,7 @@ def from_serpapi(response: Mapping[str, Any]) -> Iterator[Candidate]:
     if not isinstance(response, Mapping):
         raise wrong_type("response", response, "the JSON object of an answer", "json.loads() a saved one first")
     if "error" in response and "images_results" not in response:
-        msg = f"SerpApi says: {response['error']}"
-        raise DatasetError(msg)
+        raise DatasetError(f"SerpApi says: {response['error']}")
     results = response.get("images_results")
     if not isinstance(results, list):
         msg = f"expected images_results in the answer of SerpApi, got only {', '.join(map(str, response)) or 'nothing'}"
@@ -92,14 +91,12 @@ def search_serpapi(query: str, api_key: str, **parameters: str) -> Iterator[Cand
     try:
         import serpapi
     except ImportError as error:
-        msg = "SerpApi's client is needed: pip install 'SQLAlchemy-ImageAttach[serpapi]'"
-        raise MissingExtraError(msg) from error
+        raise MissingExtraError("SerpApi's client is needed: pip install 'SQLAlchemy-ImageAttach[serpapi]'") from error
     asked = {"engine": "google_images", **parameters, "q": query}
     try:
         answer = serpapi.Client(api_key=api_key).search(asked)
     except Exception as error:  # of the client or of what it asks with; its text may have the key
-        msg = f"SerpApi could not be asked ({type(error).__name__})"
-        raise DatasetError(msg) from None
+        raise DatasetError(f"SerpApi could not be asked ({type(error).__name__})") from None
     return from_serpapi(dict(answer))
 
 
@@ -116,8 +113,7 @@ def from_folder(root: str | os.PathLike[str], *, labels: bool = False) -> Iterat
     """
     folder = Path(root)
     if not folder.is_dir():
-        msg = f"expected a folder of pictures, but there is none at {os.fspath(root)!r}"
-        raise DatasetError(msg)
+        raise DatasetError(f"expected a folder of pictures, but there is none at {os.fspath(root)!r}")
     return _from_folder(folder, labels)
 
 
@@ -169,11 +165,9 @@ def _objects(file: Iterable[str]) -> Iterator[Mapping[str, Any]]:
         try:
             found = json.loads(line)
         except ValueError as error:
-            msg = f"line {number}: expected a JSON object, got {line[:40]!r} ({error})"
-            raise DatasetError(msg) from error
+            raise DatasetError(f"line {number}: expected a JSON object, got {line[:40]!r} ({error})") from error
         if not isinstance(found, dict):
-            msg = f"line {number}: expected a JSON object, got {line[:40]!r}"
-            raise DatasetError(msg)
+            raise DatasetError(f"line {number}: expected a JSON object, got {line[:40]!r}")
         yield found
 
 
@@ -184,8 +178,7 @@ def _from_records(records: Iterable[Mapping[str, Any]], what: str, first: int) -
         values = {name: _text(record.get(name)) for name in _COLUMNS}
         uri = values["uri"]
         if not uri:
-            msg = f"{what} {number}: expected a uri, got {dict(record)!r}"
-            raise DatasetError(msg)
+            raise DatasetError(f"{what} {number}: expected a uri, got {dict(record)!r}")
         provenance = Provenance(page=values["page"], title=values["title"], licence=values["licence"])
         yield Candidate(uri, provenance, label=values["label"])
 

@@ -42,8 +42,7 @@ def torch_dataset(
     try:
         from torch.utils.data import Dataset
     except ImportError as error:
-        msg = "torch_dataset() needs PyTorch: pip install torch"
-        raise MissingExtraError(msg) from error
+        raise MissingExtraError("torch_dataset() needs PyTorch: pip install torch") from error
 
     class LabelledPictures(Dataset):  # type: ignore[misc,type-arg,unused-ignore]
         def __init__(self) -> None:

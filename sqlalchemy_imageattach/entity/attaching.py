@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from ..arguments import wrong_type
 from ..concurrency import run_blocking
 from ..errors import InvalidTypeError, InvalidValueError, UnreadableImageError, VariantConflictError
 from ..file import binary_file
 from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
+from ..uploads.issuing import Uploads, User, find_uploads
 from .collection import ImageT, PictureSet
 from .identity import has_own_column, mapper_of, row_slot, set_value, size_and_type
-from .transactions.pending import PendingBlob, blob_state
+from .transactions.pending import Content, PendingBlob, blob_state
 
 if TYPE_CHECKING:
     from ..remote import FetchPolicy
@@ -24,6 +26,7 @@ __all__ = [
     "attach",
     "content_of_blob",
     "content_of_file",
+    "content_of_upload",
     "content_of_url",
     "describe",
     "new_image",
@@ -36,8 +39,7 @@ __all__ = [
 def content_of_blob(blob: object) -> Callable[[], Spool]:
     """What reads ``blob``, as :func:`attach` wants it."""
     if not isinstance(blob, bytes | bytearray | memoryview):
-        msg = f"expected bytes, got {type(blob).__name__}; for a file there is from_file()"
-        raise InvalidTypeError(msg)
+        raise InvalidTypeError(f"expected bytes, got {type(blob).__name__}; for a file there is from_file()")
     return partial(Spool.of, bytes(blob))
 
 
@@ -56,9 +58,18 @@ def content_of_url(policy: ImagePolicy, url: str, fetching: FetchPolicy | None) 
     return lambda: fetch(url, limits).content
 
 
+def content_of_upload(
+    image_set: PictureSet[ImageT], token: str, user: User, uploads: Uploads | None
+) -> Callable[[], Content]:
+    """What takes an upload out of quarantine, as :func:`attach` wants it."""
+    session = image_set._session
+    found = find_uploads(uploads, None if session is None else session.info)
+    return partial(found.take, token, image_set.image_class, user=user)
+
+
 def attach(
     image_set: PictureSet[ImageT],
-    read: Callable[[], Spool],
+    read: Callable[[], Content],
     store: Store | None,
     extra_args: Sequence[Any] | None,
     extra_kwargs: Mapping[str, Any] | None,
@@ -168,11 +179,10 @@ def new_image(
     try:
         image = cls(*(extra_args or ()), **(extra_kwargs or {}))
     except TypeError as error:
-        msg = (
+        raise InvalidTypeError(
             f"{cls.__name__} could not be made: {error}; give what its constructor needs by extra_args and extra_kwargs"
             " (in a dataclass, columns filled in by the relationship need init=False)"
-        )
-        raise InvalidTypeError(msg) from error
+        ) from error
     if has_own_column(mapper_of(cls), "variant"):
         set_value(image, "variant", "")  # not by its column's default: it is part of the key before that is asked
     return image
@@ -190,27 +200,24 @@ def _replaced_by(image_set: PictureSet[ImageT], image: ImageT, store: Store | No
     former = [other for other in image_set if row_slot(cls, other, store) == slot]
     if any(other.original for other in former):
         both = "both the size and the type" if len(slot) > 2 else "the size"
-        msg = (
+        raise VariantConflictError(
             f"a {cls.__name__} that is a thumbnail cannot have {both} of its original, got"
             f" {' '.join(map(str, size_and_type(image)))}: use the original instead, or another size"
         )
-        raise VariantConflictError(msg)
     return former
 
 
 def _check_expectations(size: object, mimetype: object) -> None:
     if not (mimetype is None or isinstance(mimetype, str)):
-        msg = f"mimetype: expected a str such as 'image/png', or None, got {type(mimetype).__name__} ({mimetype!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("mimetype", mimetype, "a str such as 'image/png', or None")
     if size is None:
         return
     sides = tuple(size) if isinstance(size, list | tuple) else ()
     if len(sides) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
-        msg = f"size: expected a pair of width and height in pixels, or None, got {size!r}"
-        raise InvalidTypeError(msg)
+        raise InvalidTypeError(f"size: expected a pair of width and height in pixels, or None, got {size!r}")
 
 
-def _read_and_probe(read: Callable[[], Spool], policy: ImagePolicy) -> tuple[Spool, ImageInfo]:
+def _read_and_probe(read: Callable[[], Content], policy: ImagePolicy) -> tuple[Content, ImageInfo]:
     content = read()
     with content.open() as file:
-        return content, probe(file, policy)
+        return content, probe(cast("BinaryIO", file), policy)

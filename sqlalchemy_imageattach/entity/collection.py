@@ -150,8 +150,7 @@ class ImageList(list[ImageT]):
             if mine is image:
                 list.__delitem__(self, index)  # not ours, which would tell SQLAlchemy a second time
                 return
-        msg = f"{image!r} is not in this image set"
-        raise InvalidValueError(msg)
+        raise InvalidValueError(f"{image!r} is not in this image set")
 
 
 def _age(image: Image) -> datetime:

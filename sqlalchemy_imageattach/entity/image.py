@@ -23,10 +23,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, object_session
+from sqlalchemy.orm.attributes import instance_state
 
+from ..arguments import wrong_value
 from ..concurrency import awaitable, run_blocking
 from ..context import SESSION_STORE_KEY, find_store
-from ..errors import ConcurrentReplacementError, InvalidTypeError, InvalidValueError, UnsavedImageError
+from ..errors import ConcurrentReplacementError, InvalidTypeError, UnsavedImageError
 from ..imaging import ImagePolicy
 from ..imaging.variant import Variant, check_declaration
 from ..key import ImageKey
@@ -34,7 +36,7 @@ from ..store import Store, is_missing, key_of
 from .identity import default_object_id, has_own_column, mapper_of, primary_key_names, set_value
 from .locks import is_outdated
 from .transactions.locations import Locations
-from .transactions.pending import blob_state
+from .transactions.pending import blob_state, is_pending, stored_in
 
 __all__ = ["Image", "LegacyImage", "utc_now"]
 
@@ -195,15 +197,12 @@ class Image:
         try:
             width, height = size
         except (TypeError, ValueError):
-            msg = f"size: expected a pair of width and height in pixels, got {size!r}"
-            raise InvalidValueError(msg) from None
+            raise wrong_value("size", size, "a pair of width and height in pixels") from None
         for side in (width, height):
             if not isinstance(side, int) or isinstance(side, bool):
-                msg = f"size: expected integers (pixels), got {size!r}"
-                raise InvalidTypeError(msg)
+                raise InvalidTypeError(f"size: expected integers (pixels), got {size!r}")
             if side < 1:
-                msg = f"size: expected at least 1 pixel on each side, got {size!r}"
-                raise InvalidValueError(msg)
+                raise wrong_value("size", size, "at least 1 pixel on each side")
         set_value(self, "width", width)
         set_value(self, "height", height)
 
@@ -246,11 +245,10 @@ class Image:
         except OSError as error:
             # a blob that is missing because its row is no longer true is no loss
             if is_missing(error) and is_outdated(self):
-                msg = (
+                raise ConcurrentReplacementError(
                     f"another transaction has replaced or removed {self!r} since it was loaded: roll back, load it anew"
                     " and try again"
-                )
-                raise ConcurrentReplacementError(msg) from error
+                ) from error
             raise
         state.stored_in = found
         return file
@@ -310,15 +308,14 @@ class Image:
     def _find_store(self, argument: Store | None) -> Store:
         locations = Locations.find(self)
         info = None if locations is None else {SESSION_STORE_KEY: locations.bound}
-        return find_store(argument, info, type(self), find_known_store(self))
+        return find_store(argument, info, type(self), _known_store(self, locations))
 
     def _require_blob(self) -> None:
-        if not blob_state(self).is_pending:
+        if not is_pending(self):
             return
         session = object_session(self)
         if session is None or not session.autoflush:
-            msg = "this image has no blob yet: flush or commit its session first"
-            raise UnsavedImageError(msg)
+            raise UnsavedImageError("this image has no blob yet: flush or commit its session first")
         session.flush()
 
 
@@ -327,13 +324,14 @@ def find_known_store(image: Any, key: ImageKey | None = None) -> Store | None:
 
     :param key: the blob's, if it is not what ``image`` says now
     """
-    known = blob_state(image).stored_in
-    if known is not None or inspect(image).key is None:
-        return known
-    locations = Locations.find(image)
-    if locations is not None and locations.remembers_any:
+    return _known_store(image, Locations.find(image), key)
+
+
+def _known_store(image: Any, locations: Locations | None, key: ImageKey | None = None) -> Store | None:
+    known = stored_in(image)
+    if known is None and locations is not None and locations.remembers_any and instance_state(image).key is not None:
         return locations.store_of(key or key_of(image))
-    return None
+    return known
 
 
 class LegacyImage(Image):

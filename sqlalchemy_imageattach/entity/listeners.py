@@ -37,6 +37,7 @@ from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
 from ..spool import Spool
 from ..store import Store, key_of
+from ..uploads.quarantine import UploadedContent
 from .conflicts import as_conflict, is_conflict, is_taken
 from .identity import (
     committed_key,
@@ -59,7 +60,7 @@ from .locks import (
 )
 from .readback import read_back
 from .rekeying import images_to_follow, refuse_latecomers, watch_keys
-from .transactions.frame import BlobRef, Write
+from .transactions.frame import BlobRef, Claim, Write
 from .transactions.ledger import Ledger, session_on
 from .transactions.locations import note_loaded
 from .transactions.pending import Content, PendingBlob, StoredContent, blob_state, find_pending, remember_merged
@@ -114,11 +115,10 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, image: Any) -> N
     session = _session_of(image)
     pending = find_pending(image)
     if pending is None:
-        msg = (
+        raise NoFileError(
             f"{type(image).__name__} has no file: a row may only be stored together with its blob. Attach one by"
             " from_file() or from_blob() of its owner's image set; to copy a stored picture, attach its make_blob()"
         )
-        raise NoFileError(msg)
     ledger = Ledger.of(session)
     ledger.watch(connection)
     replaced = session.identity_map.get(mapper.identity_key_from_instance(image))
@@ -149,11 +149,10 @@ def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> N
             key.mimetype,
             key.revision,
         ):
-            msg = (
+            raise ImageIdentityError(
                 f"the row of a stored image cannot be given another size, type or revision than its blob has:"
                 f" expected {former}, got {key}; attach the changed picture as a new one instead"
             )
-            raise ImageIdentityError(msg)
         pending = _moving_blob(image, BlobRef.of(_stores_of(session, image, former)[0], former))
     Ledger.of(session).watch(connection)
     _supersede(session, connection, image)
@@ -177,6 +176,10 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
     if pending is not None:
         content, store = pending
         read_back(connection, image)
+        if isinstance(content, UploadedContent):
+            # the first of the writes, as it tells best why the flush failed
+            flush.writes.insert(0, Claim(image, content.file))
+            Ledger.of(session).frame.supersede(BlobRef.of(content.file.store, content.file.key))
         flush.writes.append(Write(image, BlobRef.of(store, key_of(image)), content))
         mark_as_claimed(Ledger.of(session), image)
 
@@ -320,7 +323,7 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
         return
     _require_a_blob_for_each(flush.writes)
     ledger = Ledger.of(session)
-    stored = [write.image for write in flush.writes]
+    stored = [write.image for write in flush.writes if not isinstance(write, Claim)]
     for image in stored:
         connection = ledger.find_lost(_picture(image)) if image.original else None
         if connection is not None:
@@ -333,11 +336,10 @@ def _require_a_blob_for_each(writes: Sequence[Write]) -> None:
     by_blob: dict[BlobRef, Write] = {}
     for write in writes:
         if by_blob.setdefault(write.blob, write) is not write:
-            msg = (
+            raise ImageIdentityError(
                 f"expected a blob for each image, got {write.blob.key} twice in one flush: {write.blob.store!r} takes"
                 " no revision, so it has one blob for each size and type of a picture"
             )
-            raise ImageIdentityError(msg)
 
 
 def _follow(session: Session, flush: _Flush, image: Any, connection: Connection) -> None:

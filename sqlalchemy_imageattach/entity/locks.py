@@ -177,11 +177,10 @@ def claim(ledger: Ledger, connection: Connection, image: Any) -> None:
     unchanged = {mine: mine for mine in source.columns if mine is original or mine.onupdate is not None}
     found = connection.execute(update(source).where(*conditions).values(unchanged))
     if found.rowcount != 1:
-        msg = (
+        raise ConcurrentReplacementError(
             f"another transaction has replaced or removed {type(image).__name__} {state.identity} since it was loaded:"
             " roll back, refresh the image set and try again"
         )
-        raise ConcurrentReplacementError(msg)
     ledger.frame.claimed.add(row)
 
 
@@ -226,8 +225,7 @@ def require_no_unknown_thumbnails(
     for row in found:
         identity = tuple(row)
         if identity not in mine and mapper.identity_key_from_primary_key(identity, token) not in session.identity_map:
-            msg = (
+            raise ConcurrentReplacementError(
                 f"another transaction has made a thumbnail of the picture that is replaced or removed here"
                 f" ({type(original).__name__} {identity}): roll back, refresh the image set and try again"
             )
-            raise ConcurrentReplacementError(msg)

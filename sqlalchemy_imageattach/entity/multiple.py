@@ -60,13 +60,11 @@ class MultipleImageSet(BaseImageQuery[ImageT], ImageList[ImageT]):  # type: igno
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and hasattr(BaseImageSet, name):
-            msg = (
+            raise _SeveralPicturesError(
                 f"{name}: expected one picture, got a set of several: choose one of them, as in"
                 f" get_image_set({'=…, '.join(self._discriminator_names)}=…).{name}"
             )
-            raise _SeveralPicturesError(msg)
-        msg = f"{type(self).__name__!r} object has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def image_sets(self) -> Sequence[ImageSubset[ImageT]]:
@@ -159,11 +157,10 @@ def _chosen(whole: MultipleImageSet[Any], given: Mapping[str, Any]) -> dict[str,
         if len(found) == 1:
             chosen = dict(zip(expected, *found, strict=True))
     if len(chosen) < len(expected) or not given.keys() <= {*expected, *primary_key_names(mapper)}:
-        msg = (
+        raise InvalidTypeError(
             f"expected values for {', '.join(expected)}, got {', '.join(given) or 'none'}: these columns"
             f" tell the pictures of {type(whole.owner).__name__}.{whole._attachment.key} apart"
         )
-        raise InvalidTypeError(msg)
     if whole._attachment.secondary is None and given.keys() - set(expected):
         _require_owner(whole, {name: value for name, value in given.items() if name not in expected})
     return chosen

@@ -43,11 +43,10 @@ def read_back(connection: Connection, image: Any) -> None:
     for name, stored in _values_of_row(connection, mapper, image, names).items():
         given = getattr(image, name)
         if stored != given and name in blob_state(image).discriminators:
-            msg = (
+            raise ImageIdentityError(
                 f"{mapper.class_.__name__}.{name}: expected a value that is stored as it is, since it tells pictures"
                 f" apart, got {given!r}, which is stored as {stored!r}; give it as it is stored"
             )
-            raise ImageIdentityError(msg)
         if stored != given or type(stored) is not type(given):
             set_committed_value(image, name, stored)
 
@@ -90,11 +89,10 @@ def _values_of_row(connection: Connection, mapper: Mapper[Any], image: Any, name
     ).first()
     if row is not None:
         return dict(zip(columns, row, strict=True))
-    msg = (
+    raise ImageIdentityError(
         f"the row of {mapper.class_.__name__} is not found by the values that it was given, so the database has changed"
         f" them: {'; '.join(_changes(connection, mapper, image, columns))}; give them as they are stored"
     )
-    raise ImageIdentityError(msg)
 
 
 def _changes(connection: Connection, mapper: Mapper[Any], image: Any, columns: Mapping[str, Any]) -> Iterator[str]:

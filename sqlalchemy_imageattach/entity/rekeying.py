@@ -45,11 +45,10 @@ def images_to_follow(session: Session, flushed: Collection[Any] | None) -> Itera
     for owner, attachment in _rekeyed(session, states):
         history = get_history(owner, attachment.key, _BY_FORMER_KEY)
         if any(inspect(image).persistent for image in history.deleted or ()):
-            msg = (
+            raise ImageIdentityError(
                 f"{type(owner).__name__} was given another primary key, and images were removed from its"
                 f" {attachment.key}: flush in between"
             )
-            raise ImageIdentityError(msg)
         yield from history.unchanged or ()
 
 
@@ -61,11 +60,10 @@ def refuse_latecomers(session: Session, flushed: Collection[InstanceState[Any]])
     for owner, attachment in _rekeyed(session, flushed):
         history = get_history(owner, attachment.key, PassiveFlag.PASSIVE_OFF | PassiveFlag.NO_RAISE)
         if any(inspect(image).persistent for image in history.unchanged or ()):
-            msg = (
+            raise ImageIdentityError(
                 f"{type(owner).__name__} was given another primary key by a listener of the flush itself, when the"
                 f" files of its {attachment.key} could not follow any more: give it the key before the flush"
             )
-            raise ImageIdentityError(msg)
 
 
 def _rekeyed(

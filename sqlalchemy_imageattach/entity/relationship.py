@@ -59,33 +59,29 @@ class ImageAttachment(Relationship[_T]):
         if self.collection_class is None:
             self.collection_class = SingleImageSet
         if self.lazy in {"dynamic", "noload", "write_only"}:
-            msg = (
+            raise InvalidTypeError(
                 f"{self}: expected a lazy= that loads image sets, such as 'select', got {self.lazy!r}: leave it out;"
                 " for queries there are filter(), filter_by() and order_by() of each image set"
             )
-            raise InvalidTypeError(msg)
         super().do_init()
         if not issubclass(self.mapper.class_, Image):
-            msg = f"{self}: expected a class with the Image mixin, got {self.mapper.class_.__name__}"
-            raise InvalidTypeError(msg)
+            raise InvalidTypeError(f"{self}: expected a class with the Image mixin, got {self.mapper.class_.__name__}")
         if not self.uselist:
             name = self.mapper.class_.__name__
-            msg = (
+            raise InvalidTypeError(
                 f"{self}: expected a set of images, got a single one: annotate it as Mapped[SingleImageSet[{name!r}]],"
                 f" or not at all, and have the foreign key in {name}"
             )
-            raise InvalidTypeError(msg)
         if not isinstance(self.collection_class, type) or not issubclass(
             self.collection_class, SingleImageSet | MultipleImageSet
         ):
             msg = f"{self}: expected SingleImageSet or MultipleImageSet as its collection, got {self.collection_class}"
             raise InvalidTypeError(msg)
         if issubclass(self.collection_class, MultipleImageSet) and not discriminator_names(self):
-            msg = (
+            raise InvalidTypeError(
                 f"{self}: for several pictures of one owner, {self.mapper.class_.__name__} needs a primary key column"
                 " besides those of its owner, its size and its type, to tell the pictures apart"
             )
-            raise InvalidTypeError(msg)
 
 
 def _evaluated(annotation: str, module: str) -> Any:

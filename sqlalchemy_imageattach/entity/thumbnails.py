@@ -113,8 +113,7 @@ def find(
 ) -> ImageT:
     """The image of that size; a thumbnail rather than the original, and a whole one rather than a part."""
     if width is None and height is None:
-        msg = "find_thumbnail() needs a width, a height, or both"
-        raise InvalidTypeError(msg)
+        raise InvalidTypeError("find_thumbnail() needs a width, a height, or both")
     wanted = Rendition(width=width, height=height, format=format)  # says what is wrong with them
     mimetype = None if format is None else wanted.mimetype("image/png")
     found = [
@@ -144,10 +143,13 @@ def find(
 
 
 def find_declared(
-    image_set: PictureSet[ImageT], renditions: Sequence[Rendition]
+    image_set: PictureSet[ImageT], renditions: Sequence[Rendition], original: ImageT | None = None
 ) -> dict[tuple[int, int, str, str], tuple[Wanted, ImageT | None]]:
-    """What ``renditions`` come to, each once, with their images as far as the rows alone can tell."""
-    original = image_set.require_original()
+    """What ``renditions`` come to, each once, with their images as far as the rows alone can tell.
+
+    :param original: that of the set, where it is known already: to look for it takes as long as all the rest
+    """
+    original = original or image_set.require_original()
     upright, moves = Upright(*size_and_type(original)), _frames_of(original) != 1
     wanted = {(each := Wanted.of(rendition, upright, moves=moves)).identity: each for rendition in renditions}
     there = {(*size_and_type(image), variant_of(image)): image for image in image_set if not image.original}

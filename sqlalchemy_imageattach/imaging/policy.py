@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, get_args
 
-from ..arguments import check_type
+from ..arguments import check_type, wrong_type, wrong_value
 from ..errors import InvalidTypeError, InvalidValueError, PolicyViolationError
 from ..imagetypes import TYPES
 from .info import ImageInfo
@@ -85,13 +85,11 @@ class ImagePolicy:
         object.__setattr__(self, "allowed_types", frozenset(_strings("allowed_types", self.allowed_types)))
         for mimetype in self.allowed_types:
             if mimetype.count("/") != 1 or mimetype != mimetype.strip().lower() or "*" in mimetype:
-                msg = f"allowed_types: expected exact mimetypes such as 'image/png', got {mimetype!r}"
-                raise InvalidValueError(msg)
+                raise wrong_value("allowed_types", mimetype, "exact mimetypes such as 'image/png'")
         _check_seconds(self.max_seconds)
         _check_limit("max_memory", self.max_memory)
         if self.isolate not in {None, True, False}:
-            msg = f"isolate: expected True, False or None, got {self.isolate!r}"
-            raise InvalidTypeError(msg)
+            raise InvalidTypeError(f"isolate: expected True, False or None, got {self.isolate!r}")
         if self.isolate is False and (self.max_seconds is not None or self.max_memory is not None):
             msg = (
                 "isolate=False: what is decoded in this process cannot be limited; leave max_seconds and max_memory out"
@@ -100,11 +98,9 @@ class ImagePolicy:
         object.__setattr__(self, "fonts", tuple(_strings("fonts", self.fonts)))
         object.__setattr__(self, "engines", tuple(_strings("engines", self.engines)))
         if not self.engines or not set(self.engines) <= set(_ENGINES):
-            msg = f"engines: expected one or more of {', '.join(map(repr, _ENGINES))}, got {self.engines!r}"
-            raise InvalidValueError(msg)
+            raise wrong_value("engines", self.engines, f"one or more of {', '.join(map(repr, _ENGINES))}")
         if self.verify not in get_args(Verification):
-            msg = f"verify: expected 'structure' or 'decode', got {self.verify!r}"
-            raise InvalidValueError(msg)
+            raise wrong_value("verify", self.verify, "'structure' or 'decode'")
 
     def allowing(self, *mimetypes: str) -> ImagePolicy:
         """The same policy, with these types allowed too."""
@@ -200,32 +196,26 @@ def _check_limit(name: str, value: object, kinds: type | tuple[type, ...] = int)
         return
     if isinstance(value, bool) or not isinstance(value, kinds):
         expected = "an int" if kinds is int else "a number"
-        msg = f"{name}: expected {expected}, or None for no limit, got {type(value).__name__} ({value!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type(name, value, f"{expected}, or None for no limit")
     if not value >= 1:  # type: ignore[operator]
-        msg = f"{name}: expected 1 or more, or None for no limit, got {value}"
-        raise InvalidValueError(msg)
+        raise InvalidValueError(f"{name}: expected 1 or more, or None for no limit, got {value}")
 
 
 def _check_seconds(value: object) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        msg = f"max_seconds: expected a number, or None for the default, got {type(value).__name__} ({value!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("max_seconds", value, "a number, or None for the default")
     if not 0 < value <= 86_400:
-        msg = f"max_seconds: expected more than 0 and up to 86,400, got {value}"
-        raise InvalidValueError(msg)
+        raise InvalidValueError(f"max_seconds: expected more than 0 and up to 86,400, got {value}")
 
 
 def _strings(name: str, values: object) -> list[str]:
     # a lone str is an iterable of str too, but of its letters
     if isinstance(values, str) or not isinstance(values, Iterable):
-        msg = f"{name}: expected several str, got {type(values).__name__} ({values!r}); put it into a tuple"
-        raise InvalidTypeError(msg)
+        raise wrong_type(name, values, "several str", "put it into a tuple")
     items = list(values)
     for item in items:
         if not isinstance(item, str):
-            msg = f"{name}: expected str, got {type(item).__name__} ({item!r})"
-            raise InvalidTypeError(msg)
+            raise wrong_type(name, item, "str")
     return items

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from ..errors import InvalidTypeError
+from ..arguments import wrong_type
 from . import isolation
 from .info import ImageInfo
 from .looking import look, type_of
@@ -70,5 +70,4 @@ def check_policy(policy: object) -> None:
     :raises InvalidTypeError: it is none
     """
     if not isinstance(policy, ImagePolicy):
-        msg = f"policy: expected an ImagePolicy, got {type(policy).__name__} ({policy!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("policy", policy, "an ImagePolicy")

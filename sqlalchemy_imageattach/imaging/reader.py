@@ -6,8 +6,9 @@ an :exc:`~sqlalchemy_imageattach.errors.UnreadableImageError`; an :exc:`OSError`
 
 **One look has one budget**, of steps and of bytes, however its parts are called and nested: each reader has
 :data:`STEPS` steps, of a microsecond or two each, and may read each byte twice.  Scanners need not count what they
-read, but have to :meth:`~Reader.spend` what they do with numbers that the file chose.  A real file needs some hundred
-steps; one of the largest allowed, made of the smallest parts that programs write, needs half of them.
+read, but have to :meth:`~Reader.spend` what they do with numbers that the file chose, and what they search.  A real
+file needs some hundred steps; one of the largest allowed, made of the smallest parts that programs write, needs most
+of them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ __all__ = [
 
 #: How many steps one look may take in a file of the default policy; in larger ones it grows with their bytes.
 STEPS: Final = 30_000
+#: How many more bytes give one step more, and how many bytes are read in one.
 _BYTES_A_STEP: Final = 2048
+_READ_A_STEP: Final = 8192
 _SMALL: Final = 4 * 2**20
 
 #: Frames are counted in groups of so many.
@@ -48,8 +51,7 @@ def refuse_damaged(what: str) -> NoReturn:
 
     :raises UnreadableImageError: always
     """
-    msg = f"the image is damaged: {what}; give an intact file"
-    raise UnreadableImageError(msg, code="damaged")
+    raise UnreadableImageError(f"the image is damaged: {what}; give an intact file", code="damaged")
 
 
 def refuse_truncated(what: str) -> NoReturn:
@@ -57,8 +59,7 @@ def refuse_truncated(what: str) -> NoReturn:
 
     :raises UnreadableImageError: always
     """
-    msg = f"the image is cut off: {what}; give the whole file"
-    raise UnreadableImageError(msg, code="truncated")
+    raise UnreadableImageError(f"the image is cut off: {what}; give the whole file", code="truncated")
 
 
 def refuse_costly(what: str) -> NoReturn:
@@ -75,8 +76,7 @@ def refuse_unsafe(what: str) -> NoReturn:
 
     :raises UnreadableImageError: always
     """
-    msg = f"the image is refused: {what}"
-    raise UnreadableImageError(msg, code="unsafe")
+    raise UnreadableImageError(f"the image is refused: {what}", code="unsafe")
 
 
 def check_source(source: object) -> None:
@@ -89,8 +89,7 @@ def check_source(source: object) -> None:
         msg = f"expected a file opened in binary mode, got {type(source).__name__}; open it with mode 'rb'"
         raise InvalidTypeError(msg)
     if getattr(source, "closed", False) is True:
-        msg = "expected an open file, got a closed one; open it again"
-        raise InvalidValueError(msg)
+        raise InvalidValueError("expected an open file, got a closed one; open it again")
     seekable = getattr(source, "seekable", None)
     if not callable(getattr(source, "seek", None)) or (callable(seekable) and not seekable()):
         msg = f"expected a file that can seek, got {type(source).__name__}; copy it into a temporary file first"
@@ -221,7 +220,9 @@ class Reader:
         return self._read(0, self.size)
 
     def _read(self, offset: int, length: int) -> bytes:
-        self._bytes -= min(length, self.size - offset)
+        length = min(length, self.size - offset)
+        self.spend(length // _READ_A_STEP)
+        self._bytes -= length
         if self._bytes < 0:
             self.spend(self.steps + 1)
         self._source.seek(offset)
@@ -264,8 +265,7 @@ class Guarded(io.RawIOBase):
         :raises ValueError: the position lies before the start, which only a broken picture asks for
         """
         if whence == io.SEEK_SET and offset < 0:
-            msg = f"expected a position in the file, got {offset}"
-            raise ValueError(msg)
+            raise ValueError(f"expected a position in the file, got {offset}")
         try:
             return self._guarded.seek(offset, whence)
         except Exception as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ..arguments import wrong_type
 from ..errors import InvalidTypeError
 from . import isolation
 from .looking import look, type_of
@@ -86,6 +87,5 @@ def _renditions(renditions: object) -> list[Rendition]:
     wanted = list(renditions)
     for rendition in wanted:
         if not isinstance(rendition, Rendition):
-            msg = f"renditions: expected Rendition, got {type(rendition).__name__} ({rendition!r})"
-            raise InvalidTypeError(msg)
+            raise wrong_type("renditions", rendition, "Rendition")
     return wanted

@@ -33,6 +33,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
 
+from ..arguments import check_choice, check_range, check_type, wrong_type, wrong_value
 from ..errors import InvalidTypeError, InvalidValueError, PolicyViolationError
 from ..imagetypes import TYPES, by_mimetype, by_name
 
@@ -186,29 +187,26 @@ class Rendition:
 
     def __post_init__(self) -> None:
         _check_size(self.ratio, self.width, self.height)
-        _check_choice("fit", self.fit, get_args(Fit))
+        check_choice("fit", check_type("fit", self.fit, str, "a str"), get_args(Fit))
         if self.fit != "contain" and (self.width is None or self.height is None):
-            msg = f"fit={self.fit!r} needs a box to fit: expected both width and height"
-            raise InvalidValueError(msg)
+            raise InvalidValueError(f"fit={self.fit!r} needs a box to fit: expected both width and height")
         _check_focal_point(self.focal_point)
-        _check_flag("upscale", self.upscale)
-        _check_flag("animated", self.animated)
+        check_type("upscale", self.upscale, bool, "True or False")
+        check_type("animated", self.animated, bool, "True or False")
         if self.quality is not None:
-            _check_int("quality", self.quality, "1 to 100")
-            if not 1 <= self.quality <= 100:
-                msg = f"quality: expected 1 to 100, got {_shown(self.quality)}"
-                raise InvalidValueError(msg)
-        _check_choice("filter", self.filter, sorted(FILTERS))
+            check_range("quality", check_type("quality", self.quality, int, "an int (1 to 100)"), "1 to 100", 1, 100)
+        check_choice("filter", check_type("filter", self.filter, str, "a str"), sorted(FILTERS))
         if isinstance(self.format, str):
             object.__setattr__(self, "format", self.format.lower())
         if self.format is not None:
-            _check_choice("format", self.format, (*sorted(by_name), *sorted(_WRITTEN)))
+            check_choice(
+                "format", check_type("format", self.format, str, "a str"), (*sorted(by_name), *sorted(_WRITTEN))
+            )
             if self.animated and not _WRITTEN[self.mimetype("image/gif")].moves:
-                msg = (
+                raise InvalidValueError(
                     f"animated=True: {self.format!r} files hold one frame only; expected gif, webp, png or avif,"
                     " or leave animated out"
                 )
-                raise InvalidValueError(msg)
 
     def mimetype(self, source: str) -> str:
         """The type of the picture made from a source of the type ``source``.
@@ -234,8 +232,7 @@ class Rendition:
         for name, side in (("width", width), ("height", height)):
             _check_pixels(f"{name} of the source", side)
         if not isinstance(mimetype, str):
-            msg = f"mimetype of the source: expected a str such as 'image/jpeg', got {mimetype!r}"
-            raise InvalidTypeError(msg)
+            raise InvalidTypeError(f"mimetype of the source: expected a str such as 'image/jpeg', got {mimetype!r}")
         made = self.mimetype(mimetype)
         size = self._size(width, height)
         if max(size) > (longest := _WRITTEN[made].longest_side):
@@ -382,8 +379,7 @@ def renditions_of(values: Iterable[Rendition | RenditionOptions]) -> list[Rendit
     :raises InvalidTypeError: one is neither, or a mapping has another name than those of the options
     """
     if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
-        msg = f"expected several renditions, such as [{{'width': 150}}], got {type(values).__name__} ({values!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("", values, "several renditions, such as [{'width': 150}]")
     return [rendition_of(value) for value in values]
 
 
@@ -414,55 +410,19 @@ def _check_size(ratio: object, width: object, height: object) -> None:
             msg = "expected ratio, width or height, got none of them; say how large the picture is to be"
             raise InvalidValueError(msg)
         return
-    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
-        msg = f"ratio: expected a number such as 0.5, got {type(ratio).__name__} ({ratio!r})"
-        raise InvalidTypeError(msg)
+    ratio = check_type("ratio", ratio, (int, float), "a number such as 0.5")
     if not 0 < ratio <= _LARGEST_RATIO:
-        msg = f"ratio: expected a finite number above 0 and up to {_LARGEST_RATIO:,}, such as 0.5, got {_shown(ratio)}"
-        raise InvalidValueError(msg)
+        raise wrong_value("ratio", ratio, f"a finite number above 0 and up to {_LARGEST_RATIO:,}, such as 0.5")
     if isinstance(ratio, int) and ratio > _LIKELY_RATIO and width is None and height is None:
         msg = f"ratio: expected times the sides, such as 0.5, got {ratio}; did you mean width={ratio}?"
         raise InvalidValueError(msg)
     if width is not None or height is not None:
-        msg = "expected either ratio or width and height, got both; leave one out"
-        raise InvalidValueError(msg)
+        raise InvalidValueError("expected either ratio or width and height, got both; leave one out")
 
 
 def _check_pixels(name: str, value: object) -> None:
-    _check_int(name, value, "pixels, 1 or more")
-    assert isinstance(value, int)
-    if not 1 <= value <= _LARGEST_TARGET:
-        msg = f"{name}: expected pixels, 1 or more, up to {_LARGEST_TARGET:,}, got {_shown(value)}"
-        raise InvalidValueError(msg)
-
-
-def _shown(number: float) -> str:
-    # Python refuses to write integers of thousands of digits
-    if isinstance(number, int) and number.bit_length() > 64:
-        return f"a number of {number.bit_length():,} bits"
-    return repr(number)
-
-
-def _check_int(name: str, value: object, expected: str) -> None:
-    # bool is an int to Python, but True is no width
-    if isinstance(value, bool) or not isinstance(value, int):
-        msg = f"{name}: expected an int ({expected}), got {type(value).__name__} ({value!r})"
-        raise InvalidTypeError(msg)
-
-
-def _check_flag(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        msg = f"{name}: expected True or False, got {type(value).__name__} ({value!r})"
-        raise InvalidTypeError(msg)
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...] | list[str]) -> None:
-    if not isinstance(value, str):
-        msg = f"{name}: expected a str, got {type(value).__name__} ({value!r})"
-        raise InvalidTypeError(msg)
-    if value not in choices:
-        msg = f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}"
-        raise InvalidValueError(msg)
+    number = check_type(name, value, int, "an int (pixels, 1 or more)")
+    check_range(name, number, f"pixels, 1 or more, up to {_LARGEST_TARGET:,}", 1, _LARGEST_TARGET)
 
 
 def _check_focal_point(point: object) -> None:
@@ -470,9 +430,5 @@ def _check_focal_point(point: object) -> None:
         msg = f"focal_point: expected two fractions such as (0.5, 0.25), from the left and from the top, got {point!r}"
         raise InvalidTypeError(msg)
     for fraction in point:
-        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)):
-            msg = f"focal_point: expected numbers from 0 to 1, got {type(fraction).__name__} ({fraction!r})"
-            raise InvalidTypeError(msg)
-        if not 0 <= fraction <= 1:
-            msg = f"focal_point: expected fractions of the picture, 0 to 1, got {_shown(fraction)}"
-            raise InvalidValueError(msg)
+        number = check_type("focal_point", fraction, (int, float), "numbers from 0 to 1")
+        check_range("focal_point", number, "fractions of the picture, 0 to 1", 0, 1)

@@ -74,6 +74,5 @@ def session_of(session: Any) -> Session:
         found = found()
     found = getattr(found, "sync_session", found)
     if not isinstance(found, Session):
-        msg = f"session: expected a Session or an AsyncSession of SQLAlchemy, got {session!r}"
-        raise InvalidTypeError(msg)
+        raise InvalidTypeError(f"session: expected a Session or an AsyncSession of SQLAlchemy, got {session!r}")
     return found

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy.orm import Mapper
 
+from ..arguments import wrong_value
 from ..bulk.rows import KeyRange, RowReader
 from ..entity import Image
-from ..errors import InvalidValueError
 from .job import Job
 from .keys import decode_key, encode_key
 from .runner import Work
@@ -27,8 +27,7 @@ def jobs_by_range(session: Any, mappers: Iterable[Mapper[Any]], kind: str, parts
     :param params: what each of the jobs has besides
     """
     if not isinstance(parts, int) or parts < 1:
-        msg = f"parts: expected 1 or more, got {parts!r}"
-        raise InvalidValueError(msg)
+        raise wrong_value("parts", parts, "1 or more")
     reader = RowReader(session)
     for mapper in mappers:
         name = f"{mapper.class_.__module__}:{mapper.class_.__qualname__}"

@@ -14,10 +14,12 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Mapper, Session
 
 from ..arguments import wrong_type, wrong_value
@@ -183,6 +185,16 @@ class JobRunner:
         with self.sessions() as session:
             return find_store_of_class(image_class, None, session.info)
 
+    def binds(self) -> list[Engine | Connection]:
+        """What the sessions speak with, each once; none if it takes a context to have a session."""
+        found: dict[int, Engine | Connection] = {}
+        with suppress(Exception), self.sessions() as session:
+            for mapper in self._registry.mappers:
+                with suppress(UnboundExecutionError):
+                    bind = session.get_bind(mapper)
+                    found[id(bind)] = bind
+        return list(found.values())
+
     def named_store(self, name: str | None) -> Store:
         """One of ``stores``, or the usual one if no name is given.
 
@@ -209,11 +221,10 @@ class JobRunner:
             if f"{cls.__module__}:{cls.__qualname__}" == name and issubclass(cls, base):
                 return mapper
         kind = "an image class" if base is Image else "a class"
-        msg = (
+        raise UnknownJobError(
             f"expected the name of {kind} that is mapped here, got {name!r}; if it still exists, import its module"
             " where the runner is made"
         )
-        raise UnknownJobError(msg)
 
     def run(self, job: Job) -> Outcome:
         """Do ``job``, or find that there is nothing to do.
@@ -258,8 +269,7 @@ class JobRunner:
                 _log.info("%s is outdated by now", work.job, exc_info=True)
                 return Outcome.OUTDATED
             if is_transient(error):
-                msg = f"{work.job} failed by what may pass: {type(error).__name__}: {error}"
-                raise TryAgainError(msg) from error
+                raise TryAgainError(f"{work.job} failed by what may pass: {type(error).__name__}: {error}") from error
             raise
         return Outcome.DONE
 

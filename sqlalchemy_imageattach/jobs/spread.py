@@ -142,18 +142,21 @@ class Spread:
     ) -> list[Any]:
         """Wait until each part is done or has failed, and give the results.
 
-        :param queue: what parts are handed to again if nothing is heard of any for ``enqueue_again_after`` seconds
+        :param queue: what parts are handed to again if nothing is heard of any for ``enqueue_again_after`` seconds; at
+            once if it is in this process and has nothing left to do
         :param poll: seconds between two looks
         :param progress: called after each look
         """
         known, since = self.progress(), time.monotonic()
         while not known.is_over:
             time.sleep(poll)
+            # asked before the parts are: what was being done meanwhile is among those that are done
+            is_idle = getattr(queue, "is_idle", False) is True
             found = self.progress()
             if found != known:
                 known, since = found, time.monotonic()
-            elif time.monotonic() - since >= enqueue_again_after:
-                _log.warning("nothing was heard of %s for long: what is not done is enqueued again", self.run)
+            elif is_idle or time.monotonic() - since >= enqueue_again_after:
+                _log.warning("nobody seems to be at what is not done of %s: it is enqueued again", self.run)
                 self.enqueue(queue)
                 since = time.monotonic()
             if progress is not None:

@@ -11,7 +11,10 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
-from ..arguments import check_range, check_type
+from sqlalchemy import Connection, Engine
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
+
+from ..arguments import check_range, check_type, wrong_value
 from ..errors import QueueClosedError, TryAgainError
 from .job import Job
 from .runner import JobRunner
@@ -41,13 +44,17 @@ class ThreadQueue:
         ...     queue.enqueue(Job("say", params={"what": "hello"}))
         hello
 
+    Each thread has sessions of its own, and these need connections of their own: on one that is shared, a ``ROLLBACK``
+    of one thread takes back what another one has just written, and whoever waits for that waits for ever.
+
     :param runner: does the jobs
     :param threads: how many jobs are done at a time
     :param capacity: how many may wait
     :param attempts: how often a job is tried at most
     :param delay: seconds before the second attempt; each further one waits twice as long
     :raises InvalidTypeError: an argument is of the wrong type
-    :raises InvalidValueError: one is out of range
+    :raises InvalidValueError: one is out of range, or the sessions of ``runner`` share one connection, as with a
+        :class:`~sqlalchemy.pool.StaticPool`, or are bound to one
     """
 
     def __init__(
@@ -59,6 +66,8 @@ class ThreadQueue:
             check_range(name, number, "1 or more", 1)
         check_type("delay", delay, (int, float), "seconds")
         check_range("delay", delay, "seconds, from 0 to 3,600", 0, 3600)
+        for bind in runner.binds():
+            _check_connections(bind)
         self._runner = runner
         self._size = threads
         self._capacity = capacity
@@ -86,8 +95,7 @@ class ThreadQueue:
                     break  # it would wait for itself
                 self._changed.wait()
             if self._closed:
-                msg = f"{job} comes after the queue was closed"
-                raise QueueClosedError(msg)
+                raise QueueClosedError(f"{job} comes after the queue was closed")
             if len(self._jobs) < self._capacity:
                 self._jobs.append(job)
                 self._start_thread()
@@ -108,6 +116,12 @@ class ThreadQueue:
                 raise
             return
         self._threads.append(thread)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all jobs that were taken are done, or given up."""
+        with self._changed:
+            return not self._jobs and not self._busy
 
     def join(self) -> None:
         """Wait until all jobs that were taken are done."""
@@ -163,6 +177,14 @@ class ThreadQueue:
             except BaseException:  # a thread that ends would leave all other jobs undone
                 _log.exception("%s failed, and is given up", job)
                 return
+
+
+def _check_connections(bind: Engine | Connection) -> None:
+    # the other kind of pool is SQLAlchemy's own for databases in memory, of which each thread would have another one
+    if isinstance(bind, Connection) or isinstance(bind.pool, StaticPool | SingletonThreadPool):
+        got = "one Connection" if isinstance(bind, Connection) else f"a {type(bind.pool).__name__}"
+        expected = "one whose sessions have connections of their own, of a database that all threads see"
+        raise wrong_value("runner", None, expected, "with SQLite, use a file", got=got)
 
 
 _queues: WeakSet[ThreadQueue] = WeakSet()

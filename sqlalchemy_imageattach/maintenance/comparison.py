@@ -36,6 +36,7 @@ from ..bulk.workers import in_threads
 from ..concurrency import run_blocking
 from ..key import ImageKey
 from ..store import Store, StoredBlob
+from ..uploads.quarantine import is_quarantined
 from .findings import Findings, Problem, ProblemKind
 
 __all__ = ["Comparison", "Progress"]
@@ -204,6 +205,8 @@ class Comparison:
                 self._note(ProblemKind.TEMPORARY, blob, modified)
             elif blob.is_temporary:
                 self._note(ProblemKind.UNMAPPED, blob)
+            elif key is not None and is_quarantined(key):
+                self._note(ProblemKind.TEMPORARY, blob, modified)
             elif key is None or self.store.own_key(key) != key:
                 self._note(ProblemKind.FOREIGN, blob)
             elif (object_type := self._types.get(key.object_type)) is None:

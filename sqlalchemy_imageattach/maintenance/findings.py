@@ -39,7 +39,8 @@ class ProblemKind(StrEnum):
     ORPHAN = "orphan"
     #: A second copy of the blob of a row, which is in its own place too; older than the grace period.
     SPARE = "spare copy"
-    #: What an unfinished write of a blob of a mapped class has left behind, older than the grace period.
+    #: What an unfinished write of a blob of a mapped class has left behind, or an upload that nobody has taken; older
+    #: than the grace period.
     TEMPORARY = "stale temporary file"
     #: A blob or a temporary file by its name, but of an object type that no mapped class has.
     UNMAPPED = "unmapped object type"

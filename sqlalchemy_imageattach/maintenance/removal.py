@@ -29,11 +29,10 @@ def refuse_old_rows(comparison: Comparison) -> None:
     :raises SweepRefusedError: the session is in a transaction, which may show them as they were when it began
     """
     if any(comparison.reader.is_in_transaction(mapper) for mapper in comparison.mappers):
-        msg = (
+        raise SweepRefusedError(
             "refusing to change anything: the session is in a transaction, and may not see rows that others have"
             " committed since it began; commit it or roll it back first, or use a new session"
         )
-        raise SweepRefusedError(msg)
 
 
 def refuse_missing_classes(comparisons: Sequence[Comparison], object_types: Collection[str]) -> None:
@@ -43,15 +42,13 @@ def refuse_missing_classes(comparisons: Sequence[Comparison], object_types: Coll
     :raises SweepRefusedError: classes are missing
     """
     if not any(comparison.mappers for comparison in comparisons):
-        msg = "refusing to delete: no image classes are mapped; import the modules that declare them"
-        raise SweepRefusedError(msg)
+        raise SweepRefusedError("refusing to delete: no image classes are mapped; import the modules that declare them")
     known = {name for comparison in comparisons for name in comparison.object_types}
     if missing := set(object_types) - known:
-        msg = (
+        raise SweepRefusedError(
             f"refusing to delete: no mapped class has the object type {', '.join(map(repr, sorted(missing)))}, only"
             f" {', '.join(map(repr, sorted(known)))} are known; import all modules with image classes"
         )
-        raise SweepRefusedError(msg)
 
 
 def refuse_nonsense(comparison: Comparison, limit: float) -> None:
@@ -61,18 +58,16 @@ def refuse_nonsense(comparison: Comparison, limit: float) -> None:
     :raises SweepRefusedError: there are rows whose key is not known, or too many orphans
     """
     if invalid := comparison.findings.counts().get(ProblemKind.INVALID_ROW):
-        msg = (
+        raise SweepRefusedError(
             f"refusing to delete: {invalid} rows cannot say which blob is theirs, so it might be one of those that seem"
             " to be orphans; check() lists them"
         )
-        raise SweepRefusedError(msg)
     for object_type, orphans, blobs in comparison.orphans_by_type():
         if orphans > limit * blobs:
-            msg = (
+            raise SweepRefusedError(
                 f"refusing to delete: {orphans} of the {blobs} blobs of {object_type!r} have no row, which is more than"
                 f" the limit of {limit:.0%}; is it the right database? If it is, raise the limit"
             )
-            raise SweepRefusedError(msg)
 
 
 class _Fate(Enum):

@@ -24,8 +24,7 @@ from .guard import Resolve, public_addresses
 try:
     import httpcore
 except ImportError as error:
-    msg = "downloads need httpcore: pip install 'SQLAlchemy-ImageAttach[remote]'"
-    raise MissingExtraError(msg) from error
+    raise MissingExtraError("downloads need httpcore: pip install 'SQLAlchemy-ImageAttach[remote]'") from error
 
 __all__ = ["AsyncGuardedBackend", "Budget", "GuardedBackend", "RefusedAddress", "budget"]
 
@@ -50,8 +49,7 @@ class Budget:
         """How long to wait at most for what comes next."""
         left = self.deadline - self.clock()
         if left <= 0:
-            msg = "the time of the download is over"
-            raise error(msg)
+            raise error("the time of the download is over")
         return left if wanted is None else min(wanted, left)
 
     def count(self, data: bytes) -> bytes:
@@ -59,8 +57,7 @@ class Budget:
         if self.header_bytes is not None:
             self.header_bytes -= len(data)
             if self.header_bytes < 0:
-                msg = "the head of the response is too long"
-                raise httpcore.RemoteProtocolError(msg)
+                raise httpcore.RemoteProtocolError("the head of the response is too long")
         return data
 
 
@@ -203,8 +200,7 @@ def _checked(addresses: Iterable[str], allow_private: bool) -> list[str]:
     found = list(addresses)
     allowed = found if allow_private else public_addresses(found)
     if not allowed:
-        msg = f"expected public addresses, got {', '.join(found) or 'none'}"
-        raise RefusedAddress(msg)
+        raise RefusedAddress(f"expected public addresses, got {', '.join(found) or 'none'}")
     return allowed
 
 
@@ -230,8 +226,7 @@ def _resolved(resolve: Resolve, host: str, port: int) -> Sequence[str]:
     try:
         return resolve(host, port)
     except (OSError, UnicodeError) as error:  # a label of more than 63 characters is a UnicodeError
-        msg = f"{host!r} has no address"
-        raise RefusedAddress(msg) from error
+        raise RefusedAddress(f"{host!r} has no address") from error
 
 
 _SLOW_NAME = httpcore.ConnectTimeout("the name was not resolved in time")

@@ -10,8 +10,8 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore
 
+from ..arguments import wrong_type
 from ..errors import (
-    InvalidTypeError,
     RemoteAddressError,
     RemoteAnswerError,
     RemoteStatusError,
@@ -146,8 +146,7 @@ def _joined(base: str, location: str) -> str:
 def _checked(url: object, policy: FetchPolicy) -> str:
     """``url`` as it is to be asked, with its name in ASCII and without what is not sent."""
     if not isinstance(url, str):
-        msg = f"expected a URL (str), got {type(url).__name__} ({url!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("", url, "a URL (str)")
     # what parsers pass over in silence, one this way and the next one another
     if any(char <= " " or char in "\\\x7f" for char in url) or len(url) > 8000:
         raise RemoteAddressError

@@ -105,11 +105,10 @@ def _anywhere(element: CosineDistance, compiler: SQLCompiler, **options: Any) ->
     if compiler.dialect.name == "default":  # str() of a statement
         column, _, query = element.clauses
         return f"cosine_distance({compiler.process(column, **options)}, {compiler.process(query, **options)})"
-    msg = (
+    raise VectorSearchUnavailableError(
         f"vectors cannot be compared by {compiler.dialect.name}: expected PostgreSQL, SQLite, MariaDB or MySQL; keep"
         " the embeddings in one of these"
     )
-    raise VectorSearchUnavailableError(msg)
 
 
 @compiles(CosineDistance, "sqlite")
@@ -150,9 +149,8 @@ def _in_mariadb(element: CosineDistance, compiler: SQLCompiler, **options: Any) 
 
 def _key(compiler: SQLCompiler, key: ColumnElement[Any], options: Any) -> str:
     if not isinstance(key.type, Integer):
-        msg = (
+        raise VectorSearchUnavailableError(
             "this database has no function for vectors, so they are compared in the process, by a primary key of one"
             " integer: give the table of the column such a key, or use an Embeddings table, which has"
         )
-        raise VectorSearchUnavailableError(msg)
     return compiler.process(key, **options)

@@ -149,11 +149,10 @@ class Fingerprints(PictureIndex):
 
     def _found(self, identity: tuple[Any, ...], like: list[tuple[Any, ...]]) -> None:
         if self.on_duplicate == "refuse":
-            msg = (
+            raise DuplicateImageError(
                 f"expected a {self.cls.__name__} that looks like no other, got one that differs from {like[0]} by at"
                 f" most {self.threshold} of 64 bits; attach another picture, or remove that one first"
             )
-            raise DuplicateImageError(msg)
         if self._told is None:
             _log.warning("%s %r looks like %r", self.cls.__name__, identity, like)
         else:

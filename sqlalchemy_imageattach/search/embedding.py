@@ -187,8 +187,7 @@ def vector_of(extractor: Extractor, picture: Any, policy: ImagePolicy) -> Floats
 
 def _vector_of_file(extractor: Extractor, path: Path, policy: ImagePolicy) -> Floats:
     if not path.is_file():
-        msg = f"picture: expected the path of a file, but {str(path)!r} is none"
-        raise InvalidValueError(msg)
+        raise InvalidValueError(f"picture: expected the path of a file, but {str(path)!r} is none")
     with path.open("rb") as file:
         return _vector_of_upload(extractor, file, policy)
 

@@ -111,11 +111,10 @@ def extract_unit_vectors(extractor: Extractor, prepared: Sequence[Any]) -> Float
     rows = np.asarray(extractor.extract(prepared), dtype=np.float32)
     info = extractor.describe()
     if rows.shape != (len(prepared), info.dimension):
-        msg = (
+        raise VectorDimensionError(
             f"the extractor {info.name!r} says that it has {info.dimension:,} dimensions: expected an array of the"
             f" shape {(len(prepared), info.dimension)} of so many pictures, got {rows.shape}; correct its describe()"
         )
-        raise VectorDimensionError(msg)
     if not np.isfinite(rows).all():
         unit_vector(rows[~np.isfinite(rows).all(axis=1)][0])  # says so
     return unit_rows(rows)

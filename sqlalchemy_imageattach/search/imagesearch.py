@@ -154,8 +154,7 @@ class ImageSearch:
     @staticmethod
     def create_keras_model() -> Any:
         """Override it to use a model of Keras; the one here is none."""
-        msg = "create_keras_model() is to be overridden, by what gives a model of Keras"
-        raise NotImplementedError(msg)
+        raise NotImplementedError("create_keras_model() is to be overridden, by what gives a model of Keras")
 
     @staticmethod
     def preprocess_image_array(image_array: Any) -> Any:

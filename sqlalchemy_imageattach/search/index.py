@@ -232,19 +232,17 @@ class PictureIndex:
             least, most = connection.execute(versions).one()
         called = f"{self.cls.__name__}{f'.{self.attribute}' if self.attribute else ''}"
         if least is None:
-            msg = (
+            raise EmptyIndexError(
                 f"no picture of {called} is indexed by {self.measure.name!r} yet: run index_model(), or"
                 " `imageattach index`"
             )
-            raise EmptyIndexError(msg)
         version = self.measure.version
         if least == most == version or self._is_superseded(connection):
             return
-        msg = (
+        raise OutdatedIndexError(
             f"pictures of {called} were indexed by version {least if least != version else most!r} of"
             f" {self.measure.name!r}, which is now {version!r}: run index_model(), or `imageattach index`"
         )
-        raise OutdatedIndexError(msg)
 
     def _is_superseded(self, connection: Connection) -> bool:
         """Whether each picture with a value of another version has one of this version too."""
@@ -285,11 +283,10 @@ class _explained:
         if isinstance(error, OperationalError | ProgrammingError) and name in str(error.orig):
             text = str(error.orig).lower()
             if any(sign in text for sign in ("no such table", "does not exist", "doesn't exist")):
-                msg = (
+                raise MissingIndexError(
                     f"the database has no table {name!r}: create it by metadata.create_all(), a migration of Alembic,"
                     " or index_model(), which makes it"
-                )
-                raise MissingIndexError(msg) from error
+                ) from error
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------

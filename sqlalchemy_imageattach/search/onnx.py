@@ -66,8 +66,7 @@ def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        msg = 'ONNX Runtime is needed: pip install "SQLAlchemy-ImageAttach[search]"'
-        raise MissingExtraError(msg) from error
+        raise MissingExtraError('ONNX Runtime is needed: pip install "SQLAlchemy-ImageAttach[search]"') from error
     return onnxruntime
 
 

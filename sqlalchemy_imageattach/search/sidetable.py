@@ -95,11 +95,10 @@ class SideTable:
             raise wrong_value("table_name", table.name, f"the name of a table of {self._value}s, or of none yet")
         there = table.columns[self._value].type
         if isinstance(there, Vector) and isinstance(kind, Vector) and there.dimension != kind.dimension:
-            msg = (
+            raise VectorDimensionError(
                 f"the table {table.name!r} has vectors of {there.dimension:,} dimensions: expected an extractor of as"
                 f" many, got one of {kind.dimension:,}; give this one a table of its own by table_name"
             )
-            raise VectorDimensionError(msg)
         return table
 
     @property

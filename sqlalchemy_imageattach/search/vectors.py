@@ -60,11 +60,10 @@ def check_dimension(found: int, expected: int) -> None:
     :raises VectorDimensionError: they are not
     """
     if found != expected:
-        msg = (
+        raise VectorDimensionError(
             f"expected a vector of {expected:,} dimensions, got one of {found:,}; compare only what one extractor has"
             " made, and give another extractor a table of its own"
         )
-        raise VectorDimensionError(msg)
 
 
 def to_bytes(vector: Floats) -> bytes:

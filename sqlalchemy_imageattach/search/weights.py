@@ -50,8 +50,7 @@ def read_weights(path: str | Path) -> dict[str, NDArray[Any]]:
     with open(path, "rb") as file:
         try:
             if _load(file) != _MAGIC:
-                msg = "expected the format of PyTorch before 1.6"
-                raise InvalidValueError(msg)
+                raise InvalidValueError("expected the format of PyTorch before 1.6")
             _load(file), _load(file)  # version of the protocol, sizes of types
             tensors, keys = _load(file), _load(file)
             kinds = {storage[2]: _TYPES[storage[1]] for storage, *_ in tensors.values()}
@@ -80,6 +79,5 @@ def _array(
 ) -> NDArray[Any]:
     numbers = storages[storage[2]][offset:]
     if any(side < 1 for side in shape) or sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) >= numbers.size:
-        msg = f"a tensor of the shape {shape} does not fit into its {numbers.size} numbers"
-        raise InvalidValueError(msg)
+        raise InvalidValueError(f"a tensor of the shape {shape} does not fit into its {numbers.size} numbers")
     return np.lib.stride_tricks.as_strided(numbers, shape, [step * numbers.itemsize for step in strides])

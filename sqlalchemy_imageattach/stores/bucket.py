@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
-from ..errors import BlobNotFoundError, InvalidTypeError, InvalidValueError, StoreAccessDeniedError
+from ..arguments import check_range, check_type, wrong_type, wrong_value
+from ..errors import BlobNotFoundError, InvalidValueError, StoreAccessDeniedError
 
 __all__ = [
     "DEFAULT_MAX_AGE",
@@ -48,24 +49,20 @@ _T = TypeVar("_T")
 def checked_bucket(bucket: object) -> str:
     """``bucket``, if that can be the name of one."""
     if not isinstance(bucket, str):
-        msg = f"bucket: expected the name of a bucket (str), got {type(bucket).__name__} ({bucket!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("bucket", bucket, "the name of a bucket (str)")
     if not bucket or "/" in bucket or NOT_IN_URLS.search(bucket):
-        msg = f"bucket: expected the plain name of a bucket, such as 'pictures', got {bucket!r}"
-        raise InvalidValueError(msg)
+        raise wrong_value("bucket", bucket, "the plain name of a bucket, such as 'pictures'")
     return bucket
 
 
 def checked_prefix(prefix: object) -> str:
     """``prefix`` without a slash at its end, if objects can have it in front of their names."""
     if not isinstance(prefix, str):
-        msg = f"prefix: expected the first part of the names of objects (str), got {type(prefix).__name__} ({prefix!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("prefix", prefix, "the first part of the names of objects (str)")
     stripped = prefix.rstrip("/")
     segments = stripped.split("/") if prefix else []
     if any(segment in {"", ".", ".."} or _NOT_IN_NAMES.search(segment) for segment in segments):
-        msg = f"prefix: expected one or more plain segments joined by '/', such as 'images', got {prefix!r}"
-        raise InvalidValueError(msg)
+        raise wrong_value("prefix", prefix, "one or more plain segments joined by '/', such as 'images'")
     return stripped
 
 
@@ -74,28 +71,25 @@ def checked_base_url(url: object) -> str | None:
     if url is None:
         return None
     if not isinstance(url, str):
-        msg = f"public_base_url: expected a URL (str) or None, got {type(url).__name__} ({url!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("public_base_url", url, "a URL (str) or None")
     if not url or NOT_IN_URLS.search(url):
-        msg = (
-            "public_base_url: expected a URL without query, spaces, quotes and control characters, such as"
-            f" 'https://d1234.cloudfront.net', got {url!r}"
+        raise wrong_value(
+            "public_base_url",
+            url,
+            "a URL without query, spaces, quotes and control characters, such as 'https://d1234.cloudfront.net'",
         )
-        raise InvalidValueError(msg)
     return url.rstrip("/")
 
 
 def checked_endpoint(url: str, example: str) -> str:
     """``url``, if it is that of a service and holds no password, since it becomes a part of URLs and messages."""
     if not url.startswith(("http://", "https://")):
-        msg = f"endpoint_url: expected a URL such as '{example}', got {url!r}"
-        raise InvalidValueError(msg)
+        raise wrong_value("endpoint_url", url, f"a URL such as '{example}'")
     if "@" in urlsplit(url).netloc:
-        msg = (
+        raise InvalidValueError(
             f"endpoint_url: expected a URL such as '{example}', got one with a user name or password, which would be"
             " shown in the URLs of all blobs; give the credentials by themselves"
         )
-        raise InvalidValueError(msg)
     return url
 
 
@@ -104,13 +98,7 @@ def checked_number(name: str, value: _N, what: str, least: float, most: float = 
 
     :param what: unit and range, for messages
     """
-    types = (int,) if isinstance(least, int) else (int, float)
-    if not isinstance(value, types) or isinstance(value, bool):
-        msg = f"{name}: expected {what}, got {type(value).__name__} ({value!r})"
-        raise InvalidTypeError(msg)
-    if not least <= value <= most:
-        msg = f"{name}: expected {what}, got {value!r}"
-        raise InvalidValueError(msg)
+    check_range(name, check_type(name, value, int if isinstance(least, int) else (int, float), what), what, least, most)
     return value
 
 
@@ -123,11 +111,10 @@ def checked_lifetime(lifetime: int | None, default: int, *, is_plain: bool) -> i
     if lifetime is None:
         return default
     if is_plain:
-        msg = (
+        raise InvalidValueError(
             "url_lifetime is for signed URLs, and these are plain; leave it out, or give no public_base_url (and"
             " public=False, on S3)"
         )
-        raise InvalidValueError(msg)
     what = f"seconds, 1 to {_LONGEST_LIFETIME}"
     return checked_number("url_lifetime", lifetime, what, 1, _LONGEST_LIFETIME)
 

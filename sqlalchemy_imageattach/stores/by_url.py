@@ -50,7 +50,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from ..errors import InvalidTypeError, InvalidValueError
+from ..arguments import wrong_type, wrong_value
+from ..errors import InvalidValueError
 from ..store import Store
 from .credentials import AZURE, GOOGLE, S3, Ways, credentials_of
 
@@ -68,8 +69,7 @@ def store_from_url(url: str) -> Store:
     :raises InvalidValueError: the scheme is not known, or a part is missing, wrong or too much
     """
     if not isinstance(url, str):
-        msg = f"url: expected the URL of a store (str), got {type(url).__name__} ({url!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("url", url, "the URL of a store (str)")
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -98,8 +98,7 @@ class _Url:
             msg = f"{parts.scheme}: expected no user name and no password in a store's URL, since URLs end up in logs"
             raise InvalidValueError(msg)
         if parts.fragment:
-            msg = f"{parts.scheme}: expected nothing after '#' (write it as %23), got {parts.fragment!r}"
-            raise InvalidValueError(msg)
+            raise wrong_value(parts.scheme, parts.fragment, "nothing after '#' (write it as %23)")
         options = parse_qsl(parts.query, keep_blank_values=True)
         names = [name for name, _ in options]
         if twice := {name for name in names if names.count(name) > 1}:
@@ -122,8 +121,7 @@ class _Url:
             return convert(value)
         except (KeyError, ValueError) as error:
             kind = {_boolean: "true or false", int: "an integer", float: "a number"}[convert]
-            msg = f"{self.scheme}: option {name}: expected {kind}, got {value!r}"
-            raise InvalidValueError(msg) from error
+            raise InvalidValueError(f"{self.scheme}: option {name}: expected {kind}, got {value!r}") from error
 
 
 def _boolean(value: str) -> bool:
@@ -134,11 +132,11 @@ def _file_system(url: _Url) -> Store:
     from .fs import FileSystemStore
 
     if url.host not in {"", "localhost"} or not url.path.startswith("/") or not url.path.strip("/"):
-        msg = (
-            "file: expected three slashes and the absolute path of a directory, such as file:///srv/images, got"
-            f" {url.host + url.path!r}"
+        raise wrong_value(
+            "file",
+            url.host + url.path,
+            "three slashes and the absolute path of a directory, such as file:///srv/images",
         )
-        raise InvalidValueError(msg)
     options = url.converted({"base_url": str, "fsync": _boolean, "follow_symlinks": _boolean})
     base_url = options.pop("base_url", None) or Path(url.path).absolute().as_uri()
     return FileSystemStore(url.path, base_url, **options)
@@ -148,8 +146,7 @@ def _memory(url: _Url) -> Store:
     from .memory import MemoryStore
 
     if url.host or url.path.strip("/"):
-        msg = f"memory: expected no more than 'memory:', got {url.host + url.path!r}; each one is new and empty"
-        raise InvalidValueError(msg)
+        raise wrong_value("memory", url.host + url.path, "no more than 'memory:'", "each one is new and empty")
     return MemoryStore(**url.converted({"base_url": str}))
 
 
@@ -254,6 +251,5 @@ def _third_party(scheme: str, url: str) -> Store:
         raise InvalidValueError(msg)
     store = found[scheme].load()(url)
     if not isinstance(store, Store):
-        msg = f"expected the entry point of {scheme!r} to return a store, got {type(store).__name__} ({store!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("", store, f"the entry point of {scheme!r} to return a store")
     return store

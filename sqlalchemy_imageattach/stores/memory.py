@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from typing import IO
 from urllib.parse import quote
 
-from ..errors import BlobExistsError, BlobNotFoundError, InvalidTypeError
+from ..arguments import wrong_type
+from ..errors import BlobExistsError, BlobNotFoundError
 from ..file import copy_chunks
 from ..key import ImageKey
 from ..store import StoredBlob
@@ -38,8 +39,7 @@ class MemoryStore(KeyedStore):
 
     def __init__(self, base_url: str = "memory:///") -> None:
         if not isinstance(base_url, str):
-            msg = f"base_url: expected str, got {type(base_url).__name__} ({base_url!r})"
-            raise InvalidTypeError(msg)
+            raise wrong_type("base_url", base_url, "str")
         self.base_url = base_url if base_url.endswith("/") else f"{base_url}/"
         self._blobs: dict[ImageKey, bytes] = {}
         self._modified: dict[ImageKey, datetime] = {}
@@ -56,11 +56,21 @@ class MemoryStore(KeyedStore):
 
         :raises BlobExistsError: there is a blob with this revision already; it stays as it is
         """
+        self._store(key, file, replace=key.revision is None)
+
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        """Afterwards the blob is there; of several who try at once, one can.
+
+        :raises BlobExistsError: there is one already; it stays as it is
+        """
+        self._store(key, file, replace=False)
+
+    def _store(self, key: ImageKey, file: IO[bytes], *, replace: bool) -> None:
         copy = io.BytesIO()
         copy_chunks(file, copy)  # before locking: a slow source must not keep the others waiting
         with self._lock:
-            if key.revision is not None and key in self._blobs:
-                msg = f"{key.file_path()} is stored already, and is never overwritten; store it with a new revision"
+            if not replace and key in self._blobs:
+                msg = f"{key.file_path()} is stored already, and is not overwritten; store it with a new revision"
                 raise BlobExistsError(errno.EEXIST, msg)
             self._blobs[key] = copy.getvalue()
             self._modified[key] = datetime.now(UTC)

@@ -38,7 +38,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
-from ..errors import BlobExistsError, InvalidTypeError, InvalidValueError
+from ..arguments import wrong_type
+from ..errors import BlobExistsError, InvalidValueError
 from ..file import Spool, is_seekable
 from ..key import ImageKey
 from ..store import ImageLike, ListingNotSupportedError, Store, StoredBlob, are_same_place, is_missing, keeps_revisions
@@ -65,11 +66,9 @@ class MirrorStore(KeyedStore):
     def __init__(self, first: Store, second: Store, *, require_both: bool = True) -> None:
         for name, store in (("first", first), ("second", second)):
             if not isinstance(store, Store):
-                msg = f"{name}: expected a store, got {type(store).__name__} ({store!r})"
-                raise InvalidTypeError(msg)
+                raise wrong_type(name, store, "a store")
         if first is second:
-            msg = f"expected two stores, got {first!r} twice"
-            raise InvalidValueError(msg)
+            raise InvalidValueError(f"expected two stores, got {first!r} twice")
         self.first = first
         self.second = second
         self.require_both = require_both

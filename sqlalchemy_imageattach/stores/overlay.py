@@ -31,7 +31,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, Any
 
-from ..errors import BlobExistsError, BlobNotFoundError, InvalidTypeError, InvalidValueError
+from ..arguments import wrong_type
+from ..errors import BlobExistsError, BlobNotFoundError, InvalidValueError
 from ..file import COPY_CHUNK, is_seekable
 from ..key import ImageKey
 from ..store import ImageLike, Store, StoredBlob, are_same_place, is_missing, key_of
@@ -74,11 +75,9 @@ class OverlayStore(KeyedStore):
     def __init__(self, overriding: Store, underlying: Store) -> None:
         for name, store in (("overriding", overriding), ("underlying", underlying)):
             if not isinstance(store, Store):
-                msg = f"{name}: expected a store, got {type(store).__name__} ({store!r})"
-                raise InvalidTypeError(msg)
+                raise wrong_type(name, store, "a store")
         if overriding is underlying:
-            msg = f"expected two stores, got {overriding!r} twice"
-            raise InvalidValueError(msg)
+            raise InvalidValueError(f"expected two stores, got {overriding!r} twice")
         #: The store for all changes.
         self.overriding = overriding
         #: The store that is only read.

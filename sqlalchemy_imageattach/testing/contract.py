@@ -25,7 +25,8 @@ import io
 import logging
 from dataclasses import dataclass
 
-from ..errors import ImageAttachError, InvalidTypeError, InvalidValueError, StoreError
+from ..arguments import wrong_type
+from ..errors import ImageAttachError, InvalidValueError, StoreError
 from ..store import Store
 from .rules import Rule, all_rules
 from .subject import LARGE, Broken, Capabilities, NotApplicable, Subject
@@ -97,8 +98,7 @@ def check_rule(
     """
     said = capabilities or Capabilities()
     if not rule.applies_to(said):
-        msg = f"the store is not said to have {rule.needs}"
-        raise NotApplicable(msg)
+        raise NotApplicable(f"the store is not said to have {rule.needs}")
     subject = Subject(store, said, large)
     violations: list[Violation] = []
     try:
@@ -143,11 +143,8 @@ def _try_out(subject: Subject) -> None:
 
 def _check_arguments(store: object, large: object) -> None:
     if not isinstance(store, Store):
-        msg = f"expected a store to check (an instance of a subclass of Store), got {type(store).__name__} ({store!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("", store, "a store to check (an instance of a subclass of Store)")
     if not isinstance(large, int) or isinstance(large, bool):
-        msg = f"large: expected a number of bytes, got {type(large).__name__} ({large!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("large", large, "a number of bytes")
     if large < 100_000:
-        msg = f"large: expected 100,000 bytes or more, got {large}"
-        raise InvalidValueError(msg)
+        raise InvalidValueError(f"large: expected 100,000 bytes or more, got {large}")

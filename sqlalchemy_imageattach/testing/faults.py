@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any, Literal, TypeAlias, TypeVar, get_args
 
+from ..arguments import check_choice, wrong_type
 from ..errors import InvalidTypeError, InvalidValueError, StoreError
 from ..file import is_seekable
 from ..key import ImageKey
@@ -69,20 +70,16 @@ class Fault:
     error: MakeError = lambda: StoreError("this store was told to fail")
 
     def __post_init__(self) -> None:
-        _check_choice("operation", self.operation, get_args(Operation))
-        _check_choice("when", self.when, get_args(When))
+        check_choice("operation", self.operation, get_args(Operation))
+        check_choice("when", self.when, get_args(When))
         if self.on is not None and (not isinstance(self.on, int) or isinstance(self.on, bool)):
-            msg = f"on: expected the number of a call or None, got {type(self.on).__name__} ({self.on!r})"
-            raise InvalidTypeError(msg)
+            raise wrong_type("on", self.on, "the number of a call or None")
         if self.on is not None and self.on < 1:
-            msg = f"on: expected the number of a call, 1 for the next one, got {self.on}"
-            raise InvalidValueError(msg)
+            raise InvalidValueError(f"on: expected the number of a call, 1 for the next one, got {self.on}")
         if (self.operation, self.when) == ("delete", "midway"):
-            msg = "a deletion has no middle; use when='before' or when='after'"
-            raise InvalidValueError(msg)
+            raise InvalidValueError("a deletion has no middle; use when='before' or when='after'")
         if not isinstance(self.error, BaseException) and not callable(self.error):
-            msg = f"error: expected an exception or what makes one, got {self.error!r}"
-            raise InvalidTypeError(msg)
+            raise InvalidTypeError(f"error: expected an exception or what makes one, got {self.error!r}")
 
     def make_error(self) -> BaseException:
         """The exception to raise."""
@@ -134,7 +131,7 @@ class FaultyStore(StoreWrapper):
 
     def count(self, operation: Operation) -> int:
         """How many times ``operation`` was called."""
-        _check_choice("operation", operation, get_args(Operation))
+        check_choice("operation", operation, get_args(Operation))
         return sum(call.operation == operation for call in self.calls)
 
     # --- what can fail -----------------------------------------------------------------------------------------------
@@ -160,6 +157,17 @@ class FaultyStore(StoreWrapper):
 
     def put(self, key: ImageKey, file: IO[bytes], *, reproducible: bool) -> None:
         self._put(key, file, lambda file: self.wrapped.put(key, file, reproducible=reproducible))
+
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        self._put(key, file, lambda file: self.wrapped.put_once(key, file))
+
+    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, version: str, reproducible: bool) -> bool:
+        """Counts as a call of ``"put"``, of which it has no middle."""
+        fault = self._begin("put", target)
+        return _around(
+            None if fault is None or fault.when == "midway" else fault,
+            lambda: self.wrapped.copy_from(other, source, target, version=version, reproducible=reproducible),
+        )
 
     def get(self, key: ImageKey, *, use_seek: bool = False) -> IO[bytes]:
         return self._get(key, lambda: self.wrapped.get(key, use_seek=use_seek))
@@ -201,8 +209,7 @@ class FaultyStore(StoreWrapper):
 
     def _arm(self, fault: object) -> None:
         if not isinstance(fault, Fault):
-            msg = f"expected a Fault, got {type(fault).__name__} ({fault!r})"
-            raise InvalidTypeError(msg)
+            raise wrong_type("", fault, "a Fault")
         with self._lock:
             self._faults.append(_Armed(fault))
 
@@ -265,9 +272,3 @@ def _around(fault: Fault | None, work: Callable[[], _T]) -> _T:
         if callable(close := getattr(result, "close", None)):
             close()
     raise fault.make_error()
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        msg = f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}"
-        raise InvalidValueError(msg)

@@ -13,10 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import IO, Any, NoReturn, TypeVar, cast
 
+from ..errors import BlobExistsError
 from ..key import ImageKey, new_revision
 from ..store import ListingNotSupportedError, Store, StoredBlob, is_missing
 from ..stores.fs import BaseFileSystemStore
 from ..storewrapper import StoreWrapper
+from ..uploadtarget import UploadTarget
 from .sources import Source, noise
 
 __all__ = ["LARGE", "PICTURE", "Broken", "Capabilities", "NotApplicable", "Subject", "brief", "fail", "stores_within"]
@@ -45,6 +47,8 @@ class Capabilities:
     :param lists: it has ``list_blobs()``
     :param pickles: it can be pickled, and the copy is a store for the same place
     :param fetchable: its URLs can be fetched from here, without credentials
+    :param exclusive: of several who ``put_once()`` at the same time, one can
+    :param uploadable: it has ``presign_upload()``, and what that gives can be asked from here
     """
 
     revisions: bool | None = None
@@ -53,6 +57,8 @@ class Capabilities:
     lists: bool | None = None
     pickles: bool = False
     fetchable: bool = False
+    exclusive: bool = False
+    uploadable: bool = False
 
 
 class Broken(Exception):
@@ -113,8 +119,7 @@ class Subject:
     def needs_revisions(self) -> None:
         """Ends a rule that only holds for stores that take revisions."""
         if not self.store.accepts_revision:
-            msg = "the store takes no revisions"
-            raise NotApplicable(msg)
+            raise NotApplicable("the store takes no revisions")
 
     # --- operations: what they raise becomes the violation of the method that raised it -------------------------------
 
@@ -129,6 +134,40 @@ class Subject:
         with self._lock:
             self._used[key] = None
         self.store.put(key, file, reproducible=reproducible)
+
+    def put_once(self, key: ImageKey, content: bytes) -> bool:
+        """Store a blob if there is none, and tell whether it was stored."""
+        with self._lock:
+            self._used[key] = None
+        with _Blaming("put_once", "stores a blob where none is, and leaves one that is there as it is"):
+            try:
+                self.store.put_once(key, io.BytesIO(content))
+            except BlobExistsError:
+                return False
+        return True
+
+    def version(self, key: ImageKey) -> str | None:
+        """What the store tells the content by that it gives now."""
+        with _Blaming("version_of", "tells one content from another, or None"), self.store.get(key) as file:
+            file.read(1)
+            return self.store.version_of(file)
+
+    def copy_to(self, target: ImageKey, source: ImageKey, version: str | None) -> bool:
+        """Have the store copy ``source``; what has no version is not copied."""
+        if version is None:
+            msg = "the store copies nothing"
+            raise NotApplicable(msg)
+        with self._lock:
+            self._used[target] = None
+        with _Blaming("copy_from", "copies what was read, or says that it does not"):
+            return self.store.copy_from(self.store, source, target, version=version, reproducible=False)
+
+    def presign(self, key: ImageKey, **options: Any) -> UploadTarget:
+        """A request by which the blob can be stored."""
+        with self._lock:
+            self._used[key] = None
+        with _Blaming("presign_upload", "gives a request that stores a blob"):
+            return self.store.presign_upload(key, **options)
 
     def open(self, key: ImageKey, *, use_seek: bool = False) -> IO[bytes]:
         """A file with the blob."""
@@ -173,8 +212,7 @@ class Subject:
                 return list(self.store.list_blobs(f"{self.object_type}/{prefix}"))
             except ListingNotSupportedError as error:
                 if not self.capabilities.lists:
-                    msg = "the store cannot list its blobs"
-                    raise NotApplicable(msg) from error
+                    raise NotApplicable("the store cannot list its blobs") from error
                 raise
 
     # --- what is looked at in many rules ------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import URL
 
-from sqlalchemy_imageattach.errors import InvalidValueError, StoreError, TryAgainError
+from sqlalchemy_imageattach.errors import InvalidValueError, QueueClosedError, StoreError, TryAgainError
 from sqlalchemy_imageattach.jobs import Job, JobRunner, Outcome, Progress, Spread, ThreadQueue, Work
 from sqlalchemy_imageattach.maintenance import check, check_jobs
 from sqlalchemy_imageattach.migration import migration_jobs
@@ -120,6 +120,59 @@ def test_parts_that_nobody_takes_are_handed_out_again(shop: Shop) -> None:
     spread.enqueue(queue)
     assert spread.wait(queue, poll=0, enqueue_again_after=0, progress=seen.append) == ["done"] * 3
     assert seen
+
+
+class LooksInVainError(Exception):
+    pass
+
+
+def look_at_most(times: int) -> Callable[[Progress], None]:
+    left = iter(range(times))
+
+    def look(found: Progress) -> None:
+        if next(left, None) is None:
+            msg = f"nothing comes of it: {found}"
+            raise LooksInVainError(msg)
+
+    return look
+
+
+def test_parts_that_a_queue_of_this_process_has_given_up_are_handed_out_again_at_once(shop: Shop) -> None:
+    tries: list[int] = []
+
+    def recover(work: Work) -> str:
+        tries.append(work.job.params["n"])
+        if len(tries) <= 4:
+            msg = "down"
+            raise StoreError(msg)
+        return "done"
+
+    runner = JobRunner(shop.sessions, Base, handlers={"recover": recover})
+    spread = Spread.begin(shop.sessions, [Job("recover", params={"n": n}) for n in range(2)])
+    with ThreadQueue(runner, attempts=2, delay=0) as queue:
+        spread.enqueue(queue)
+        queue.join()
+        assert spread.progress() == Progress(2, 0, 0)
+        results = spread.wait(queue, poll=0.01, enqueue_again_after=float("inf"), progress=look_at_most(500))
+    assert results == ["done"] * 2
+
+
+def test_waiting_for_a_queue_that_is_closed_ends(shop: Shop) -> None:
+    spread = Spread.begin(shop.sessions, [Job("any")])
+    queue = ThreadQueue(shop.runner)
+    queue.close()
+    with pytest.raises(QueueClosedError):
+        spread.wait(queue, poll=0.01, enqueue_again_after=float("inf"), progress=look_at_most(500))
+
+
+def test_many_parts_by_many_threads_all_end(shop: Shop) -> None:
+    """Each thread reads and writes the table of parts while the others do, and while it is looked at."""
+    runner = JobRunner(shop.sessions, Base, handlers={"square": lambda work: work.job.params["n"] ** 2})
+    spread = Spread.begin(shop.sessions, [Job("square", params={"n": n}) for n in range(60)])
+    with ThreadQueue(runner, threads=6) as queue:
+        spread.enqueue(queue)
+        results = spread.wait(queue, poll=0, enqueue_again_after=float("inf"))
+    assert results == [n**2 for n in range(60)]
 
 
 @pytest.mark.parametrize("parts", [1, 3, 100])

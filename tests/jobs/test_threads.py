@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import StaticPool
 
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, QueueClosedError
 from sqlalchemy_imageattach.jobs import Handler, Job, JobRunner, ThreadQueue, Work
 
-from .shop import Base, Shop, picture
+from .shop import Base, ProductPhoto, Shop, picture
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,6 +164,33 @@ os.waitpid(pid, 0)
     assert len(pids) == 1
     assert sorted(int(n) for pid, n in lines if pid in pids) == [200]
     assert sorted(int(n) for pid, n in lines if pid not in pids) == [*range(8), 100]
+
+
+@pytest.mark.parametrize("kind", ["StaticPool", "SingletonThreadPool", "one Connection", "one class with a StaticPool"])
+def test_threads_that_would_share_a_connection_are_refused(kind: str) -> None:
+    """What one of them writes another one would roll back, and what waits for it would wait for ever."""
+    shared = create_engine("sqlite://", poolclass=StaticPool)
+    with shared.connect() as connection:
+        sessions = {
+            "StaticPool": sessionmaker(shared),
+            "SingletonThreadPool": sessionmaker(create_engine("sqlite://")),
+            "one Connection": sessionmaker(connection),
+            "one class with a StaticPool": sessionmaker(
+                create_engine("sqlite:///other.db"), binds={ProductPhoto: shared}
+            ),
+        }[kind]
+        shown = kind.removeprefix("one class with a ")
+        with pytest.raises(InvalidValueError, match=f"got (a )?{shown}; with SQLite, use a file"):
+            ThreadQueue(JobRunner(sessions, Base))
+    shared.dispose()
+
+
+def test_sessions_that_cannot_be_had_yet_are_taken_as_they_are() -> None:
+    def sessions() -> Session:
+        msg = "working outside of the application's context"
+        raise RuntimeError(msg)
+
+    ThreadQueue(JobRunner(sessions, Base)).close()
 
 
 @pytest.mark.parametrize(

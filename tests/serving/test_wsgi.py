@@ -1,29 +1,28 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import io
 import os
 import re
-import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import flask
 import pytest
-import werkzeug.serving
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, UnknownHostError
 from sqlalchemy_imageattach.key import EXTENSIONS, ImageKey
+from sqlalchemy_imageattach.serving import asgi
 from sqlalchemy_imageattach.serving.host import request_url
 from sqlalchemy_imageattach.serving.wsgi import RequestUrlMiddleware, StaticServerMiddleware
 from sqlalchemy_imageattach.stores.fs import HttpExposedFileSystemStore
+
+from .servers import Answer, ask, ask_raw, serve, with_uvicorn, with_werkzeug, with_wsgiref
 
 PICTURE = bytes(range(256)) * 100
 REVISION = "Xk3v9QpLm2wAbCdE"
@@ -39,60 +38,12 @@ def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     return [body]
 
 
-# --- real servers ----------------------------------------------------------------------------------------------------
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *args: Any) -> None: ...
-
-
-class _QuietWerkzeug(werkzeug.serving.WSGIRequestHandler):
-    def log(self, *args: Any) -> None: ...
-
-
-def _with_wsgiref(app: Any) -> WSGIServer:
-    return make_server("127.0.0.1", 0, app, handler_class=_Quiet)
-
-
-def _with_werkzeug(app: Any) -> Any:
-    return werkzeug.serving.make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietWerkzeug)
-
-
-@contextlib.contextmanager
-def serve(app: Any, server_of: Callable[[Any], Any] = _with_werkzeug) -> Iterator[int]:
-    """Serve ``app`` on the loopback interface, and give the port."""
-    server = server_of(app)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class Answer:
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self.body = response.read()
-
-
-def ask(port: int, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    with contextlib.closing(connection):
-        connection.request(method, path, headers=headers or {})
-        return Answer(connection.getresponse())
-
-
-def ask_raw(port: int, request: bytes) -> Answer:
-    """Send ``request`` as it is, which no proper client would."""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        connection.sendall(request)
-        response = http.client.HTTPResponse(connection)
-        response.begin()
-        return Answer(response)
+async def asgi_page(scope: Any, receive: Any, send: Any) -> None:
+    """The same."""
+    body = f"page {scope['method']} {scope['path']}".encode()
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 # --- a directory to serve --------------------------------------------------------------------------------------------
@@ -117,9 +68,13 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture(params=[_with_wsgiref, _with_werkzeug])
+@pytest.fixture(params=[with_wsgiref, with_werkzeug, with_uvicorn])
 def port(request: pytest.FixtureRequest, root: Path) -> Iterator[int]:
-    with serve(StaticServerMiddleware(page, "images/", root), request.param) as port:
+    """By each door."""
+    app: Any = StaticServerMiddleware(page, "images/", root)
+    if request.param is with_uvicorn:
+        app = asgi.StaticServerMiddleware(asgi_page, "images/", root)
+    with serve(app, request.param) as port:
         yield port
 
 
@@ -477,7 +432,7 @@ def test_the_file_is_closed_with_the_response(
     body: Any = middleware(environ, _ignore)
     for _ in body:
         break  # the client hangs up
-    body.close()
+    getattr(body, "close", lambda: None)()  # as servers do
     assert _open_files(root) == []
 
 
@@ -632,7 +587,7 @@ def test_a_hostile_host_never_becomes_part_of_a_url(store: HttpExposedFileSystem
 
 
 def test_without_a_host_header_the_server_is_named(store: HttpExposedFileSystemStore) -> None:
-    with serve(store.wsgi_middleware(_locating(store)), _with_wsgiref) as port:
+    with serve(store.wsgi_middleware(_locating(store)), with_wsgiref) as port:
         answer = ask_raw(port, b"GET / HTTP/1.0\r\n\r\n")
     assert re.fullmatch(rf"http://[\w.-]+:{port}/images/{re.escape(NAME)}", answer.body.decode())
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from sqlalchemy_imageattach.errors import BlobExistsError, BlobNotFoundError
@@ -17,6 +18,7 @@ from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.testing import Capabilities
+from sqlalchemy_imageattach.uploadtarget import UploadTarget
 
 __all__ = ["BREAKS", "OldStore"]
 
@@ -785,6 +787,89 @@ class DiscardsBeforeItLooks(Sound):
     def discard_temporary(self, blob):
         self.delete_key(blob.key)
         raise ValueError
+
+
+# --- uploads by others -----------------------------------------------------------------------------------------------
+
+
+@breaks("put_once: stores a blob where none is, and leaves one that is there as it is")
+class PutsOverWhatIsThere(Sound):
+    def put_once(self, key, file):
+        self.put(replace(key, revision=None), file, reproducible=False)
+
+
+@breaks("put_once: stores a blob where none is, and leaves one that is there as it is")
+class PutsNeverOnce(Sound):
+    def put_once(self, key, file):
+        raise BlobExistsError
+
+
+@breaks("put_once: lets one of many at once store it", exclusive=True)
+class LooksBeforeItPuts(OldStore):
+    def put_once(self, key, file):
+        if self.has_key(key):
+            raise BlobExistsError
+        time.sleep(0.02)
+        self.put(key, file, reproducible=False)
+
+
+class Copying(Sound):
+    """Copies whatever there is."""
+
+    def version_of(self, file):
+        return "1"
+
+    def copy_from(self, other, source, target, *, version, reproducible):
+        with other.get(source) as file:
+            self.put(target, file, reproducible=reproducible)
+        return True
+
+
+@breaks("copy_from: copies what was read, or says that it does not")
+class SaysThatItCopied(Copying):
+    def copy_from(self, *args, **kwargs):
+        return True
+
+
+@breaks("copy_from: copies what was read, or says that it does not")
+class CopiesAndDeniesIt(Copying):
+    def copy_from(self, *args, **kwargs):
+        super().copy_from(*args, **kwargs)
+        return False
+
+
+breaks("copy_from: copies nothing that has changed since it was read")(Copying)
+
+
+@breaks("presign_upload: gives a request that stores a blob", uploadable=True)
+class NamesNobody(Sound):
+    def presign_upload(self, key, **options):
+        return UploadTarget("http://127.0.0.1:9/", "PUT")
+
+
+@breaks("presign_upload: gives a request that is refused where it is not kept", uploadable=True)
+class TakesAnything(Sound):
+    def presign_upload(self, key, *, max_bytes, lifetime, mimetype=None, redirect=None):
+        put = self.put
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                put(key, io.BytesIO(self.rfile.read(int(self.headers["Content-Length"]))), reproducible=False)
+                self.send_response(204)
+                self.end_headers()
+                threading.Thread(target=self.server.shutdown).start()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+
+        def serve() -> None:
+            with server:
+                server.serve_forever()
+
+        threading.Thread(target=serve, daemon=True).start()
+        return UploadTarget(f"http://127.0.0.1:{server.server_port}/?signature=none", "PUT")
 
 
 # --- the store as a whole --------------------------------------------------------------------------------------------

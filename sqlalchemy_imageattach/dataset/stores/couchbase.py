@@ -181,6 +181,10 @@ class CouchbaseDataset:
             else:
                 self._append("failures", key)
 
+    def note_many(self, failures: Sequence[Failure]) -> None:
+        for failure in failures:
+            self.note(failure)
+
     def failures(self, label: str | None = None) -> Iterator[Failure]:
         told = set()
         for key in self._listed("failures"):
@@ -327,8 +331,7 @@ class CouchbaseDataset:
             try:
                 found = self._collection.get(self._name(name), transcoder=self._binary)
             except DocumentNotFoundException as error:
-                msg = f"no such picture: {name}"
-                raise BlobNotFoundError(msg) from error
+                raise BlobNotFoundError(f"no such picture: {name}") from error
         return io.BytesIO(found.value)
 
 
@@ -363,5 +366,4 @@ def _errors(doing: str, what: str) -> Iterator[None]:
     try:
         yield
     except CouchbaseException as error:
-        msg = f"Couchbase could not {doing} {what!r} ({type(error).__name__})"
-        raise StoreError(msg) from error
+        raise StoreError(f"Couchbase could not {doing} {what!r} ({type(error).__name__})") from error

@@ -83,8 +83,7 @@ def engines(policy: ImagePolicy, mimetype: str, *, animated: bool = False) -> It
         else:
             reasons.append(f"{name} does not read {'animated ' if animated else ''}{mimetype}")
     if not found:
-        msg = f"no imaging engine for {mimetype}: {'; '.join(reasons)}"
-        raise EngineUnavailableError(msg)
+        raise EngineUnavailableError(f"no imaging engine for {mimetype}: {'; '.join(reasons)}")
 
 
 #: Where each decoder is.

@@ -98,8 +98,7 @@ def _rendered(data: bytes, width: int, height: int) -> Image.Image:
     try:
         page = pdfium.FPDF_LoadPage(document, 0)
         if not page:
-            msg = "PDFium finds no first page in the PDF; give an intact file"
-            raise UnreadableImageError(msg, code="damaged")
+            raise UnreadableImageError("PDFium finds no first page in the PDF; give an intact file", code="damaged")
         try:
             return _painted(pdfium, page, width, height)
         finally:

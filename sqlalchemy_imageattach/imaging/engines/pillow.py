@@ -29,7 +29,7 @@ from ..raster.frames import Frame
 from ..raster.gifframes import gif_frames
 from ..raster.heifcolours import said_profile
 from ..raster.pngframes import png_frames
-from ..raster.resample import HEADROOM, plan
+from ..raster.resample import ENOUGH, plan
 from ..reader import Guarded
 from ..rendition import Order
 
@@ -168,7 +168,7 @@ def _draft(image: ImageFile.ImageFile, orders: Sequence[Order], info: ImageInfo)
     plans = [plan(order, image.size, info.orientation) for order in orders]
     if any(wanted.kernel == Image.Resampling.NEAREST for wanted in plans):
         return 1.0, 1.0
-    scale = HEADROOM * max(wanted.scale for wanted in plans)
+    scale = ENOUGH * max(wanted.scale for wanted in plans)
     width, height = image.size
     drafted = image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
     if drafted is None:

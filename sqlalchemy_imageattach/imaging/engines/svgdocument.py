@@ -71,8 +71,7 @@ class SvgDocument:
         return "".join(self._parts)
 
     def _entity(self, *_: object) -> NoReturn:
-        msg = "the SVG is refused: it declares entities; write them out"
-        raise UnreadableImageError(msg, code="unsafe")
+        raise UnreadableImageError("the SVG is refused: it declares entities; write them out", code="unsafe")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1

@@ -54,11 +54,10 @@ def _wand() -> Any:
         import wand.image
         import wand.version
     except (ImportError, OSError) as error:
-        msg = (
+        raise EngineUnavailableError(
             f"the Wand engine is not installed ({error}); install it with pip install 'SQLAlchemy-ImageAttach[wand]',"
             " and ImageMagick's library with it (on Debian: apt-get install libmagickwand-6.q16-6)"
-        )
-        raise EngineUnavailableError(msg) from error
+        ) from error
     return wand
 
 
@@ -142,17 +141,15 @@ def _answering(source: Guarded, mimetype: str) -> Iterator[None]:
     except UnreadableImageError as error:
         cause = error.__cause__
         if isinstance(cause, (exceptions.PolicyError, exceptions.MissingDelegateError, exceptions.DelegateError)):
-            msg = (
+            raise EngineUnavailableError(
                 f"this ImageMagick does not read {mimetype} ({type(cause).__name__}); its policy.xml has to allow it,"
                 " and the library that it reads it with has to be installed"
-            )
-            raise EngineUnavailableError(msg) from cause
+            ) from cause
         if isinstance(cause, (exceptions.ResourceLimitError, exceptions.CacheError)) or ("exhausted" in str(cause)):
-            msg = (
+            raise TooCostlyError(
                 f"this {mimetype} needs more than ImageMagick may take ({type(cause).__name__}); raise the limits in"
                 " its policy.xml, or give a smaller picture"
-            )
-            raise TooCostlyError(msg) from cause
+            ) from cause
         raise
 
 

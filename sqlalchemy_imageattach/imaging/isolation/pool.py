@@ -119,8 +119,7 @@ class _Child:
             said = f"it ended with status {self.end()}"
         if isinstance(said, str):
             self.end()
-            msg = f"the child process for the {engine} engine does not start: {said}"
-            raise EngineUnavailableError(msg)
+            raise EngineUnavailableError(f"the child process for the {engine} engine does not start: {said}")
         self.walls = said
 
     def work(self, task: Task, descriptor: int) -> list[bytes]:

@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ...errors import InvalidTypeError, InvalidValueError, StoreAccessDeniedError, StoreError, UnknownHostError
+from ...arguments import wrong_type, wrong_value
+from ...errors import (
+    BlobExistsError,
+    InvalidTypeError,
+    InvalidValueError,
+    StoreAccessDeniedError,
+    StoreError,
+    UnknownHostError,
+)
 from ...file import copy_chunks
 from ...key import ImageKey, extension_of
 from ...paths import is_inside
@@ -24,6 +32,7 @@ from .walk import list_files, temporary_of
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
+    from ...serving import asgi
 
 __all__ = [
     "BaseFileSystemStore",
@@ -81,8 +90,7 @@ class BaseFileSystemStore(KeyedStore):
     def base_url(self) -> str:
         """What the URLs of all blobs start with, ending with a slash."""
         cls = type(self)
-        msg = f"{cls.__module__}.{cls.__qualname__} has to implement base_url"
-        raise NotImplementedError(msg)
+        raise NotImplementedError(f"{cls.__module__}.{cls.__qualname__} has to implement base_url")
 
     def path_of(self, key: ImageKey) -> str:
         """The path of the file of ``key``, whether or not it is there.
@@ -95,11 +103,10 @@ class BaseFileSystemStore(KeyedStore):
         """The path of a name that a key gave.  **The only way from a key to a path.**"""
         path = os.path.join(self.path, *name.split("/"))
         if not (self.follow_symlinks or is_inside(self.path, path)):
-            msg = (
+            raise StoreAccessDeniedError(
                 f"{name} is refused: a symbolic link leads out of the store's directory there; remove it, or create the"
                 " store with follow_symlinks=True"
             )
-            raise StoreAccessDeniedError(msg)
         return path
 
     def _name_of(self, key: ImageKey) -> str:
@@ -117,15 +124,28 @@ class BaseFileSystemStore(KeyedStore):
         :raises BlobExistsError: there is a blob with this revision already; it stays as it is
         :raises StoreError: the disk is full, or fails, or refuses; errors of ``file`` itself pass as they are
         """
-        path = self.path_of(key)
-        draft = Draft(path, key, self.file_mode, self.directory_mode, self.fsync)
+        self._store(key, file, replace=key.revision is None)
+        self._remove_old_names(key)
+
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        """Afterwards the blob is there, whole; of several who try at once, in whichever process, one can.
+
+        :raises BlobExistsError: there is one already; it stays as it is
+        :raises StoreError: the disk is full, or fails, or refuses; errors of ``file`` itself pass as they are
+        """
+        if key.has_old_names and self.has_key(key):
+            msg = f"{key.file_path()} is stored already"
+            raise BlobExistsError(errno.EEXIST, msg)
+        self._store(key, file, replace=False)
+
+    def _store(self, key: ImageKey, file: IO[bytes], *, replace: bool) -> None:
+        draft = Draft(self.path_of(key), key, self.file_mode, self.directory_mode, self.fsync)
         try:
             copy_chunks(file, draft)
-            draft.publish(replace=key.revision is None)
+            draft.publish(replace=replace)
         except BaseException:
             draft.discard()
             raise
-        self._remove_old_names(key)
 
     def _get(self, key: ImageKey) -> IO[bytes]:
         """The file itself, opened for reading.
@@ -179,8 +199,7 @@ class BaseFileSystemStore(KeyedStore):
         """
         key = temporary_of(blob.name) if blob.is_temporary else None
         if key is None:
-            msg = f"expected a temporary file, as list_blobs() gives them, got {blob!r}"
-            raise InvalidValueError(msg)
+            raise wrong_value("", blob, "a temporary file, as list_blobs() gives them")
         with store_errors("delete", key):
             return _unlinked(os.path.join(os.path.dirname(self.path_of(key)), os.path.basename(blob.name)))
 
@@ -226,7 +245,7 @@ class FileSystemStore(BaseFileSystemStore):
 
 
 class HttpExposedFileSystemStore(BaseFileSystemStore):
-    """Files in a directory that a WSGI middleware, :meth:`wsgi_middleware`, serves beside the application.
+    """Files in a directory that :meth:`wsgi_middleware` or :meth:`asgi_middleware` serves beside the application.
 
     ::
 
@@ -240,7 +259,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
     :param prefix: the path of the URLs, below that of the application
     :param host_url_getter: a function that takes nothing and returns the URL of the application, such as
         ``"https://example.com/"``; it takes precedence over the request
-    :param cors: whether scripts of all other sites may read what :meth:`wsgi_middleware` serves
+    :param cors: whether scripts of all other sites may read what is served
     :param options: the same as of :class:`BaseFileSystemStore`
     :raises InvalidTypeError: ``path`` is no path, ``prefix`` no string, or ``host_url_getter`` cannot be called
     :raises InvalidValueError: ``path`` is no directory, or ``prefix`` is empty or has ``..`` within
@@ -257,11 +276,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
         super().__init__(path, **options)
         self.prefix = _prefix(prefix)
         if host_url_getter is not None and not callable(host_url_getter):
-            msg = (
-                "host_url_getter: expected a function that returns a URL, got"
-                f" {type(host_url_getter).__name__} ({host_url_getter!r})"
-            )
-            raise InvalidTypeError(msg)
+            raise wrong_type("host_url_getter", host_url_getter, "a function that returns a URL")
         self.host_url_getter = host_url_getter
         self.cors = cors
 
@@ -288,17 +303,33 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
             follow_symlinks=self.follow_symlinks,
         )
 
+    def asgi_middleware(self, app: asgi.ASGIApplication, cors: bool = False) -> asgi.StaticServerMiddleware:
+        """An ASGI application that does the same.
+
+        :param app: the application to wrap
+        :param cors: the same as of the store; one of the two is enough
+        :raises InvalidTypeError: ``app`` cannot be called
+        """
+        from ...serving import asgi  # with which comes SQLAlchemy, as stores do without
+
+        return asgi.StaticServerMiddleware(
+            asgi.RequestUrlMiddleware(app),
+            self.prefix,
+            self.path,
+            cors=cors or self.cors,
+            follow_symlinks=self.follow_symlinks,
+        )
+
     def _host_url(self) -> str:
         if self.host_url_getter is not None:
             return _url("host_url_getter", self.host_url_getter())
         url = request_url.get()
         if url is None:
-            msg = (
+            raise UnknownHostError(
                 "the host of image URLs is not known: no request is being handled, or its Host header is none; either"
                 " give HttpExposedFileSystemStore a host_url_getter, or wrap the application by its wsgi_middleware()"
-                " and ask within a request"
+                " or asgi_middleware() and ask within a request"
             )
-            raise UnknownHostError(msg)
         return url
 
     def __repr__(self) -> str:
@@ -316,38 +347,30 @@ def _unlinked(path: str) -> bool:
 
 def _directory(path: object) -> str:
     if not isinstance(path, str | os.PathLike):
-        msg = f"path: expected the path of a directory, got {type(path).__name__} ({path!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("path", path, "the path of a directory")
     text = os.fspath(path)
     if not isinstance(text, str):
-        msg = f"path: expected the path of a directory as str, got {text!r}"
-        raise InvalidTypeError(msg)
+        raise InvalidTypeError(f"path: expected the path of a directory as str, got {text!r}")
     if not text or "\0" in text:
-        msg = f"path: expected the path of a directory, got {text!r}"
-        raise InvalidValueError(msg)
+        raise wrong_value("path", text, "the path of a directory")
     absolute = os.path.abspath(text)  # a later chdir() must not move the store
     if os.path.exists(absolute) and not os.path.isdir(absolute):
-        msg = f"path: expected a directory, but {absolute!r} is a file"
-        raise InvalidValueError(msg)
+        raise InvalidValueError(f"path: expected a directory, but {absolute!r} is a file")
     return absolute
 
 
 def _url(name: str, url: object) -> str:
     if not isinstance(url, str):
-        msg = f"{name}: expected a URL (str), got {type(url).__name__} ({url!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type(name, url, "a URL (str)")
     if any(char <= " " or char in "\"'<>\\`\x7f" for char in url):
-        msg = f"{name}: expected a URL without spaces, quotes and control characters, got {url!r}; percent-encode them"
-        raise InvalidValueError(msg)
+        raise wrong_value(name, url, "a URL without spaces, quotes and control characters", "percent-encode them")
     return url if url.endswith("/") else f"{url}/"
 
 
 def _prefix(prefix: object) -> str:
     if not isinstance(prefix, str):
-        msg = f"prefix: expected the path of the URLs (str), got {type(prefix).__name__} ({prefix!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("prefix", prefix, "the path of the URLs (str)")
     stripped = prefix.strip("/")
     if any(segment in {"", ".", ".."} for segment in stripped.split("/")):
-        msg = f"prefix: expected a path of one or more plain segments, such as 'images', got {prefix!r}"
-        raise InvalidValueError(msg)
+        raise wrong_value("prefix", prefix, "a path of one or more plain segments, such as 'images'")
     return stripped

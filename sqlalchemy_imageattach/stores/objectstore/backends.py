@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from ...arguments import wrong_type
 from ...errors import InvalidTypeError, InvalidValueError, MissingExtraError
 from ..bucket import checked_endpoint, checked_number
 
@@ -16,6 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["azure_container", "checked_backend", "google_bucket"]
 
 _BACKENDS = ("AzureStore", "GCSStore", "HTTPStore", "LocalStore", "MemoryStore", "S3Store")
+
+# What obstore finds in the environment and takes before the credentials that are given.
+_TOKENS = {"AZURE_STORAGE_TOKEN"}
+_KEYS = {"AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_MASTER_KEY"}
+_OVERRULED = {
+    "account_key": _TOKENS,
+    "client_secret": _TOKENS | _KEYS,
+    "application_credentials": {"GOOGLE_BEARER_TOKEN"},
+    "service_account": {"GOOGLE_BEARER_TOKEN"},
+    "service_account_key": {"GOOGLE_BEARER_TOKEN"},
+}
 
 # obstore has a limit for whole requests, however well they go
 _NO_LIMIT = timedelta(days=1)
@@ -45,7 +59,8 @@ def google_bucket(
         credentials are found as all programs of Google Cloud find them
     :raises MissingExtraError: obstore is not installed
     :raises InvalidTypeError: a parameter has another type than it must have
-    :raises InvalidValueError: a number is out of range, or obstore does not take the options
+    :raises InvalidValueError: a number is out of range, obstore does not take the options, or the environment has a
+        token that it would use instead of the credentials given
     """
     _connect(options, endpoint_url, max_retry, connect_timeout, read_timeout)
     if endpoint_url is not None:
@@ -79,14 +94,36 @@ def azure_container(
         default credentials are found in the environment, or got from the machine
     :raises MissingExtraError: obstore is not installed
     :raises InvalidTypeError: a parameter has another type than it must have
-    :raises InvalidValueError: a number is out of range, no account is known, or obstore does not take the options
+    :raises InvalidValueError: a number is out of range, no account is known, obstore does not take the options, or the
+        environment has a key that it would use instead of the credentials given
     """
     _connect(options, endpoint_url, max_retry, connect_timeout, read_timeout)
+    if isinstance(options.get("sas_key"), str):  # by itself it would stand behind all keys of the environment
+        options.setdefault("credential_provider", _SharedAccess(options.pop("sas_key")))
     if account is not None:
         options["account_name"] = account
     if endpoint_url is not None:
         options["endpoint"] = endpoint_url
     return cast("AzureStore", _made("AzureStore", container, options))
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedAccess:
+    """Gives obstore a SAS token as its one credential."""
+
+    token: str = field(repr=False)
+
+    def __call__(self) -> dict[str, Any]:
+        return {"sas_token": self.token, "expires_at": None}
+
+
+def _refuse_overruled(options: dict[str, Any]) -> None:
+    for name in options.keys() & _OVERRULED.keys():
+        if instead := sorted(_OVERRULED[name] & os.environ.keys()):
+            raise InvalidValueError(
+                f"{name}: expected no {' and no '.join(instead)} in the environment, which would be used instead; unset"
+                f" it, or leave {name} out"
+            )
 
 
 def _connect(
@@ -97,6 +134,7 @@ def _connect(
     read_timeout: float,
 ) -> None:
     """Adds to ``options`` what they do not say of how to connect."""
+    _refuse_overruled(options)
     if endpoint_url is not None:
         checked_endpoint(endpoint_url, "https://storage.example.com")
     waits = {
@@ -113,16 +151,13 @@ def _connect(
 def _made(kind: str, name: str, options: dict[str, Any]) -> Any:
     cls = getattr(_obstore_classes(), kind)
     if not isinstance(name, str):
-        msg = f"expected the name of a bucket or container (str), got {type(name).__name__} ({name!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("", name, "the name of a bucket or container (str)")
     try:
         return cls(name, **options)
     except TypeError as error:
-        msg = f"{kind}: {error}"
-        raise InvalidTypeError(msg) from error
+        raise InvalidTypeError(f"{kind}: {error}") from error
     except Exception as error:
-        msg = f"{kind}: {str(error).partition(chr(10))[0]}"
-        raise InvalidValueError(msg) from error
+        raise InvalidValueError(f"{kind}: {str(error).partition(chr(10))[0]}") from error
 
 
 def checked_backend(backend: object) -> AnyObjectStore:

@@ -11,10 +11,11 @@ from datetime import timedelta
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ...errors import BlobNotFoundError, InvalidValueError, StoreAccessDeniedError, StoreError
+from ...errors import BlobExistsError, BlobNotFoundError, InvalidValueError, StoreAccessDeniedError, StoreError
 from ...file import COPY_CHUNK
 from ...key import ImageKey
 from ...store import Store, StoredBlob
+from ...uploadtarget import UploadTarget
 from ..bucket import (
     DEFAULT_MAX_AGE,
     DEFAULT_URL_LIFETIME,
@@ -178,6 +179,51 @@ class ObjectStore(KeyedStore):
         except BlobNotFoundError:
             return False
         return True
+
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        """Afterwards the blob is there; of several who try at once, one can.
+
+        It is meant for little: the blob is held in memory.
+
+        :raises BlobExistsError: there is one already; it stays as it is
+        :raises StoreError: the service refuses or cannot be reached
+        """
+        import obstore
+
+        msg = f"{key.object_name()} is stored already, and is not overwritten"
+        if self.has_key(key):
+            raise BlobExistsError(errno.EEXIST, msg)
+        blob, attributes = self._objects(key)[0], self._attributes(key)
+        try:
+            with object_errors("store", blob):
+                obstore.put(blob.store, blob.name, file.read(), attributes=attributes, mode="create")
+        except StoreError as error:
+            if isinstance(error.__cause__, obstore.exceptions.AlreadyExistsError):
+                raise BlobExistsError(errno.EEXIST, msg) from error
+            raise
+
+    def presign_upload(
+        self, key: ImageKey, *, max_bytes: int, lifetime: int, mimetype: str | None = None, redirect: str | None = None
+    ) -> UploadTarget:
+        """A URL to ``PUT`` to.  Neither Google nor Azure can be told by it how long and of which type the file may be.
+
+        So that is found out when the application fetches it, and nobody can be led anywhere afterwards.
+
+        :raises DirectUploadNotSupportedError: nothing can be signed for the backend
+        :raises StoreError: it cannot be signed
+        """
+        import obstore
+        from obstore.store import AzureStore, GCSStore, S3Store
+
+        if not isinstance(self.backend, AzureStore | GCSStore | S3Store):
+            return super().presign_upload(key, max_bytes=max_bytes, lifetime=lifetime)
+        blob = self._objects(key)[0]
+        with object_errors("sign a URL of", blob):
+            url = obstore.sign(blob.store, "PUT", blob.name, timedelta(seconds=lifetime))
+        headers = {"Content-Type": mimetype or "application/octet-stream"}
+        if isinstance(self.backend, AzureStore):
+            headers |= {"x-ms-blob-type": "BlockBlob"}
+        return UploadTarget(url, "PUT", headers=headers)
 
     def require_presence(self) -> None:
         """The bucket or container is there; who may not list it is not told.

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ...arguments import choices_of, wrong_type, wrong_value
 from ...errors import InvalidTypeError, InvalidValueError, MissingExtraError
 from ..bucket import checked_endpoint, checked_number
 from .errors import S3Object, s3_errors
@@ -60,8 +61,7 @@ class Connection:
         for name in _STRINGS:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
-                msg = f"{name}: expected str or None, got {type(value).__name__}"
-                raise InvalidTypeError(msg)
+                raise InvalidTypeError(f"{name}: expected str or None, got {type(value).__name__}")
         if (self.access_key is None) != (self.secret_key is None):
             given, missing = ("access_key", "secret_key") if self.secret_key is None else ("secret_key", "access_key")
             msg = f"expected access_key and secret_key, got {given} only; give {missing} too, or neither of them"
@@ -79,8 +79,7 @@ class Connection:
             raise InvalidValueError(msg)
         for name, choices in _CHOICES.items():
             if (value := getattr(self, name)) not in choices and value is not None:
-                msg = f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}"
-                raise InvalidValueError(msg)
+                raise wrong_value(name, value, choices_of(choices))
         checked_number("max_retry", self.max_retry, "a number of retries, 0 or more", 0)
         for name in ("connect_timeout", "read_timeout"):
             checked_number(name, getattr(self, name), "seconds, 0.001 or more", 0.001)
@@ -165,6 +164,28 @@ class LazyClient:
             parameters = {"Bucket": bucket, "Key": name}
             return str(self._given.generate_presigned_url("get_object", Params=parameters, ExpiresIn=lifetime))
 
+    def sign_form(
+        self, bucket: str, name: str, fields: Mapping[str, str], sizes: tuple[int, int], lifetime: int
+    ) -> dict[str, str]:
+        """The fields of a form by which somebody without credentials can store one object.
+
+        :param fields: those that it has to have as they are, such as ``Content-Type``
+        :param sizes: the least and the most bytes
+        :param lifetime: the seconds for which it can be used
+        :raises StoreError: there are no credentials to sign with
+        """
+        exact = {**fields, "bucket": bucket, "key": name}
+        conditions = [*({name: value} for name, value in exact.items()), ["content-length-range", *sizes]]
+        with s3_errors("sign a form for", S3Object(bucket, self.endpoint, name)):
+            if self._given is None:
+                now = time.time()
+                signed = self._signer_at(now).sign_form(conditions, now, lifetime)
+            else:
+                signed = self._given.generate_presigned_post(
+                    bucket, name, Fields={}, Conditions=conditions, ExpiresIn=lifetime
+                )["fields"]
+        return {**fields, "key": name, **signed}
+
     def __getstate__(self) -> object:
         if self._given is not None or self._session is not None:
             what = "client" if self._given is not None else "session"
@@ -196,8 +217,12 @@ class LazyClient:
             return os.getpid(), session, self.connection.make_client(session)
 
     def _signed(self, url: str, lifetime: int) -> str:
+        now = time.time()
+        return self._signer_at(now).sign(url, moment_of(now), lifetime)
+
+    def _signer_at(self, seconds: float) -> Signer:
         session, client = self._session_and_client()
-        moment = moment_of(time.time())
+        moment = moment_of(seconds)
         region = client.meta.region_name
         region = _GLOBAL_REGION if region in {None, "aws-global"} else region
         access_key, secret_key, token = self._credentials(session)
@@ -206,7 +231,7 @@ class LazyClient:
             signer = self._signer  # which has made its key already
         else:
             self._signer = signer
-        return signer.sign(url, moment, lifetime)
+        return signer
 
     def _credentials(self, session: Any) -> tuple[str, str, str | None]:
         if self.connection.access_key is not None and self.connection.secret_key is not None:
@@ -232,14 +257,11 @@ def check_installed() -> None:
 
 def _check_consistent(connection: Connection, session: Any, client: Any) -> None:
     if session is not None and not callable(getattr(session, "client", None)):
-        msg = f"session: expected a boto3.session.Session, got {type(session).__name__} ({session!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("session", session, "a boto3.session.Session")
     if client is not None and not callable(getattr(client, "put_object", None)):
-        msg = f"client: expected an S3 client of boto3, got {type(client).__name__} ({client!r})"
-        raise InvalidTypeError(msg)
+        raise wrong_type("client", client, "an S3 client of boto3")
     if session is not None and connection.profile is not None:
-        msg = "expected profile or session, got both; make the session with profile_name="
-        raise InvalidValueError(msg)
+        raise InvalidValueError("expected profile or session, got both; make the session with profile_name=")
     if session is not None and connection.access_key is not None:
         msg = "expected access_key or session, got both; leave access_key out, the session has its own credentials"
         raise InvalidValueError(msg)

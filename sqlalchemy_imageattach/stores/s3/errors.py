@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import BlobNotFoundError, StoreAccessDeniedError, StoreError
 
-__all__ = ["AuthMechanismError", "S3Object", "s3_errors", "was_refused"]
+__all__ = ["AuthMechanismError", "S3Object", "s3_errors", "status_of", "was_refused"]
 
 
 class AuthMechanismError(StoreAccessDeniedError):
@@ -91,12 +91,16 @@ def s3_errors(doing: str, s3_object: S3Object) -> Iterator[None]:
 
 def was_refused(error: BaseException) -> bool:
     """Whether it is certain that nothing was stored: S3 said so, before or instead of storing."""
-    cause = error.__cause__
-    response = getattr(cause, "response", None)
+    return 400 <= status_of(error) < 500
+
+
+def status_of(error: BaseException) -> int:
+    """What S3 answered by, as an HTTP status; 500 if it is not known that it did."""
+    response = getattr(error.__cause__, "response", None)
     if not isinstance(response, Mapping):
-        return False
+        return 500
     status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    return 400 <= status < 500
+    return status
 
 
 def _translate(doing: str, s3_object: S3Object, error: Exception) -> StoreError | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import InvalidValueError
+from ...arguments import wrong_value
 from ...key import ImageKey
 
 __all__ = ["ObjectHeaders"]
@@ -29,11 +29,7 @@ class ObjectHeaders:
 
     def __post_init__(self) -> None:
         if self.sse_kms_key_id is not None and not (self.server_side_encryption or "").startswith("aws:kms"):
-            msg = (
-                "sse_kms_key_id: expected server_side_encryption='aws:kms' with it, got"
-                f" {self.server_side_encryption!r}"
-            )
-            raise InvalidValueError(msg)
+            raise wrong_value("sse_kms_key_id", self.server_side_encryption, "server_side_encryption='aws:kms' with it")
 
     def of(self, key: ImageKey, content_type: str, *, reproducible: bool) -> dict[str, Any]:
         """The parameters of boto3 beyond the name and the body of an object.

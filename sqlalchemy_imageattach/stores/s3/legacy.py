@@ -29,11 +29,10 @@ class LegacyModule(ModuleType):
 
     @BASE_URL_FORMAT.setter
     def BASE_URL_FORMAT(self, value: object) -> None:
-        msg = (
+        raise InvalidValueError(
             f"BASE_URL_FORMAT cannot be set since 2.0 (to {value!r}): stores would go to Amazon all the same; give them"
             " endpoint_url='http://127.0.0.1:9000', say, or public_base_url for their URLs alone"
         )
-        raise InvalidValueError(msg)
 
 
 class S3RequestV4(Request):

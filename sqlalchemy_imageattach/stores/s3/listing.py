@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from ...errors import InvalidValueError, StoreError
+from ...arguments import wrong_value
+from ...errors import StoreError
 from ...key import ImageKey
 from ...store import StoredBlob
 from .errors import S3Object, s3_errors
@@ -65,8 +66,7 @@ def abort_upload(client: Any, s3_object: S3Object, root: str, blob: StoredBlob) 
     """
     name, found, upload_id = blob.name.rpartition(_UPLOAD_ID)
     if not blob.is_temporary or not found:
-        msg = f"expected an unfinished upload as list_blobs() gives it, got {blob!r}"
-        raise InvalidValueError(msg)
+        raise wrong_value("", blob, "an unfinished upload as list_blobs() gives it")
     target = {"Bucket": s3_object.bucket, "Key": root + name, "UploadId": upload_id}
     try:
         with s3_errors("abort an upload to", s3_object):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 from typing import IO, Any
 
-from ...errors import BlobNotFoundError, StoreAccessDeniedError, StoreError
+from ...errors import BlobExistsError, BlobNotFoundError, StoreAccessDeniedError, StoreError
 from ...key import ImageKey
 from ...store import Store, StoredBlob
+from ...storewrapper import StoreWrapper
+from ...uploadtarget import UploadTarget
 from ..bucket import (
     DEFAULT_MAX_AGE,
     DEFAULT_MAX_RETRY,
@@ -29,7 +32,7 @@ from .client import Connection, LazyClient
 from .errors import S3Object, s3_errors
 from .headers import ObjectHeaders
 from .listing import abort_upload, list_objects, list_uploads
-from .transfer import S3Reader, upload
+from .transfer import S3Reader, copy, etag_of, put_if_absent, upload
 
 __all__ = ["S3Store"]
 
@@ -168,7 +171,7 @@ class S3Store(KeyedStore):
     def _open(self, blob: S3Object) -> IO[bytes]:
         with s3_errors("read", blob):
             answer = self.client.get_object(Bucket=blob.bucket, Key=blob.name)
-        return S3Reader.buffered(answer["Body"], blob, answer.get("ContentType"))
+        return S3Reader.of_answer(answer, blob)
 
     def _url(self, key: ImageKey) -> str:
         """The blob's URL, without a request, whether or not it is there; one of 1.x is taken to have the name of today.
@@ -194,6 +197,56 @@ class S3Store(KeyedStore):
         # one by one: services of years ago want a Content-MD5 of a list, which boto3 no longer makes
         with s3_errors("delete", blob):
             self.client.delete_object(Bucket=blob.bucket, Key=blob.name)
+
+    def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
+        """Afterwards the blob is there; of several who try at once, one can, where the service knows ``If-None-Match``.
+
+        AWS does, and most others by now.  It is meant for little: the blob is held in memory.
+
+        :raises BlobExistsError: there is one already; it stays as it is
+        :raises StoreError: S3 refuses or cannot be reached
+        """
+        if self.has_key(key):  # also for services that do not know it
+            msg = f"{key.object_name()} is stored already, and is not overwritten"
+            raise BlobExistsError(errno.EEXIST, msg)
+        headers = self._headers.of(key, key.mimetype, reproducible=False)
+        put_if_absent(self.client, self._objects(key)[0], file.read(), headers)
+
+    def version_of(self, file: IO[bytes]) -> str | None:
+        """The ETag of what is read."""
+        return etag_of(file)
+
+    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, version: str, reproducible: bool) -> bool:
+        """Have the service copy it, if the other store is on the same one and these credentials may read there.
+
+        :return: whether it was done; not so either if it is gone, or has another content than ``version``
+        :raises StoreError: S3 cannot be reached
+        """
+        while isinstance(other, StoreWrapper):
+            other = other.wrapped
+        if not isinstance(other, S3Store) or service_of(self.client.meta) != service_of(other.client.meta):
+            return False
+        headers = self._headers.of(target, target.mimetype, reproducible=reproducible)
+        blob, fresh = self._objects(target)[0], target.revision is not None
+        return copy(self.client, other._objects(source)[0], blob, version, headers, fresh=fresh)
+
+    def presign_upload(
+        self, key: ImageKey, *, max_bytes: int, lifetime: int, mimetype: str | None = None, redirect: str | None = None
+    ) -> UploadTarget:
+        """A form that S3 takes the file by, if it is neither empty nor longer than ``max_bytes``.
+
+        :raises StoreError: there are no credentials to sign with
+        """
+        fields = {
+            "Content-Type": mimetype or "application/octet-stream",
+            # whoever is led to it gets a download, and no page
+            "Content-Disposition": "attachment",
+            "Cache-Control": "no-store",
+        }
+        fields |= {"success_action_status": "204"} if redirect is None else {"success_action_redirect": redirect}
+        name = key.object_name(self.prefix)
+        signed = self._client.sign_form(self.bucket, name, fields, (1, max_bytes), lifetime)
+        return UploadTarget(self._bucket_url, "POST", signed, limits_size=True, limits_type=True)
 
     def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
         """All objects below the store's prefix, and the unfinished uploads of blobs, where these can be listed.
@@ -292,8 +345,10 @@ class S3Store(KeyedStore):
 
     @cached_property
     def _base_url(self) -> str:
-        if self.public_base_url is not None:
-            return self.public_base_url
+        return self._bucket_url if self.public_base_url is None else self.public_base_url
+
+    @property
+    def _bucket_url(self) -> str:
         meta = self.client.meta
         return bucket_url(meta.endpoint_url, self.bucket, (meta.config.s3 or {}).get("addressing_style"))
 

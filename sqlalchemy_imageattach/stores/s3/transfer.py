@@ -8,6 +8,7 @@ What changes on its way is refused.  Down: as it is read.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import logging
@@ -16,10 +17,11 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any
 
+from ...errors import BlobExistsError, StoreError
 from ...file import COPY_CHUNK, read_chunks
-from .errors import S3Object, s3_errors, was_refused
+from .errors import S3Object, s3_errors, status_of, was_refused
 
-__all__ = ["PART_SIZE", "S3Reader", "content_type_of", "upload"]
+__all__ = ["PART_SIZE", "S3Reader", "content_type_of", "copy", "etag_of", "put_if_absent", "upload"]
 
 #: The bytes of a part.  All but the last one have as many, which some services want.
 PART_SIZE = 8 * 2**20
@@ -123,18 +125,23 @@ class S3Reader(io.RawIOBase):
     :param body: what boto3 gives
     :param s3_object: what it is the content of, for messages
     :param content_type: what S3 says that it is
+    :param etag: what S3 tells its content from others by
     :raises StoreError: by its methods: the connection broke, or the server stopped sending
     """
 
-    def __init__(self, body: Any, s3_object: S3Object, content_type: str | None = None) -> None:
+    def __init__(
+        self, body: Any, s3_object: S3Object, content_type: str | None = None, etag: str | None = None
+    ) -> None:
         self._body = body
         self._s3_object = s3_object
         self.content_type = content_type
+        self.etag = etag
 
     @classmethod
-    def buffered(cls, body: Any, s3_object: S3Object, content_type: str | None = None) -> io.BufferedReader:
-        """The same with all methods that files have."""
-        return io.BufferedReader(cls(body, s3_object, content_type), COPY_CHUNK)
+    def of_answer(cls, answer: Mapping[str, Any], s3_object: S3Object) -> io.BufferedReader:
+        """The same with all methods that files have, of what boto3's ``get_object()`` gives."""
+        reader = cls(answer["Body"], s3_object, answer.get("ContentType"), answer.get("ETag"))
+        return io.BufferedReader(reader, COPY_CHUNK)
 
     def readable(self) -> bool:
         return True
@@ -149,6 +156,63 @@ class S3Reader(io.RawIOBase):
         if not self.closed:
             self._body.close()
         super().close()
+
+
+def copy(
+    client: Any, source: S3Object, target: S3Object, etag: str, headers: Mapping[str, Any], *, fresh: bool
+) -> bool:
+    """Afterwards ``target`` has the content of ``source`` and ``headers``, which no byte of it passed here for.
+
+    :param etag: the content that is meant
+    :param headers: parameters of boto3, such as ``ContentType``
+    :param fresh: whether there cannot have been such an object before
+    :return: whether it was done; not so if ``source`` is gone or has another content now, or may not be read
+    :raises StoreError: the service could not do it
+    """
+    try:
+        with _withdrawn(client, target, fresh=fresh), s3_errors("copy", target):
+            client.copy_object(
+                Bucket=target.bucket,
+                Key=target.name,
+                CopySource={"Bucket": source.bucket, "Key": source.name},
+                CopySourceIfMatch=etag,
+                MetadataDirective="REPLACE",
+                **headers,
+            )
+    except StoreError as error:
+        if was_refused(error):
+            return False
+        raise
+    return True
+
+
+def put_if_absent(client: Any, s3_object: S3Object, blob: bytes, headers: Mapping[str, Any]) -> None:
+    """Afterwards the object has ``blob``; where there is one already, it stays as it is.
+
+    :raises BlobExistsError: there is one
+    :raises StoreError: the service could not do it
+    """
+    try:
+        with s3_errors("store", s3_object):
+            client.put_object(
+                Bucket=s3_object.bucket,
+                Key=s3_object.name,
+                IfNoneMatch="*",
+                **_body(client, bytearray(blob)),
+                **headers,
+            )
+    except StoreError as error:
+        # 409: somebody else is about to store one at this moment
+        if status_of(error) in {409, 412}:
+            msg = f"{s3_object} is stored already, and is not overwritten"
+            raise BlobExistsError(errno.EEXIST, msg) from error
+        raise
+
+
+def etag_of(file: object) -> str | None:
+    """What tells the content from others, if it is read from S3."""
+    raw = getattr(file, "raw", None)
+    return raw.etag if isinstance(raw, S3Reader) else None
 
 
 def content_type_of(file: object) -> str | None:

@@ -31,8 +31,7 @@ class SourceError(Exception):
 
 
 def _fail() -> None:
-    msg = "the file cannot be read any further"
-    raise SourceError(msg)
+    raise SourceError("the file cannot be read any further")
 
 
 @CHAPTER.rule("stores a blob")
@@ -246,8 +245,7 @@ def _refused_key(subject: Subject) -> ImageKey:
         return key
     if subject.capabilities.never_overwrites:
         fail(_REFUSAL, "no error", text=_NEVER_OVERWRITES)
-    msg = "the store does not look whether there is a blob with a revision already"
-    raise NotApplicable(msg)
+    raise NotApplicable("the store does not look whether there is a blob with a revision already")
 
 
 def _is_refused(subject: Subject, key: ImageKey, content: bytes) -> bool:

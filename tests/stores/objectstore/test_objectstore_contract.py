@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,13 +50,13 @@ def shared_s3_bucket(seaweed: SeaweedFS) -> Iterator[str]:
 class _OfAll(StoreContract):
     """No service is asked for a former blob, and not all of them tell what they deleted."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, pickles=True, fetchable=False)
+    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, pickles=True, exclusive=True)
 
 
 class TestAzure(_OfAll):
     """A private container, with signed URLs."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, pickles=True, fetchable=True)
+    capabilities = replace(_OfAll.capabilities, fetchable=True, uploadable=True)
 
     @pytest.fixture
     def store(self, azurite: Azurite, shared_container: str) -> Store:
@@ -72,7 +73,7 @@ class TestGoogle(_OfAll):
 class TestS3(_OfAll):
     """A private bucket, with signed URLs."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, pickles=True, fetchable=True)
+    capabilities = replace(_OfAll.capabilities, fetchable=True, uploadable=True)
 
     @pytest.fixture
     def store(self, seaweed: SeaweedFS, shared_s3_bucket: str) -> Store:
@@ -100,7 +101,7 @@ class TestDirectory(_OfAll):
 
 class TestMemory(_OfAll):
     # what is in memory is in this process only
-    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True)
+    capabilities = replace(_OfAll.capabilities, pickles=False)
 
     @pytest.fixture
     def store(self) -> Store:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from datetime import timedelta
+import pickle
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import generate_container_sas
 from sqlalchemy import Engine, delete
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -19,7 +21,7 @@ from sqlalchemy_imageattach.maintenance import check, sweep
 from sqlalchemy_imageattach.migration import migrate
 from sqlalchemy_imageattach.store import Store, key_of
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
-from sqlalchemy_imageattach.stores.objectstore import ObjectStore
+from sqlalchemy_imageattach.stores.objectstore import ObjectStore, azure_container, google_bucket
 from sqlalchemy_imageattach.stores.s3 import S3Store
 from tests.migrating import Base, User, UserPicture, attach, database, fill, picture
 from tests.stores.s3.support import BLOB, OLD, fetch, fresh_key, put, read, url_of
@@ -67,6 +69,48 @@ def test_a_store_on_google_can_be_had_by_url(gcs: FakeGCS, monkeypatch: pytest.M
     assert url_of(store, OLD) == "https://cdn.test/a/b/user-picture/1234/640x480.jpe"
     assert (store.prefix, store.max_age) == ("a/b", 5)
     gcs.delete_bucket("by-url")
+
+
+def test_a_token_that_is_given_counts_and_not_the_key_of_the_environment(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "d3Jvbmc=")
+    with azurite.client() as client, client.create_container("by-token") as container:
+        monkeypatch.setenv(
+            "ARCHIVE_AZURE_STORAGE_SAS_TOKEN",
+            generate_container_sas(
+                azurite.account,
+                "by-token",
+                account_key=azurite.account_key,
+                permission="rw",
+                expiry=datetime.now(UTC) + timedelta(hours=1),
+            ),
+        )
+        options = f"account={azurite.account}&endpoint_url={azurite.endpoint}&public_base_url=https://cdn.test"
+        store = Store.from_url(f"az://by-token?{options}&credentials=ARCHIVE")
+        key = fresh_key()
+        for each in (store, pickle.loads(pickle.dumps(store))):
+            put(each, key := fresh_key())
+            assert read(each, key) == BLOB
+        assert "sig=" not in repr(store)
+        container.delete_container()
+
+
+@pytest.mark.parametrize(
+    ("variable", "make"),
+    [
+        ("AZURE_STORAGE_ACCOUNT_KEY", lambda: azure_container("pictures", account="example", client_secret="secret")),
+        ("AZURE_STORAGE_TOKEN", lambda: azure_container("pictures", account="example", account_key="secret")),
+        ("GOOGLE_BEARER_TOKEN", lambda: google_bucket("pictures", service_account_key="secret")),
+    ],
+)
+def test_credentials_that_the_environment_would_overrule_are_refused(
+    variable: str, make: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "d3Jvbmc=")
+    with pytest.raises(InvalidValueError, match=f"expected no {variable} in the environment") as caught:
+        make()
+    assert "secret" not in str(caught.value).replace("client_secret", "")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,15 @@ def shared_bucket(seaweed: SeaweedFS) -> Iterator[str]:
 class TestS3(StoreContract):
     """A private bucket, with signed URLs.  S3 looks for no former blob, and does not tell what it deleted."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, pickles=True, fetchable=True)
+    capabilities = Capabilities(
+        revisions=True,
+        never_overwrites=False,
+        lists=True,
+        pickles=True,
+        fetchable=True,
+        exclusive=True,
+        uploadable=True,
+    )
 
     @pytest.fixture
     def store(self, seaweed: SeaweedFS, shared_bucket: str) -> Store:

@@ -196,8 +196,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         content_type = headers.get("content-type", "application/octet-stream").encode()
         body += b"--%b\r\nContent-Type: %b\r\n\r\n%b\r\n--%b--\r\n" % (boundary, content_type, content, boundary)
         target = f"/upload/storage/v1/b/{quote(bucket, safe='')}/o?uploadType=multipart"
+        if (generation := headers.get("x-goog-if-generation-match")) is not None:
+            target += f"&ifGenerationMatch={generation}"
         sent = {"Content-Type": f"multipart/related; boundary={boundary.decode()}"}
         answer = _ask(self.server.emulator_port, "POST", target, body, sent)
+        if answer.status == HTTPStatus.PRECONDITION_FAILED:
+            return _error(answer.status, "PreconditionFailed")
         if answer.status != HTTPStatus.OK:
             return _error(answer.status, "NoSuchBucket" if answer.status == HTTPStatus.NOT_FOUND else "InternalError")
         made = json.loads(answer.body)
