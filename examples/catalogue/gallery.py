@@ -192,7 +192,7 @@ def _find(session: Session, entry_id: int) -> Entry:
     return entry
 
 
-def _nearest(session: Session, statement: Select[tuple[Entry]], picture: Any, heading: str) -> Response:
+def _nearest(session: Session, statement: Select[Any], picture: Any, heading: str) -> Response:
     nearest = LOOKS.nearest(statement.options(selectinload(Entry.photo)), picture, _MOST_LIKE)
     return Response(page(session.scalars(nearest), focuses=FOCUSES, heading=heading), mimetype="text/html")
 
