@@ -39,13 +39,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO, Any, ClassVar, Protocol, Self, cast
 
-from .errors import BlobExistsError, InvalidTypeError, InvalidValueError, StoreError
+from .errors import BlobExistsError, DirectUploadNotSupportedError, InvalidTypeError, InvalidValueError, StoreError
 from .file import FileProxy, SeekableFileProxy, Spool, binary_file, is_seekable
 from .key import ImageKey
 from .uploadtarget import UploadTarget
 
 __all__ = [
-    "DirectUploadNotSupportedError",
     "ImageLike",
     "ListingNotSupportedError",
     "Store",
@@ -147,10 +146,6 @@ def is_missing(error: OSError) -> bool:
 
 class ListingNotSupportedError(StoreError, NotImplementedError):
     """The store cannot tell what it has: its class does not implement :meth:`Store.list_blobs`."""
-
-
-class DirectUploadNotSupportedError(StoreError, NotImplementedError):
-    """Nobody but this process can write to the store: its class does not implement :meth:`Store.presign_upload`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ dataset/                    collections of pictures for training and analysis
     torch.py                as PyTorch takes it
     export.py               write rows, files and labels out
     collect.py              from sources into the database, each once
+    dispatch.py             threads that take the next one, hosts in turn
     downloads.py            one candidate on its way, in threads
     sources.py              where candidates come from
     stores/
@@ -107,6 +108,7 @@ bulk/                       what operations over all rows share; private
     __init__.py
     rows.py                 RowReader, Shard
     classes.py              image classes and owners of a declarative base
+    places.py               which store each class has
     digest.py               length and checksum of a stored blob
     failures.py             one failure record, the first thousand kept
     workers.py              a few threads beside the one that talks to the database
@@ -138,6 +140,12 @@ entity/                     images attached to mapped objects
         locations.py        which store has a blob, as far as a session knows
         pending.py          a blob on its way
         doubt.py            can the COMMIT be believed?
+uploads/                    from browsers to stores, past the application
+    __init__.py             face: Uploads, UploadEndpoint
+    endpoint.py             WSGI and ASGI, for stores that cannot be written to by others
+    receiving.py            the form that brings a file, without I/O
+    issuing.py              permits and tokens: Uploads
+    quarantine.py           where uploads are until a transaction takes them
 testing/                    for programs and for writers of stores
     __init__.py             face: check_store, FaultyStore
     suite.py                the contract as pytest tests

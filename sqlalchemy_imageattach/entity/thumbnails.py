@@ -381,7 +381,10 @@ def _add_what_was_made_meanwhile(session: Session, image_set: PictureSet[ImageT]
         .filter_by(**image_set._discriminators)
         .with_for_update(read=True, of=cls)
     )
-    for image in session.scalars(statement):
+    token = object_state(owner).identity_token
+    # in a sharded session, other databases may have another owner of this key
+    options = {} if token is None else {"identity_token": token}
+    for image in session.scalars(statement, execution_options=options):
         if not any(image is mine for mine in image_set):
             adapter.append_without_event(image)
 

@@ -24,7 +24,7 @@ _MOST_PIXELS_OF_SCANS: Final = 2_500_000_000
 #: Decoders join what is said in several blocks one by one, in time that grows with the square of their number.
 _MOST_BLOCKS: Final = 100
 #: How many finds in a row are one step of the reader.
-_FINDS_A_STEP: Final = 8
+_FINDS_A_STEP: Final = 4
 
 
 def scan(reader: Reader) -> Header:
@@ -85,7 +85,10 @@ def _check_scans(reader: Reader, first: int, end: int, pixels: int) -> None:
     most = min(_MOST_SCANS, max(10, _MOST_PIXELS_OF_SCANS // pixels))
     scans, offset = 1, first
     for chunk in reader.chunks(first):
-        scans += chunk.count(b"\xff\xda")
+        # from the back, which takes a third of the time of a search from the front where all bytes are 0xFF
+        place = len(chunk)
+        while scans <= most and (place := chunk.rfind(b"\xff\xda", 0, place)) >= 0:
+            scans += 1
         offset += len(chunk)
         if scans > most or offset > end:
             break

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from itertools import chain, repeat
+from operator import add
 from typing import Final, NamedTuple
 
 from ..reader import Reader, refuse_damaged, refuse_truncated
@@ -91,15 +94,19 @@ class _Tiff:
     def _check_parts(self, tags: dict[int, _Tag]) -> None:
         for offsets, lengths in _PARTS:
             if offsets in tags:
-                starts, sizes = self._values(tags, offsets), self._values(tags, lengths) if lengths in tags else []
-                sizes += [1] * (len(starts) - len(sizes))
-                end = max((start + size for start, size in zip(starts, sizes, strict=False)), default=0)
+                end = self._end_of_parts(tags, offsets, lengths)
                 if end > self.reader.size:
                     refuse_truncated(f"a TIFF that needs {end:,} bytes, of which {self.reader.size:,} are there")
                 return
         refuse_damaged("a TIFF without any picture data")
 
-    def _values(self, tags: dict[int, _Tag], name: int) -> list[int]:
+    def _end_of_parts(self, tags: dict[int, _Tag], offsets: int, lengths: int) -> int:
+        """Where the last of the strips or tiles ends, each of which has one byte at the least."""
+        starts = self._values(tags, offsets)
+        sizes = chain(self._values(tags, lengths) if lengths in tags else (), repeat(1))
+        return max(map(add, starts, sizes), default=0)
+
+    def _values(self, tags: dict[int, _Tag], name: int) -> Iterator[int]:
         tag = tags[name]
         if tag.kind not in _INTEGERS or not 0 < tag.number <= _MOST_PARTS:
             refuse_damaged(f"a TIFF whose tag 0x{name:04x} holds no offsets")
@@ -107,11 +114,9 @@ class _Tiff:
         self.reader.spend(tag.number // _VALUES_A_STEP)
         size = _BYTES[tag.kind]
         end = tag.offset + tag.number * size
-        values: list[int] = []
         for start in range(tag.offset, end, _CHUNK):
             data = self.reader.at(start, min(_CHUNK, end - start))
-            values += struct.unpack(f"{self.order}{len(data) // size}{_INTEGERS[tag.kind]}", data)
-        return values
+            yield from struct.unpack(f"{self.order}{len(data) // size}{_INTEGERS[tag.kind]}", data)
 
     def _single(self, tags: dict[int, _Tag], name: int) -> int:
         tag = tags.get(name)
