@@ -58,8 +58,10 @@ def database(directory: Path, name: str, base: type[DeclarativeBase]) -> Engine:
 
 
 def ours(directory: Path, photo: bytes, *, fsync: bool) -> Callable[[], None]:
-    """Attach and commit with this library."""
+    """Attach and commit with this library, into a store that has had a thousand owners before."""
     name = f"ours-{fsync}"
+    for number in range(1000):
+        (directory / name / "user-picture" / str(number)).mkdir(parents=True)
     engine, store = database(directory, name, Base), FileSystemStore(str(directory / name), "/", fsync=fsync)
 
     def attach() -> None:
@@ -85,9 +87,9 @@ def depot(directory: Path, photo: bytes) -> Callable[[], None]:
 
         __tablename__ = "document"
         id: Mapped[int] = mapped_column(primary_key=True)
-        content = mapped_column(UploadedFileField)
+        content = mapped_column(UploadedFileField(upload_storage=directory.name))
 
-    DepotManager.configure("default", {"depot.storage_path": str(directory / "depot")})
+    DepotManager.configure(directory.name, {"depot.storage_path": str(directory / "depot")})
     engine = database(directory, "depot", DepotBase)
 
     def attach() -> None:
@@ -112,11 +114,11 @@ def sqlalchemy_file(directory: Path, photo: bytes) -> Callable[[], None]:
 
         __tablename__ = "document"
         id: Mapped[int] = mapped_column(primary_key=True)
-        content = mapped_column(ImageField)
+        content = mapped_column(ImageField(upload_storage=directory.name))
 
     (directory / "sqlalchemy-file" / "pictures").mkdir(parents=True)
     driver = LocalStorageDriver(str(directory / "sqlalchemy-file"))
-    StorageManager.add_storage("default", driver.get_container("pictures"))
+    StorageManager.add_storage(directory.name, driver.get_container("pictures"))
     engine = database(directory, "sqlalchemy-file", FileBase)
 
     def attach() -> None:
@@ -141,15 +143,15 @@ def advanced_alchemy(directory: Path, photo: bytes) -> Callable[[], None]:
 
         __tablename__ = "document"
         id: Mapped[int] = mapped_column(primary_key=True)
-        content = mapped_column(StoredObject(backend="local"))
+        content = mapped_column(StoredObject(backend=directory.name))
 
-    storages.register_backend(ObstoreBackend(key="local", fs=LocalStore(directory / "alchemy", mkdir=True)))
+    storages.register_backend(ObstoreBackend(key=directory.name, fs=LocalStore(directory / "alchemy", mkdir=True)))
     engine = database(directory, "advanced-alchemy", AlchemyBase)
     numbers = itertools.count()
 
     def attach() -> None:
         with Session(engine) as session:
-            content = FileObject(backend="local", filename=f"{next(numbers)}.jpg", content=photo)
+            content = FileObject(backend=directory.name, filename=f"{next(numbers)}.jpg", content=photo)
             content.save()
             session.add(Document(content=content))
             session.commit()
