@@ -109,6 +109,7 @@ bulk/                       what operations over all rows share; private
     __init__.py
     rows.py                 RowReader, Shard
     classes.py              image classes and owners of a declarative base
+    places.py               which store each class has
     digest.py               length and checksum of a stored blob
     failures.py             one failure record, the first thousand kept
     workers.py              a few threads beside the one that talks to the database
