@@ -251,7 +251,10 @@ imaging/                    knows no SQLAlchemy, no store
     formats/
         __init__.py         which scanner
         *.py                one scanner per format
+        items.py            what a HEIF says of its items
         av1.py              the size that AV1 data say
+        hevc.py             the size that HEVC data say
+        bits.py             numbers of some bits
         pdfxref.py          where the objects of a PDF are
         header.py           Header, what a scanner finds
         exif.py             the orientation
