@@ -25,6 +25,7 @@ dataset/                    collections of pictures for training and analysis
     __init__.py             face
     torch.py                as PyTorch takes it
     export.py               write rows, files and labels out
+    suggesting.py           what may be of a label
     collect.py              from sources into the database, each once
     dispatch.py             threads that take the next one, hosts in turn
     downloads.py            one candidate on its way, in threads
@@ -108,6 +109,7 @@ bulk/                       what operations over all rows share; private
     __init__.py
     rows.py                 RowReader, Shard
     classes.py              image classes and owners of a declarative base
+    places.py               which store each class has
     digest.py               length and checksum of a stored blob
     failures.py             one failure record, the first thousand kept
     workers.py              a few threads beside the one that talks to the database

@@ -275,7 +275,7 @@ def _stores_of(session: Session, image: Any, key: ImageKey) -> list[Store]:
 
 
 def _picture(image: Any) -> tuple[Any, ...]:
-    return mapper_of(type(image)).base_mapper, *set_identity(image).items()
+    return mapper_of(type(image)).base_mapper, inspect(image).identity_token, *set_identity(image).items()
 
 
 def _session_of(image: Any) -> Session:

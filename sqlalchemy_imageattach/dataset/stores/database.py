@@ -207,7 +207,7 @@ class SQLAlchemyDataset:
             return session.scalar(select(self.cls.id).where(*where).limit(1)) is not None
 
     def _sample(self, session: Session, row: LabelledImage) -> Sample:
-        store = find_store(self._store, session.info)
+        store = find_store(self._store, session.info, type(row))
         return sample_of(row, store)
 
 

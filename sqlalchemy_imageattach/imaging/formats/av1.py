@@ -18,7 +18,7 @@ def coded_size(reader: Reader, start: int, end: int) -> tuple[int, int]:
     while start + 1 < end:
         kind, start, length = _unit(reader, start, end)
         if kind == _SEQUENCE_HEADER:
-            wide, high = _size(_Bits(reader.at(start, min(length, _LONGEST))))
+            wide, high = _size(reader, _Bits(reader.at(start, min(length, _LONGEST))))
             width, height = max(width, wide), max(height, high)
         start += length
     return width, height
@@ -42,17 +42,18 @@ def _unit(reader: Reader, start: int, end: int) -> tuple[int, int, int]:
     refuse_damaged("an AVIF whose picture data are no units of AV1")
 
 
-def _size(bits: _Bits) -> tuple[int, int]:
+def _size(reader: Reader, bits: _Bits) -> tuple[int, int]:
+    reader.spend(4)
     bits.take(3 + 1)  # profile, still picture
     if bits.take(1):
         bits.take(5)
     else:
-        _skip_operating_points(bits)
+        _skip_operating_points(reader, bits)
     wide, high = bits.take(4) + 1, bits.take(4) + 1
     return bits.take(wide) + 1, bits.take(high) + 1
 
 
-def _skip_operating_points(bits: _Bits) -> None:
+def _skip_operating_points(reader: Reader, bits: _Bits) -> None:
     model = delay = 0
     if bits.take(1):  # timing
         bits.take(64)
@@ -63,7 +64,9 @@ def _skip_operating_points(bits: _Bits) -> None:
             delay = bits.take(5) + 1
             bits.take(32 + 5 + 5)
     display = bits.take(1)
-    for _ in range(bits.take(5) + 1):
+    points = bits.take(5) + 1
+    reader.spend(points)
+    for _ in range(points):
         bits.take(12)
         if bits.take(5) > 7:
             bits.take(1)
@@ -90,4 +93,6 @@ class _Bits:
         zeros = 0
         while not self.take(1):
             zeros += 1
-        self.take(min(zeros, 32))
+            if zeros > 32:
+                refuse_damaged("an AVIF whose sequence header has a number of more than 32 bits")
+        self.take(zeros)
