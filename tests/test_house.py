@@ -25,6 +25,7 @@ dataset/                    collections of pictures for training and analysis
     __init__.py             face
     torch.py                as PyTorch takes it
     export.py               write rows, files and labels out
+    suggesting.py           what may be of a label
     collect.py              from sources into the database, each once
     dispatch.py             threads that take the next one, hosts in turn
     downloads.py            one candidate on its way, in threads
