@@ -72,6 +72,8 @@ def check_type(name: str, value: object, types: type[_T] | tuple[type[_T], ...],
     :param expected: what to call ``types``; by default by their names
     :raises InvalidTypeError: it is not
     """
+    if type(value) is types:  # nearly always, and several times for each image of a page
+        return value
     kinds = types if isinstance(types, tuple) else (types,)
     if isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds):
         return value

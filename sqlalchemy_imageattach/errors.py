@@ -21,6 +21,7 @@ __all__ = [
     "ConcurrentReplacementError",
     "ContextError",
     "DatasetError",
+    "DirectUploadNotSupportedError",
     "DuplicateImageError",
     "EmptyIndexError",
     "EngineUnavailableError",
@@ -57,6 +58,7 @@ __all__ = [
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
+    "UploadError",
     "VariantConflictError",
     "VectorDimensionError",
     "VectorSearchUnavailableError",
@@ -146,6 +148,15 @@ class TooCostlyError(RejectedImageError):
     code = "too_costly"
 
 
+class UploadError(RejectedImageError):
+    """An upload cannot be used: it has not arrived, was used already, is too old, somebody else's or for another class.
+
+    Like others of its kind it speaks to the visitor, and :attr:`code` says which of these it is.
+    """
+
+    code = "upload"
+
+
 class EngineUnavailableError(ImageAttachError, RuntimeError):
     """No installed imaging engine can do what was asked; the message names the extra to install."""
 
@@ -233,6 +244,10 @@ class BlobNotFoundError(StoreError, FileNotFoundError):
 
 class BlobExistsError(StoreError, FileExistsError):
     """The store has another blob under the given key already, and blobs with a revision are never overwritten."""
+
+
+class DirectUploadNotSupportedError(StoreError, NotImplementedError):
+    """Nobody but this process can write to the store, or not in the way that was asked for."""
 
 
 class StoreAccessDeniedError(StoreError, PermissionError):

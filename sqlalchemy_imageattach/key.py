@@ -141,13 +141,14 @@ class ImageKey:
     def __post_init__(self) -> None:
         check_type("object_type", self.object_type, str)
         check_type("mimetype", self.mimetype, str)
-        for name in ("object_id", "width", "height"):
-            check_type(name, getattr(self, name), int)
+        check_type("object_id", self.object_id, int)
+        check_type("width", self.width, int)
+        check_type("height", self.height, int)
         if abs(self.object_id) >= _LARGEST_ID:
             raise InvalidValueError(f"object_id: expected an integer of at most {_ID_DIGITS} digits, got a longer one")
-        for name in ("width", "height"):
-            if not 0 <= getattr(self, name) < _LARGEST_SIDE:
-                came = "an absurd number" if abs(getattr(self, name)) > _LARGEST_SIDE else getattr(self, name)
+        for name, side in (("width", self.width), ("height", self.height)):
+            if not 0 <= side < _LARGEST_SIDE:
+                came = "an absurd number" if abs(side) > _LARGEST_SIDE else side
                 raise InvalidValueError(f"{name}: expected pixels, 0 or more, got {came}")
         _check_object_type(self.object_type, is_new=self.revision is not None)
         extension_of(self.mimetype)

@@ -40,13 +40,12 @@ from datetime import datetime
 from typing import IO, Any, ClassVar, Protocol, Self, cast
 
 from .blobpart import BlobPart, BlobStat, part_of
-from .errors import BlobExistsError, InvalidTypeError, InvalidValueError, StoreError
+from .errors import BlobExistsError, DirectUploadNotSupportedError, InvalidTypeError, InvalidValueError, StoreError
 from .file import FileProxy, SeekableFileProxy, Spool, binary_file, is_seekable
 from .key import ImageKey
 from .uploadtarget import UploadTarget
 
 __all__ = [
-    "DirectUploadNotSupportedError",
     "ImageLike",
     "ListingNotSupportedError",
     "Store",
@@ -89,15 +88,19 @@ class ImageLike(Protocol):
     def created_at(self) -> Any: ...
 
 
+_NO_IMAGE: Any = object()
+
+
 def key_of(image: ImageLike) -> ImageKey:
     """The key of an image's blob.
 
     :raises InvalidTypeError: ``image`` is no image
     """
-    if isinstance(image, type) or not hasattr(image, "object_type"):
+    object_type = _NO_IMAGE if isinstance(image, type) else getattr(image, "object_type", _NO_IMAGE)
+    if object_type is _NO_IMAGE:
         raise InvalidTypeError(f"expected an image (an instance of a subclass of Image), got {image!r}")
     return ImageKey(
-        image.object_type,
+        object_type,
         image.object_id,
         image.width,
         image.height,
@@ -144,10 +147,6 @@ def is_missing(error: OSError) -> bool:
 
 class ListingNotSupportedError(StoreError, NotImplementedError):
     """The store cannot tell what it has: its class does not implement :meth:`Store.list_blobs`."""
-
-
-class DirectUploadNotSupportedError(StoreError, NotImplementedError):
-    """Nobody but this process can write to the store: its class does not implement :meth:`Store.presign_upload`."""
 
 
 @dataclass(frozen=True, slots=True)

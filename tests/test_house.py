@@ -25,7 +25,9 @@ dataset/                    collections of pictures for training and analysis
     __init__.py             face
     torch.py                as PyTorch takes it
     export.py               write rows, files and labels out
+    suggesting.py           what may be of a label
     collect.py              from sources into the database, each once
+    dispatch.py             threads that take the next one, hosts in turn
     downloads.py            one candidate on its way, in threads
     sources.py              where candidates come from
     stores/
@@ -112,6 +114,7 @@ bulk/                       what operations over all rows share; private
     __init__.py
     rows.py                 RowReader, Shard
     classes.py              image classes and owners of a declarative base
+    places.py               which store each class has
     digest.py               length and checksum of a stored blob
     failures.py             one failure record, the first thousand kept
     workers.py              a few threads beside the one that talks to the database
@@ -144,6 +147,12 @@ entity/                     images attached to mapped objects
         locations.py        which store has a blob, as far as a session knows
         pending.py          a blob on its way
         doubt.py            can the COMMIT be believed?
+uploads/                    from browsers to stores, past the application
+    __init__.py             face: Uploads, UploadEndpoint
+    endpoint.py             WSGI and ASGI, for stores that cannot be written to by others
+    receiving.py            the form that brings a file, without I/O
+    issuing.py              permits and tokens: Uploads
+    quarantine.py           where uploads are until a transaction takes them
 testing/                    for programs and for writers of stores
     __init__.py             face: check_store, FaultyStore
     suite.py                the contract as pytest tests
@@ -240,8 +249,9 @@ imaging/                    knows no SQLAlchemy, no store
         pngframes.py        frames of a PNG
         frames.py           one frame after the other
         decoding.py         whose fault it is when a decoder raises
-        encode.py           pixels to a file
-        resample.py         sizes
+        encode.py           pixels to files, side by side
+        resample.py         sizes, each from the smallest that will do
+        resize.py           one size, by cykooz.resizer or by Pillow
         colours.py          modes and profiles
         gifframes.py        frames of a GIF
         pngparts.py         what of a PNG its decoder sees
@@ -251,7 +261,10 @@ imaging/                    knows no SQLAlchemy, no store
     formats/
         __init__.py         which scanner
         *.py                one scanner per format
+        items.py            what a HEIF says of its items
         av1.py              the size that AV1 data say
+        hevc.py             the size that HEVC data say
+        bits.py             numbers of some bits
         pdfxref.py          where the objects of a PDF are
         header.py           Header, what a scanner finds
         exif.py             the orientation

@@ -11,10 +11,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from sqlalchemy_imageattach.context import SESSION_STORE_KEY
 from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
 from sqlalchemy_imageattach.imaging import ImagePolicy
+from sqlalchemy_imageattach.search import embeddings_of
 from sqlalchemy_imageattach.stores.fs import HttpExposedFileSystemStore
 from sqlalchemy_imageattach.variants import Variant
 
-__all__ = ["DATABASE", "Base", "Entry", "EntryPhoto", "open_catalogue"]
+__all__ = ["DATABASE", "LOOKS", "Base", "Entry", "EntryPhoto", "open_catalogue"]
 
 #: The name of the database file in the directory of a catalogue.
 DATABASE = "catalogue.sqlite"
@@ -61,6 +62,10 @@ class EntryPhoto(Base, Image):
     image_variants = {"card": Variant(widths=(300, 450, 600, 900), aspect=(3, 2), formats=("webp",))}
 
     entry_id: Mapped[int] = mapped_column(ForeignKey("entry.id"), primary_key=True)
+
+
+#: What each photograph looks like, in a table of its own that every flush keeps true: for "more like this".
+LOOKS = embeddings_of(EntryPhoto)
 
 
 def open_catalogue(directory: Path) -> tuple[sessionmaker[Session], HttpExposedFileSystemStore]:

@@ -84,9 +84,10 @@ def declared(cls: type[Image], name: str) -> Variant:
 def find(image_set: PictureSet[ImageT], name: str) -> VariantImages[ImageT]:
     """The images of a declared variant; without a statement and without I/O."""
     declaration = declared(image_set.image_class, name)
-    if image_set.original is None:
+    original = image_set.original
+    if original is None:
         return VariantImages(name, declaration, (), ())
-    found = find_declared(image_set, declaration.renditions(focal_point_of(image_set.require_original()))).values()
+    found = find_declared(image_set, declaration.renditions(focal_point_of(original)), original).values()
     images = {id(image): image for _, image in found if image is not None}
     return VariantImages(
         name, declaration, tuple(images.values()), tuple(wanted.rendition for wanted, image in found if image is None)

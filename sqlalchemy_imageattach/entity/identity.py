@@ -7,9 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from inspect import getattr_static
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import TypeDecorator, inspect, select
 from sqlalchemy.engine import Connection
@@ -59,14 +57,16 @@ def primary_key_names(mapper: Mapper[Any]) -> list[str]:
 
 def set_identity_names(mapper: Mapper[Any]) -> list[str]:
     """The attributes that all images of one picture have in common: the primary key without what tells them apart."""
-    names = _set_identity_names.get(mapper)
+    names: list[str] | None = mapper.__dict__.get(_SET_IDENTITY)
     if names is None:
         names = [name for name in primary_key_names(mapper) if name not in _OF_IMAGES]
-        _set_identity_names[mapper] = names
+        mapper.__dict__[_SET_IDENTITY] = names
     return names
 
 
-_set_identity_names: WeakKeyDictionary[Mapper[Any], list[str]] = WeakKeyDictionary()
+# Kept with the mapper, since both are asked for several times for each image of a page, and a look-up by a weak
+# reference takes as long as all the rest.
+_SET_IDENTITY, _OWN_COLUMNS = "_imageattach_set_identity", "_imageattach_own_columns"
 
 
 def distinguishes_types(mapper: Mapper[Any]) -> bool:
@@ -82,21 +82,23 @@ def set_value(image: Any, name: str, value: object) -> None:
 
 def has_usual_key(cls: type[Any]) -> bool:
     """Whether nothing but the primary key and the columns of the mixin is part of the key of a blob."""
-    parts = getattr_static(cls, "object_id"), getattr_static(cls, "object_type")
+    parts = _as_written(cls, "object_id"), _as_written(cls, "object_type")
     return all(isinstance(part, str) or getattr(part, "is_usual_key", False) for part in parts)
+
+
+def _as_written(cls: type[Any], name: str) -> Any:
+    # inspect.getattr_static() takes twenty times as long, for each picture that is stored
+    return next((base.__dict__[name] for base in cls.__mro__ if name in base.__dict__), None)
 
 
 def has_own_column(mapper: Mapper[Any], name: str) -> bool:
     """Whether ``name`` is mapped, and is the mixin's: a class that says ``name = None`` may have one for itself."""
-    answers = _own_columns.setdefault(mapper, {})
+    answers: dict[str, bool] = mapper.__dict__.setdefault(_OWN_COLUMNS, {})
     if name not in answers:
         answers[name] = name in mapper.column_attrs and not any(
             base.__dict__.get(name, base) is None for base in mapper.class_.__mro__
         )
     return answers[name]
-
-
-_own_columns: WeakKeyDictionary[Mapper[Any], dict[str, bool]] = WeakKeyDictionary()
 
 
 def distinguishes_variants(mapper: Mapper[Any]) -> bool:
@@ -162,7 +164,10 @@ def default_object_id(mapper: Mapper[Any], image: Any) -> int:
 
     :raises InvalidTypeError: a key column has a type other than int, str, bytes or UUID; override ``object_id``
     """
-    values = [_plain(mapper, getattr(image, name)) for name in set_identity_names(mapper)]
+    found = [getattr(image, name) for name in set_identity_names(mapper)]
+    if len(found) == 1 and type(found[0]) is int:  # nearly always, and for each image of a page
+        return found[0]
+    values = [_plain(mapper, value) for value in found]
     match values:
         case [int(value)]:
             return value

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, object_session
+from sqlalchemy.orm.attributes import instance_state
 
 from ..arguments import wrong_value
 from ..concurrency import awaitable, run_blocking
@@ -35,7 +36,7 @@ from ..store import Store, is_missing, key_of
 from .identity import default_object_id, has_own_column, mapper_of, primary_key_names, set_value
 from .locks import is_outdated
 from .transactions.locations import Locations
-from .transactions.pending import blob_state
+from .transactions.pending import blob_state, is_pending, stored_in
 
 __all__ = ["Image", "LegacyImage", "utc_now"]
 
@@ -307,10 +308,10 @@ class Image:
     def _find_store(self, argument: Store | None) -> Store:
         locations = Locations.find(self)
         info = None if locations is None else {SESSION_STORE_KEY: locations.bound}
-        return find_store(argument, info, type(self), find_known_store(self))
+        return find_store(argument, info, type(self), _known_store(self, locations))
 
     def _require_blob(self) -> None:
-        if not blob_state(self).is_pending:
+        if not is_pending(self):
             return
         session = object_session(self)
         if session is None or not session.autoflush:
@@ -323,13 +324,14 @@ def find_known_store(image: Any, key: ImageKey | None = None) -> Store | None:
 
     :param key: the blob's, if it is not what ``image`` says now
     """
-    known = blob_state(image).stored_in
-    if known is not None or inspect(image).key is None:
-        return known
-    locations = Locations.find(image)
-    if locations is not None and locations.remembers_any:
+    return _known_store(image, Locations.find(image), key)
+
+
+def _known_store(image: Any, locations: Locations | None, key: ImageKey | None = None) -> Store | None:
+    known = stored_in(image)
+    if known is None and locations is not None and locations.remembers_any and instance_state(image).key is not None:
         return locations.store_of(key or key_of(image))
-    return None
+    return known
 
 
 class LegacyImage(Image):

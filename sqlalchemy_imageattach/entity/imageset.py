@@ -24,6 +24,7 @@ from ..concurrency import awaitable
 from ..imaging import Rendition, RenditionDetails, RenditionOptions
 from ..imaging.rendition import rendition_of, renditions_of
 from ..store import Store
+from ..uploads.issuing import Uploads, User
 from . import attaching, declared, markup, thumbnails
 from .collection import ImageList, ImageT, PictureSet
 from .declared import VariantImages
@@ -182,6 +183,41 @@ class BaseImageSet(PictureSet[ImageT]):
         return attaching.attach(
             self,
             attaching.content_of_url(self.image_class.image_policy, url, fetching),
+            store,
+            extra_args,
+            extra_kwargs,
+            companions=partial(declared.made_with, self),
+        )
+
+    def from_upload(
+        self,
+        token: str,
+        store: Store | None = None,
+        extra_args: Sequence[Any] | None = None,
+        extra_kwargs: Mapping[str, Any] | None = None,
+        *,
+        user: User = None,
+        uploads: Uploads | None = None,
+    ) -> ImageT:
+        """Attach the picture that a browser has sent to the store by itself; otherwise like :meth:`from_file`.
+
+        What was sent is looked at as any upload is.  The flush has the store copy it, where it can, and marks the token
+        as used; a rollback takes both back.
+
+        ::
+
+            user.picture.from_upload(form["picture_token"], user=user.id)
+
+        :param token: of a :class:`~sqlalchemy_imageattach.uploads.Permit`, or of
+           :meth:`Uploads.keep() <sqlalchemy_imageattach.uploads.Uploads.keep>`
+        :param user: who asks; the same as when the token was given
+        :param uploads: by default those of the session, or of the process
+        :raises UploadError: the token is not valid, or not for this class or this user, or was used; or nothing was
+           sent.  If somebody else uses it at the same moment, the flush raises it
+        """
+        return attaching.attach(
+            self,
+            attaching.content_of_upload(self, token, user, uploads),
             store,
             extra_args,
             extra_kwargs,
@@ -484,6 +520,7 @@ class BaseImageSet(PictureSet[ImageT]):
     afrom_file = awaitable(from_file)
     afrom_blob = awaitable(from_blob)
     afrom_url = awaitable(from_url)
+    afrom_upload = awaitable(from_upload)
     afrom_raw_file = awaitable(from_raw_file)
     agenerate_thumbnail = awaitable(generate_thumbnail)
     agenerate_thumbnails = awaitable(generate_thumbnails)

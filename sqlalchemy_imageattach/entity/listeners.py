@@ -37,6 +37,7 @@ from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
 from ..spool import Spool
 from ..store import Store, key_of
+from ..uploads.quarantine import UploadedContent
 from .conflicts import as_conflict, is_conflict, is_taken
 from .identity import (
     committed_key,
@@ -59,7 +60,7 @@ from .locks import (
 )
 from .readback import read_back
 from .rekeying import images_to_follow, refuse_latecomers, watch_keys
-from .transactions.frame import BlobRef, Write
+from .transactions.frame import BlobRef, Claim, Write
 from .transactions.ledger import Ledger, session_on
 from .transactions.locations import note_loaded
 from .transactions.pending import Content, PendingBlob, StoredContent, blob_state, find_pending, remember_merged
@@ -175,6 +176,10 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
     if pending is not None:
         content, store = pending
         read_back(connection, image)
+        if isinstance(content, UploadedContent):
+            # the first of the writes, as it tells best why the flush failed
+            flush.writes.insert(0, Claim(image, content.file))
+            Ledger.of(session).frame.supersede(BlobRef.of(content.file.store, content.file.key))
         flush.writes.append(Write(image, BlobRef.of(store, key_of(image)), content))
         mark_as_claimed(Ledger.of(session), image)
 
@@ -270,7 +275,7 @@ def _stores_of(session: Session, image: Any, key: ImageKey) -> list[Store]:
 
 
 def _picture(image: Any) -> tuple[Any, ...]:
-    return mapper_of(type(image)).base_mapper, *set_identity(image).items()
+    return mapper_of(type(image)).base_mapper, inspect(image).identity_token, *set_identity(image).items()
 
 
 def _session_of(image: Any) -> Session:
@@ -318,7 +323,7 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
         return
     _require_a_blob_for_each(flush.writes)
     ledger = Ledger.of(session)
-    stored = [write.image for write in flush.writes]
+    stored = [write.image for write in flush.writes if not isinstance(write, Claim)]
     for image in stored:
         connection = ledger.find_lost(_picture(image)) if image.original else None
         if connection is not None:

@@ -45,6 +45,7 @@ class Picture(Generic[ImageT]):
     """What is needed to write one element."""
 
     image_set: PictureSet[ImageT]
+    original: ImageT
     variant: VariantImages[ImageT]
     store: Store | None
     on_demand: OnDemand | None
@@ -57,13 +58,13 @@ class Picture(Generic[ImageT]):
             found += [self._demanded(rendition) for rendition in self.variant.missing]
         if not found and (instead := self._instead()) is not None:
             found = [self._choice(instead)]
-        order = list(dict.fromkeys(choice.mimetype for choice in self._declared()))
-        return sorted(found, key=lambda each: (_place(order, each.mimetype), each.width))
+        formats = dict.fromkeys(choice.mimetype for choice in self._declared())
+        places = {mimetype: place for place, mimetype in enumerate(formats)}
+        return sorted(found, key=lambda each: (places.get(each.mimetype, len(places)), each.width))
 
     def _declared(self) -> list[Wanted]:
-        original = self.image_set.require_original()
-        upright = Upright(*size_and_type(original))
-        renditions = self.variant.declaration.renditions(focal_point_of(original))
+        upright = Upright(*size_and_type(self.original))
+        renditions = self.variant.declaration.renditions(focal_point_of(self.original))
         return [Wanted.of(rendition, upright, moves=True) for rendition in renditions]
 
     def _instead(self) -> ImageT | None:
@@ -72,16 +73,15 @@ class Picture(Generic[ImageT]):
         whole = [image for image in self.image_set if not image.original and not variant_of(image)]
         if whole:
             return min(whole, key=lambda image: (image.width < largest, abs(image.width - largest)))
-        return self.image_set.original if self.use_original else None
+        return self.original if self.use_original else None
 
     def _choice(self, image: ImageT) -> _Choice:
         return _Choice(image.locate(self.store), image.width, image.height, image.mimetype)
 
     def _demanded(self, rendition: Rendition) -> _Choice:
-        original = self.image_set.require_original()
-        wanted = Wanted.of(rendition, Upright(*size_and_type(original)), moves=True)
+        wanted = Wanted.of(rendition, Upright(*size_and_type(self.original)), moves=True)
         assert self.on_demand is not None
-        return _Choice(self.on_demand(original, rendition), wanted.width, wanted.height, wanted.mimetype)
+        return _Choice(self.on_demand(self.original, rendition), wanted.width, wanted.height, wanted.mimetype)
 
 
 def picture(
@@ -116,7 +116,7 @@ def picture(
         return Markup()
     if on_demand is None and (maker := find_url_maker(image_set.image_class)) is not None:
         on_demand = maker.url_of
-    choices = Picture(image_set, variant, store, on_demand, use_original).choices()
+    choices = Picture(image_set, original, variant, store, on_demand, use_original).choices()
     if not choices:
         return Markup()
     declaration = variant.declaration
@@ -156,10 +156,6 @@ def picture(
         for some in others
     )
     return Markup(f"<picture>{sources}{_tag('img', image)}</picture>")
-
-
-def _place(order: Sequence[str], mimetype: str) -> int:
-    return order.index(mimetype) if mimetype in order else len(order)
 
 
 def _shown(choices: Sequence[_Choice], fixed: int | None, densities: Sequence[float]) -> _Choice:

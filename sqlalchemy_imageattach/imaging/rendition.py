@@ -31,6 +31,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
 
 from ..arguments import check_choice, check_range, check_type, wrong_type, wrong_value
@@ -393,12 +394,29 @@ def rendition_of(value: Any) -> Rendition:
     if not isinstance(value, Mapping):
         msg = f"expected a Rendition or a mapping of its parameters such as {{'width': 150}}, got {value!r}"
         raise InvalidTypeError(msg)
-    names = [field.name for field in fields(Rendition)]
-    unknown = [name for name in value if name not in names]
-    if unknown:
-        msg = f"expected some of the parameters {', '.join(names)}, got {', '.join(map(repr, unknown))}"
+    if not _NAMES.issuperset(value):
+        unknown = [name for name in value if name not in _NAMES]
+        names = ", ".join(field.name for field in fields(Rendition))
+        msg = f"expected some of the parameters {names}, got {', '.join(map(repr, unknown))}"
         raise InvalidTypeError(msg)
-    return Rendition(**value)
+    # within a pair, lru_cache takes True for 1, which it is not
+    return Rendition(**value) if "focal_point" in value else _made_of(**value)
+
+
+_NAMES: Final = frozenset(field.name for field in fields(Rendition))
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _hashable_made_of(**options: Any) -> Rendition:
+    return Rendition(**options)
+
+
+def _made_of(**options: Any) -> Rendition:
+    """A page asks for the same one for each of its pictures."""
+    try:
+        return _hashable_made_of(**options)
+    except TypeError:  # a wrong type too, which is said anew
+        return Rendition(**options)
 
 
 def _check_size(ratio: object, width: object, height: object) -> None:

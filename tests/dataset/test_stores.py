@@ -6,6 +6,7 @@ import contextlib
 import random
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -187,6 +188,16 @@ def test_failures_are_remembered_until_the_picture_comes(dataset: DatasetStore) 
     dataset.add("Apple", "u", picture(1), NOTHING)
     assert dataset.failure("Apple", "u") is None
     assert list(dataset.failures("Apple")) == []
+
+
+def test_many_failures_are_noted_at_once_also_those_that_others_have_noted(dataset: DatasetStore) -> None:
+    dataset.note(Failure("Apple", "u1", "timeout"))
+    failures = [Failure("Apple", f"u{number}", "not-an-image", "no picture", 2, is_final=True) for number in range(3)]
+    dataset.note_many(failures)
+    assert sorted(dataset.failures(), key=lambda each: each.uri) == failures
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(dataset.note_many, [failures] * 8))
+    assert sorted(dataset.failures(), key=lambda each: each.uri) == failures
 
 
 # --- Couchbase after a crash -----------------------------------------------------------------------------------------

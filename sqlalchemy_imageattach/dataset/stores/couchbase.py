@@ -181,6 +181,10 @@ class CouchbaseDataset:
             else:
                 self._append("failures", key)
 
+    def note_many(self, failures: Sequence[Failure]) -> None:
+        for failure in failures:
+            self.note(failure)
+
     def failures(self, label: str | None = None) -> Iterator[Failure]:
         told = set()
         for key in self._listed("failures"):

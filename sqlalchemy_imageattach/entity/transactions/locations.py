@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import inspect
-from sqlalchemy.orm import InstanceState, Session, object_session
+from sqlalchemy.orm import InstanceState, Session
+from sqlalchemy.orm.attributes import instance_state
 
 from ...context import SESSION_STORE_KEY
 from ...key import ImageKey
@@ -47,10 +47,11 @@ class Locations:
     @classmethod
     def find(cls, image: Any) -> Locations | None:
         """What the session knows that ``image`` is in, or was loaded or stored by."""
-        session = object_session(image)
+        state = instance_state(image)
+        session = state.session
         if session is not None:
             return cls.of(session)
-        return getattr(inspect(image), "_imageattach_locations", None)
+        return getattr(state, "_imageattach_locations", None)
 
     def accompany(self, state: InstanceState[Any]) -> None:
         """From now on the image of ``state`` refers to this, also when it has left the session."""

@@ -17,7 +17,17 @@ from sqlalchemy import inspect
 from ...key import ImageKey, new_revision
 from ...store import Store, revision_of
 
-__all__ = ["BlobState", "Content", "PendingBlob", "StoredContent", "blob_state", "find_pending", "remember_merged"]
+__all__ = [
+    "BlobState",
+    "Content",
+    "PendingBlob",
+    "StoredContent",
+    "blob_state",
+    "find_pending",
+    "is_pending",
+    "remember_merged",
+    "stored_in",
+]
 
 
 class Content(Protocol):
@@ -100,6 +110,18 @@ def blob_state(image: Any) -> BlobState:
     if state is None:
         state = image.__dict__["_blob_state"] = BlobState()
     return state  # type: ignore[no-any-return]
+
+
+def is_pending(image: Any) -> bool:
+    """Whether there is no blob of ``image`` in any store yet.  For each image of a page, so nothing is made for it."""
+    state: BlobState | None = image.__dict__.get("_blob_state")
+    return state is not None and state.is_pending
+
+
+def stored_in(image: Any) -> Store | None:
+    """The store that certainly has the blob of ``image``, if that is known.  Likewise."""
+    state: BlobState | None = image.__dict__.get("_blob_state")
+    return None if state is None else state.stored_in
 
 
 def remember_merged(image: Any, revision: object) -> None:
