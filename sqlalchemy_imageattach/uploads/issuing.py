@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
 from markupsafe import Markup
@@ -42,8 +41,10 @@ __all__ = [
 #: The key of ``session.info`` under which a session's own :class:`Uploads` are found.
 SESSION_UPLOADS_KEY = "image_uploads"
 
-#: The name of the parameter by which a browser that was redirected brings its token along.
+#: The name of the field by which a form brings its token to an endpoint.
 TOKEN = "upload"
+
+_PLACE = "{token}"
 
 _LONGEST_KEPT = 86400
 
@@ -191,11 +192,11 @@ class Uploads:
         :param user: whose it is: nobody else can use the token
         :param mimetype: the type that the browser says the file is of, if it is known
         :param byte_size: its length, if that is known
-        :param redirect: the URL to which a browser that has sent a form without a script is to go; its query gets the
-            token, as ``upload``
+        :param redirect: the URL to which a browser that has sent a form without a script is to go, with ``{token}``
+            where the token is to stand: in the path, since some services forget the query
         :raises PolicyViolationError: the policy does not take such a file; the text is for the visitor
         :raises InvalidTypeError: ``image_class`` is no image class, or another argument of the wrong type
-        :raises InvalidValueError: the policy has no ``max_bytes``
+        :raises InvalidValueError: the policy has no ``max_bytes``, or ``redirect`` no ``{token}``
         :raises StoreError: there are no credentials to sign with
         """
         policy, limit = _policy_of(image_class), _limit_of(image_class)
@@ -203,6 +204,8 @@ class Uploads:
             policy.check_bytes(check_type("byte_size", byte_size, int))
         if mimetype is not None:
             policy.check_type(check_type("mimetype", mimetype, str))
+        if redirect is not None and _PLACE not in check_type("redirect", redirect, str):
+            raise wrong_value("redirect", redirect, "a URL with {token} in its path")
         types = frozenset({mimetype}) if mimetype else policy.allowed_types
         ticket = Ticket(new_id(), _name_of(image_class), _user(user), limit, types, redirect)
         now = time.time()
@@ -312,10 +315,8 @@ def find_uploads(argument: Uploads | None = None, session_info: Mapping[Any, Any
 
 
 def with_token(url: str, token: str) -> str:
-    """``url`` with the token in its query."""
-    parts = urlsplit(url)
-    query = [*((name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != TOKEN)]
-    return urlunsplit(parts._replace(query=urlencode([*query, (TOKEN, token)])))
+    """``url`` with the token in its place."""
+    return url.replace(_PLACE, token)
 
 
 def _policy_of(image_class: object) -> ImagePolicy:

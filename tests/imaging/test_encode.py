@@ -172,7 +172,7 @@ def test_small_pictures_keep_their_colours_at_full_resolution(width: int, halved
     for form in ("jpeg", "avif"):
         (made,) = render(file_of(image, "PNG"), [Rendition(ratio=1, format=form, quality=95)])
         found = Image.open(io.BytesIO(made.blob)).convert("RGB").crop((100, 0, 300, 20))
-        (low, high), *_ = found.getextrema()
+        low, high = found.getchannel("R").getextrema()
         assert (high - low < 60) == halved, form  # type: ignore[operator]
 
 

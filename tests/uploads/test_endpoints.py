@@ -110,10 +110,10 @@ def test_a_form_with_a_token_brings_a_file(door: Door, uploads: Uploads, store: 
 
 
 def test_a_browser_without_a_script_is_led_back_with_its_token(door: Door, uploads: Uploads) -> None:
-    permit = uploads.direct_upload(Picture, user=1, redirect="https://app.example.com/me?tab=2&upload=old#top")
+    permit = uploads.direct_upload(Picture, user=1, redirect="https://app.example.com/me/{token}?tab=2#top")
     status, headers, _ = door(**form(*permit.target.fields.items(), file()))
     assert status == 303
-    assert headers["location"] == f"https://app.example.com/me?tab=2&upload={permit.token}#top"
+    assert headers["location"] == f"https://app.example.com/me/{permit.token}?tab=2#top"
 
 
 def test_what_is_refused_leaves_nothing_and_says_why(door: Door, uploads: Uploads, store: FaultyStore) -> None:
@@ -287,6 +287,8 @@ def test_a_permit_is_for_an_image_class_that_has_a_limit(uploads: Uploads) -> No
     class Unlimited:
         image_policy = ImagePolicy(max_bytes=None)
 
+    with pytest.raises(InvalidValueError, match="redirect: expected a URL with {token}"):
+        uploads.direct_upload(Picture, redirect="https://app.example.com/me")
     with pytest.raises(InvalidValueError, match="max_bytes"):
         uploads.direct_upload(Unlimited)
 

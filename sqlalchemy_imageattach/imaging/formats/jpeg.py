@@ -11,9 +11,10 @@ from ..reader import Reader, refuse_costly, refuse_damaged, refuse_truncated
 from .exif import LONGEST, orientation_of
 from .header import Header
 
-__all__ = ["scan"]
+__all__ = ["has_rare_coding", "scan"]
 
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_USUAL: Final = frozenset({0xC0, 0xC1, 0xC2})
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _WITHIN_DATA: Final = _WITHOUT_LENGTH | {0x00, 0xFF}
@@ -68,6 +69,17 @@ def scan(reader: Reader) -> Header:
     if in_scans or reader.at(offset + 2, 1)[0] < frame[7]:
         _check_scans(reader, offset, end, width * height)
     return Header(width, height, orientation or 1)
+
+
+def has_rare_coding(reader: Reader) -> bool:
+    """Whether a JPEG that has been looked through is lossless, arithmetic, hierarchical or not of 8 bits."""
+    offset = 2
+    while True:
+        offset, marker = _next_marker(reader, offset)
+        if marker in _FRAME_HEADERS:
+            return marker not in _USUAL or reader.at(offset + 2, 1)[0] != 8
+        if marker not in _WITHOUT_LENGTH:
+            offset += int.from_bytes(reader.at(offset, 2))
 
 
 def _next_marker(reader: Reader, offset: int) -> tuple[int, int]:

@@ -63,10 +63,10 @@ _LONGEST_NAME: Final = 1000
 _MOST_STYLE: Final = 2**20
 #: How many bytes the parser is given at once: what is not yet whole is parsed again with each.
 _CHUNK: Final = 2**20
-#: What the parser does with one step of the reader: so many bytes, and of these so many attributes, ends of lines and
-#: references.
+#: What the parser does with one step of the reader: so many bytes; and what it takes in steps for each attribute, end
+#: of a line and reference among them.
 _BYTES_A_STEP: Final = 384
-_TOKENS_A_STEP: Final = {b"=": 3, b"\n": 100, b"\r": 100, b"&": 100}
+_STEPS: Final = {b"=": 0.4, b"\n": 0.01, b"\r": 0.01, b"&": 0.01}
 #: How many names with prefixes are looked up in one step.
 _NAMES_A_STEP: Final = 4
 #: How many parentheses of styles are looked at in one step.
@@ -94,7 +94,7 @@ def scan(reader: Reader) -> Header:
             length = min(_CHUNK, reader.size - start)
             data = reader.at(start, length)
             reader.spend(length // _BYTES_A_STEP)
-            reader.spend(sum(data.count(byte) // most for byte, most in _TOKENS_A_STEP.items()))
+            reader.spend(int(sum(data.count(byte) * steps for byte, steps in _STEPS.items())))
             parser.Parse(data, False)
             if start + length - parser.CurrentByteIndex > _LONGEST_TOKEN:
                 refuse_costly(f"an SVG with a part of more than {_LONGEST_TOKEN:,} bytes")

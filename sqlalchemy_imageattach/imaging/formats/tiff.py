@@ -12,9 +12,11 @@ from ..reader import Reader, refuse_damaged, refuse_truncated
 from .exif import ORIENTATION
 from .header import Header
 
-__all__ = ["scan"]
+__all__ = ["has_rare_coding", "scan"]
 
-_WIDTH, _HEIGHT = 0x0100, 0x0101
+_WIDTH, _HEIGHT, _COMPRESSION = 0x0100, 0x0101, 0x0103
+#: None, those of fax, LZW, JPEG, Deflate by either number, and PackBits; 0 where it is not said.
+_USUAL: Final = frozenset({0, 1, 2, 3, 4, 5, 7, 8, 32773, 32946})
 #: The tags of offsets and lengths: of strips, and of tiles.
 _PARTS: Final = ((0x0111, 0x0117), (0x0144, 0x0145))
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -35,6 +37,11 @@ class _Tag(NamedTuple):
 def scan(reader: Reader) -> Header:
     """Look through a TIFF: all of its pages, of which the first one counts."""
     return _Tiff(reader).scan()
+
+
+def has_rare_coding(reader: Reader) -> bool:
+    """Whether the first page of a TIFF that has been looked through is compressed in a way that is not usual."""
+    return _Tiff(reader).compression() not in _USUAL
 
 
 class _Tiff:
@@ -72,6 +79,10 @@ class _Tiff:
             pages=len(sizes),
             largest=largest if largest[0] * largest[1] > width * height else None,
         )
+
+    def compression(self) -> int:
+        (offset,) = self._unpack(self.word, 8 if self.big else 4)
+        return self._single(self._directory(offset)[0], _COMPRESSION)
 
     def _directory(self, offset: int) -> tuple[dict[int, _Tag], int]:
         (entries,) = self._unpack(self.count, offset)
