@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import IO
 
-__all__ = ["is_inside"]
+__all__ = ["is_inside", "real_path_of"]
 
 
 def is_inside(root: str, path: str) -> bool:
@@ -16,3 +17,11 @@ def is_inside(root: str, path: str) -> bool:
             return os.path.commonpath([real_root, os.path.realpath(path)]) == real_root
         step = os.path.dirname(step)
     return True
+
+
+def real_path_of(file: IO[bytes]) -> str | None:
+    """The path of an open file, without links; ``None`` where the system does not tell."""
+    try:
+        return os.readlink(f"/proc/self/fd/{file.fileno()}")
+    except OSError:
+        return None

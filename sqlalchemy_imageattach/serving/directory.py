@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 import stat
+from typing import IO
 
 from ..arguments import check_type
-from ..paths import is_inside
+from ..paths import is_inside, real_path_of
 from .answer import Answer, Body, message
 from .conditions import Resource, evaluate, not_modified, refused, validators_of
 from .headers import headers_of
@@ -20,7 +21,10 @@ from .request import Request
 
 __all__ = ["Directory", "directory_path", "mount_path"]
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:\ufffd]")
+# a leading dot: the directory itself, the one above, temporary files, and what nobody meant to publish
+_NAME = re.compile(r"(?:[^./\x00-\x1f\x7f\\:\ufffd][^/\x00-\x1f\x7f\\:\ufffd]*(?:/(?!$)|$))+")
+
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 class Directory:
@@ -37,6 +41,7 @@ class Directory:
         self.path = path
         self.cors = cors
         self.follow_symlinks = follow_symlinks
+        self._root = _with_slash(path)
 
     def look(self, request: Request) -> Answer | Lookup:
         """What the request comes to, by its method and its path alone."""
@@ -44,33 +49,39 @@ class Directory:
             return message(405, [("Allow", "GET, HEAD")])
         if request.path is None:
             return message(404)
-        segments = request.path.split("/")
-        # a leading dot: the directory itself, the one above, temporary files, and what nobody meant to publish
-        if any(not segment or segment.startswith(".") or _UNSAFE.search(segment) for segment in segments):
+        name = request.path
+        if not _NAME.fullmatch(name):
             return message(404)
-        return Lookup(lambda: self._serve(segments, request))
+        return Lookup(lambda: self._serve(name, request))
 
-    def _serve(self, segments: list[str], request: Request) -> Answer:
+    def _serve(self, name: str, request: Request) -> Answer:
         # the only way from a URL to a path
-        path = os.path.join(self.path, *segments)
-        if not self.follow_symlinks and not is_inside(self.path, path):
-            return message(404)
         try:
-            # asked before opening, which would wait for the other end of a named pipe
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                return message(404)
-            file = open(path, "rb")  # noqa: SIM115 - the answer closes it
+            # at once: opening a named pipe would wait for its other end
+            file = open(f"{self.path}/{name}", "rb", 0, opener=_open)  # noqa: SIM115 - the answer closes it
         except (OSError, ValueError):
             return message(404)
         body = Body(file, None)
         try:
-            return self._answer(body, segments[-1], request)
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or not (self.follow_symlinks or self._has(name, file)):
+                body.close()
+                return message(404)
+            return self._answer(body, status, name.rpartition("/")[2], request)
         except BaseException:
             body.close()
             raise
 
-    def _answer(self, body: Body, name: str, request: Request) -> Answer:
-        status = os.fstat(body.file.fileno())
+    def _has(self, name: str, file: IO[bytes]) -> bool:
+        """Whether the file that was opened is within the directory, whatever links have led to it."""
+        real = real_path_of(file)
+        if real is None:
+            return is_inside(self.path, f"{self.path}/{name}")
+        if not real.startswith(self._root):
+            self._root = _with_slash(os.path.realpath(self.path))  # it may have been a link to another one until now
+        return real.startswith(self._root)
+
+    def _answer(self, body: Body, status: os.stat_result, name: str, request: Request) -> Answer:
         etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
         resource = Resource(status.st_size, etag, status.st_mtime)
         selection = evaluate(request.method, request.header, resource)
@@ -85,9 +96,18 @@ class Directory:
         if request.method == "HEAD":
             body.close()
             return Answer(selection.status, headers)
-        body.file.seek(selection.start)
+        if selection.start:
+            body.file.seek(selection.start)
         body.length, body.is_whole = selection.length, selection.status == 200
         return Answer(selection.status, headers, body)
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | _AT_ONCE)
+
+
+def _with_slash(path: str) -> str:
+    return path if path.endswith(os.sep) else path + os.sep
 
 
 def mount_path(url_path: object) -> str:
