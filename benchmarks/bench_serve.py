@@ -89,8 +89,10 @@ class Server:
         while not self._answers():
             assert self._process.poll() is None, command
             time.sleep(0.05)
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        self.worker = int(children[0]) if children else self._process.pid
+        self.worker = self._process.pid
+        while command[0] == "gunicorn" and self.worker == self._process.pid:  # it listens before it has a worker
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+            self.worker = int(children[0]) if children else self.worker
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):

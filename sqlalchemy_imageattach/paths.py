@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import IO
 
 __all__ = ["is_inside", "real_path_of"]
 
@@ -19,9 +18,9 @@ def is_inside(root: str, path: str) -> bool:
     return True
 
 
-def real_path_of(file: IO[bytes]) -> str | None:
+def real_path_of(descriptor: int) -> str | None:
     """The path of an open file, without links; ``None`` where the system does not tell."""
     try:
-        return os.readlink(f"/proc/self/fd/{file.fileno()}")
+        return os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:
         return None

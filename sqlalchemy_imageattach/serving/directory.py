@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import IO
 
 from ..arguments import check_type
+from ..errors import StoreError
 from ..paths import is_inside, real_path_of
-from .answer import Answer, Body, message
+from .answer import CHUNK, Answer, Body, message
 from .conditions import Resource, evaluate, not_modified, refused, validators_of
 from .headers import headers_of
 from .lookup import Lookup
@@ -24,7 +24,9 @@ __all__ = ["Directory", "directory_path", "mount_path"]
 # a leading dot: the directory itself, the one above, temporary files, and what nobody meant to publish
 _NAME = re.compile(r"(?:[^./\x00-\x1f\x7f\\:\ufffd][^/\x00-\x1f\x7f\\:\ufffd]*(?:/(?!$)|$))+")
 
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+# at once: opening a named pipe would wait for its other end
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"))
+_EVERYBODY = ("Access-Control-Allow-Origin", "*")
 
 
 class Directory:
@@ -56,54 +58,60 @@ class Directory:
 
     def _serve(self, name: str, request: Request) -> Answer:
         # the only way from a URL to a path
+        path = f"{self.path}/{name}"
         try:
-            # at once: opening a named pipe would wait for its other end
-            file = open(f"{self.path}/{name}", "rb", 0, opener=_open)  # noqa: SIM115 - the answer closes it
+            descriptor = os.open(path, _FLAGS)
         except (OSError, ValueError):
             return message(404)
-        body = Body(file, None)
         try:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or not (self.follow_symlinks or self._has(name, file)):
-                body.close()
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or not (self.follow_symlinks or self._has(path, descriptor)):
                 return message(404)
-            return self._answer(body, status, name.rpartition("/")[2], request)
-        except BaseException:
-            body.close()
-            raise
+            answer = self._answer(descriptor, status, name.rpartition("/")[2], request)
+            if isinstance(answer.body, Body):
+                descriptor = -1  # which is the body's now
+            return answer
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
 
-    def _has(self, name: str, file: IO[bytes]) -> bool:
+    def _has(self, path: str, descriptor: int) -> bool:
         """Whether the file that was opened is within the directory, whatever links have led to it."""
-        real = real_path_of(file)
+        real = real_path_of(descriptor)
         if real is None:
-            return is_inside(self.path, f"{self.path}/{name}")
+            return is_inside(self.path, path)
         if not real.startswith(self._root):
             self._root = _with_slash(os.path.realpath(self.path))  # it may have been a link to another one until now
         return real.startswith(self._root)
 
-    def _answer(self, body: Body, status: os.stat_result, name: str, request: Request) -> Answer:
-        etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-        resource = Resource(status.st_size, etag, status.st_mtime)
+    def _answer(self, descriptor: int, status: os.stat_result, name: str, request: Request) -> Answer:
+        size = status.st_size
+        resource = Resource(size, f'"{status.st_mtime_ns:x}-{size:x}"', status.st_mtime)
         selection = evaluate(request.method, request.header, resource)
         if (refusal := refused(selection, resource)) is not None:
-            body.close()
             return refusal
-        said = [*headers_of(name), *([("Access-Control-Allow-Origin", "*")] if self.cors else [])]
+        said = [*headers_of(name), _EVERYBODY] if self.cors else headers_of(name)
         if selection.status == 304:
-            body.close()
             return not_modified(said, resource)
         headers = [*said, *validators_of(selection, resource)]
         if request.method == "HEAD":
-            body.close()
-            return Answer(selection.status, headers)
-        if selection.start:
-            body.file.seek(selection.start)
-        body.length, body.is_whole = selection.length, selection.status == 200
-        return Answer(selection.status, headers, body)
+            return Answer(200, headers)
+        length = selection.length or 0
+        if length <= CHUNK:
+            return Answer(selection.status, headers, _read(descriptor, selection.start, length))
+        file = open(descriptor, "rb", 0)  # noqa: SIM115 - the answer closes it
+        file.seek(selection.start)
+        return Answer(selection.status, headers, Body(file, length, is_whole=selection.status == 200))
 
 
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | _AT_ONCE)
+def _read(descriptor: int, start: int, length: int) -> bytes:
+    if start:
+        os.lseek(descriptor, start, os.SEEK_SET)
+    data = os.read(descriptor, length)
+    if len(data) != length:
+        msg = f"expected {length} bytes to send, got {len(data)}: the file has become shorter"
+        raise StoreError(msg)
+    return data
 
 
 def _with_slash(path: str) -> str:

@@ -101,9 +101,12 @@ class WsgiDoor:
             return failed(request, error)
 
     def _body(self, body: Body | bytes, environ: WSGIEnvironment) -> Iterable[bytes]:
-        if isinstance(body, bytes):
-            return [body]
         wrapper: Any = environ.get("wsgi.file_wrapper")
+        if isinstance(body, bytes):
+            size = self.block_size
+            if wrapper is not None or len(body) <= size:
+                return [body]
+            return [body[start : start + size] for start in range(0, len(body), size)]
         if wrapper is not None and body.is_plain_file:
             return cast("Iterable[bytes]", wrapper(body.file, self.block_size))
         return _Blocks(body, self.block_size)
