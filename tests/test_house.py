@@ -77,6 +77,11 @@ search/                     pictures by likeness
     vectors.py              vectors as bytes
 variants/                   declared sizes of a picture on their way to pages
     __init__.py             face: Variant, bring_up_to_date
+    on_demand.py            make what a signed URL names
+    demanded.py             URLs on demand, and what they name
+    negotiation.py          the format that a browser takes
+    making.py               finds or makes one picture
+    flights.py              work that is done once, and only so much of it at a time
     eager.py                make declared variants after the commit
     spread.py               the same by many workers
     upkeep.py               bring what is stored to what is declared
@@ -131,6 +136,7 @@ entity/                     images attached to mapped objects
     multiple.py             several pictures of one owner
     imageset.py             one picture: the public methods
     markup.py               picture(): srcset, sizes, type
+    demand.py               which endpoint makes what is not made yet
     declared.py             variants that a class declares, and the focal point
     thumbnails.py           find or make
     attaching.py            in and out of a set
@@ -169,6 +175,8 @@ context.py                  which store is meant
 stores/
     __init__.py
     by_url.py               schemes to stores
+    endpoint.py             what a store has, over HTTP
+    delivery.py             streamed, by a redirect, or by the web server
     s3/
         __init__.py         face: S3Store, S3SandboxStore
         legacy.py           names of 1.x
@@ -200,6 +208,7 @@ stores/
     keyed.py                KeyedStore: the four documented methods, once, by key
 storewrapper.py             a store around another one; nothing is forgotten
 store.py                    Store, StoredBlob
+blobpart.py                 a part of a blob, and what is said of the whole
 uploadtarget.py             where a browser sends a file to by itself
 serving/                    HTTP for files; knows no store, no database
     __init__.py
@@ -259,7 +268,10 @@ imaging/                    knows no SQLAlchemy, no store
     formats/
         __init__.py         which scanner
         *.py                one scanner per format
+        items.py            what a HEIF says of its items
         av1.py              the size that AV1 data say
+        hevc.py             the size that HEVC data say
+        bits.py             numbers of some bits
         pdfxref.py          where the objects of a PDF are
         header.py           Header, what a scanner finds
         exif.py             the orientation

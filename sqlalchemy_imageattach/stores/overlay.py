@@ -32,6 +32,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from ..arguments import wrong_type
+from ..blobpart import BlobPart, BlobStat, part_of
 from ..errors import BlobExistsError, BlobNotFoundError, InvalidValueError
 from ..file import COPY_CHUNK, is_seekable
 from ..key import ImageKey
@@ -104,6 +105,17 @@ class OverlayStore(KeyedStore):
         """
         file = self._own_file(key)
         return self.underlying.get(key) if file is None else file
+
+    def get_part(self, key: ImageKey, start: int = 0, length: int | None = None) -> BlobPart:
+        """A part of the blob of the store that has it; what it raises is what :meth:`get` raises."""
+        file = self._own_file(key)
+        return self.underlying.get_part(key, start, length) if file is None else part_of(file, start, length)
+
+    def stat_key(self, key: ImageKey) -> BlobStat:
+        """What there is to say of the blob of the store that has it."""
+        part = self.get_part(key)
+        part.file.close()
+        return part.stat
 
     def _url(self, key: ImageKey) -> str:
         """The URL that the store gives which has the blob.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..reader import Reader, refuse_damaged
+from .bits import Bits
 
 __all__ = ["coded_size"]
 
@@ -18,7 +19,7 @@ def coded_size(reader: Reader, start: int, end: int) -> tuple[int, int]:
     while start + 1 < end:
         kind, start, length = _unit(reader, start, end)
         if kind == _SEQUENCE_HEADER:
-            wide, high = _size(reader, _Bits(reader.at(start, min(length, _LONGEST))))
+            wide, high = _size(reader, Bits(reader.at(start, min(length, _LONGEST)), "an AVIF"))
             width, height = max(width, wide), max(height, high)
         start += length
     return width, height
@@ -42,7 +43,7 @@ def _unit(reader: Reader, start: int, end: int) -> tuple[int, int, int]:
     refuse_damaged("an AVIF whose picture data are no units of AV1")
 
 
-def _size(reader: Reader, bits: _Bits) -> tuple[int, int]:
+def _size(reader: Reader, bits: Bits) -> tuple[int, int]:
     reader.spend(4)
     bits.take(3 + 1)  # profile, still picture
     if bits.take(1):
@@ -53,12 +54,12 @@ def _size(reader: Reader, bits: _Bits) -> tuple[int, int]:
     return bits.take(wide) + 1, bits.take(high) + 1
 
 
-def _skip_operating_points(reader: Reader, bits: _Bits) -> None:
+def _skip_operating_points(reader: Reader, bits: Bits) -> None:
     model = delay = 0
     if bits.take(1):  # timing
         bits.take(64)
         if bits.take(1):
-            bits.skip_variable()
+            bits.variable()
         model = bits.take(1)
         if model:
             delay = bits.take(5) + 1
@@ -74,25 +75,3 @@ def _skip_operating_points(reader: Reader, bits: _Bits) -> None:
             bits.take(2 * delay + 1)
         if display and bits.take(1):
             bits.take(4)
-
-
-class _Bits:
-    """Numbers of some bits each, one after the other."""
-
-    def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(data)
-        self._left = 8 * len(data)
-
-    def take(self, count: int) -> int:
-        if count > self._left:
-            refuse_damaged("an AVIF whose sequence header is cut off")
-        self._left -= count
-        return self._value >> self._left & (1 << count) - 1
-
-    def skip_variable(self) -> None:
-        zeros = 0
-        while not self.take(1):
-            zeros += 1
-            if zeros > 32:
-                refuse_damaged("an AVIF whose sequence header has a number of more than 32 bits")
-        self.take(zeros)
