@@ -243,6 +243,7 @@ imaging/                    knows no SQLAlchemy, no store
         pdfium.py           PDF
         heif.py             HEIC
         wand.py             ImageMagick
+        vips.py             libvips
         pillow.py           the types of the web
         vector.py           pixels for what has none
     raster/
