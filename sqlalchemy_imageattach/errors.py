@@ -33,6 +33,7 @@ __all__ = [
     "InvalidValueError",
     "MissingExtraError",
     "MissingIndexError",
+    "NoEndpointError",
     "NoFileError",
     "NoOriginalError",
     "OutdatedIndexError",
@@ -52,6 +53,7 @@ __all__ = [
     "TryAgainError",
     "UnknownHostError",
     "UnknownJobError",
+    "UnknownTokenError",
     "UnknownVariantError",
     "UnreadableImageError",
     "UnsavedImageError",
@@ -337,6 +339,14 @@ class InvalidTokenError(ImageAttachError, ValueError):
 
 class ExpiredTokenError(InvalidTokenError):
     """A token was signed here, and its time is over."""
+
+
+class NoEndpointError(ImageAttachError, LookupError):
+    """A URL on demand is needed, and no endpoint makes pictures of that class."""
+
+
+class UnknownTokenError(InvalidTokenError):
+    """A token was signed here, and what it names is not known here, or not any more."""
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

@@ -70,6 +70,11 @@ search/                     pictures by likeness
     vectors.py              vectors as bytes
 variants/                   declared sizes of a picture on their way to pages
     __init__.py             face: Variant, bring_up_to_date
+    on_demand.py            make what a signed URL names
+    demanded.py             URLs on demand, and what they name
+    negotiation.py          the format that a browser takes
+    making.py               finds or makes one picture
+    flights.py              work that is done once, and only so much of it at a time
     eager.py                make declared variants after the commit
     spread.py               the same by many workers
     upkeep.py               bring what is stored to what is declared
@@ -118,12 +123,14 @@ bulk/                       what operations over all rows share; private
 entity/                     images attached to mapped objects
     __init__.py             face
     listeners.py            the order of a flush, told and listened to
+    swapping.py             images that get the keys of one another
     rekeying.py             owners with a new primary key
     relationship.py         image_attachment(), ImageAttachment
     assigning.py            files assigned to an attribute
     multiple.py             several pictures of one owner
     imageset.py             one picture: the public methods
     markup.py               picture(): srcset, sizes, type
+    demand.py               which endpoint makes what is not made yet
     declared.py             variants that a class declares, and the focal point
     thumbnails.py           find or make
     attaching.py            in and out of a set
@@ -162,6 +169,8 @@ context.py                  which store is meant
 stores/
     __init__.py
     by_url.py               schemes to stores
+    endpoint.py             what a store has, over HTTP
+    delivery.py             streamed, by a redirect, or by the web server
     s3/
         __init__.py         face: S3Store, S3SandboxStore
         legacy.py           names of 1.x
@@ -193,6 +202,7 @@ stores/
     keyed.py                KeyedStore: the four documented methods, once, by key
 storewrapper.py             a store around another one; nothing is forgotten
 store.py                    Store, StoredBlob
+blobpart.py                 a part of a blob, and what is said of the whole
 uploadtarget.py             where a browser sends a file to by itself
 serving/                    HTTP for files; knows no store, no database
     __init__.py
@@ -233,6 +243,7 @@ imaging/                    knows no SQLAlchemy, no store
         pdfium.py           PDF
         heif.py             HEIC
         wand.py             ImageMagick
+        vips.py             libvips
         pillow.py           the types of the web
         vector.py           pixels for what has none
     raster/

@@ -163,8 +163,8 @@ class Rendition:
     :param format: ``"jpeg"``, ``"png"``, ``"webp"``, ``"avif"``, ``"gif"`` or the mimetype of one.  By default the type
         of the source where browsers show it (JPEG, PNG, WebP, AVIF); HEIC becomes WebP; the rest, vectors
         too, becomes PNG; GIF becomes PNG, but stays GIF with ``animated=True``
-    :param quality: 1 to 100, for the lossy types; by default JPEG 85, WebP 85 and AVIF 68,
-        which distort alike
+    :param quality: 1 to 100, for the lossy types; by default JPEG 85, WebP 88 and AVIF 71, and where no side is longer
+        than 480 pixels JPEG 80, WebP 90 and AVIF 71, with the colours at full resolution: all of these look alike
     :param filter: the resampling filter, by the name it has in Wand; ``"undefined"`` is Lanczos
     :param animated: ``True`` keeps the frames of an animated GIF, PNG, WebP or AVIF; otherwise the first one stands for
         the picture.  A source that does not move gives a still picture either way
@@ -267,7 +267,8 @@ class Rendition:
         details: dict[str, object] = {}
         if target.box != (0.0, 0.0, float(width), float(height)):
             details["box"] = [round(side * _STEPS) for side in target.box]
-        if self.quality is not None and _WRITTEN[target.mimetype].quality not in {None, self.quality}:
+        usual = _WRITTEN[target.mimetype].quality_of(target.width, target.height)
+        if self.quality is not None and usual not in {None, self.quality}:
             details["quality"] = self.quality
         if KERNELS[self.filter] != "lanczos" and (mimetype in VECTOR_TYPES or not target.is_cut_out):
             details["filter"] = KERNELS[self.filter]

@@ -161,3 +161,25 @@ def test_in_a_child_process_too(four_processors: None) -> None:
     wanted = [Rendition(width=width, format=form) for form in ("avif", "webp", "jpeg") for width in (300, 200)]
     apart = render(io.BytesIO(source), wanted, ImagePolicy(isolate=True))
     assert [each.blob for each in apart] == [each.blob for each in render(io.BytesIO(source), wanted)]
+
+
+@pytest.mark.parametrize(("width", "halved"), [(480, False), (481, True)])
+def test_small_pictures_keep_their_colours_at_full_resolution(width: int, halved: bool) -> None:
+    # columns of one pixel of two colours that are equally light: what is halved has one colour
+    image = Image.new("RGB", (width, 20), (200, 60, 60))
+    for x in range(0, width, 2):
+        image.paste((30, 125, 60), (x, 0, x + 1, 20))
+    for form in ("jpeg", "avif"):
+        (made,) = render(file_of(image, "PNG"), [Rendition(ratio=1, format=form, quality=95)])
+        found = Image.open(io.BytesIO(made.blob)).convert("RGB").crop((100, 0, 300, 20))
+        low, high = found.getchannel("R").getextrema()
+        assert (high - low < 60) == halved, form  # type: ignore[operator]
+
+
+def test_the_quality_is_that_of_the_size() -> None:
+    source = file_of(texture(700, 500), "PNG")
+    for width, usual in ((480, 80), (481, 85)):
+        default, same, other = render(
+            source, [Rendition(width=width, format="jpeg", quality=quality) for quality in (None, usual, 82)]
+        )
+        assert default.blob == same.blob != other.blob

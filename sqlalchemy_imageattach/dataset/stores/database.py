@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -10,11 +11,12 @@ from functools import partial
 from typing import IO, Any
 
 from sqlalchemy import Table, delete, insert, inspect, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
 from ...arguments import wrong_type
 from ...context import find_store, store_context
+from ...errors import DatasetError
 from ...search.fingerprint import HammingDistance
 from ...store import Store, key_of
 from ..attach import attach
@@ -26,6 +28,11 @@ from .protocol import Item
 __all__ = ["SQLAlchemyDataset"]
 
 _PAGE = 200
+
+#: How databases say that a table or a column is missing: SQLite, PostgreSQL, MariaDB.
+_NOT_THERE = re.compile(
+    r"no such (?:table|column)|has no column|(?:relation|column) .* does not exist|(?:doesn't exist|Unknown column)"
+)
 
 
 class SQLAlchemyDataset:
@@ -196,8 +203,17 @@ class SQLAlchemyDataset:
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
-        with self._sessions() as session, nullcontext() if self._store is None else store_context(self._store):
-            yield session
+        try:
+            with self._sessions() as session, nullcontext() if self._store is None else store_context(self._store):
+                yield session
+        except (OperationalError, ProgrammingError) as error:
+            if _NOT_THERE.search(str(error.orig)):
+                raise DatasetError(
+                    f"the tables of {self.cls.__name__} are not those of this version"
+                    f" ({str(error.orig).splitlines()[0]}): make those that are missing by metadata.create_all(), and"
+                    " bring others up to date by a migration of Alembic"
+                ) from error
+            raise
 
     def _row(self, session: Session, key: str) -> LabelledImage | None:
         return session.scalars(select(self.cls).where(self.cls.source_key == key)).one_or_none()
