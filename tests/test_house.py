@@ -130,6 +130,7 @@ bulk/                       what operations over all rows share; private
 entity/                     images attached to mapped objects
     __init__.py             face
     listeners.py            the order of a flush, told and listened to
+    swapping.py             images that get the keys of one another
     rekeying.py             owners with a new primary key
     relationship.py         image_attachment(), ImageAttachment
     assigning.py            files assigned to an attribute
@@ -249,6 +250,7 @@ imaging/                    knows no SQLAlchemy, no store
         pdfium.py           PDF
         heif.py             HEIC
         wand.py             ImageMagick
+        vips.py             libvips
         pillow.py           the types of the web
         vector.py           pixels for what has none
     raster/

@@ -73,7 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/soak dataset", description=__doc__)
     parser.add_argument("--pictures", type=int, default=10_000, help="how many (default: 10,000)")
     options = parser.parse_args()
-    peaks = {}
+    peaks: dict[int, list[int]] = {}
     for number, kills in ((options.pictures // 10, 0), (options.pictures, 0), (options.pictures, 3)):
         with tempfile.TemporaryDirectory() as directory:
             start = time.monotonic()
