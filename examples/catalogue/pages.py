@@ -58,7 +58,7 @@ _GALLERY = Markup("""<details class="add"{opened}>
 """)
 
 _CARD = Markup("""<li class="card" id="entry-{id}">
-<a href="{original_url}">{picture}</a>
+<a href="{url}">{picture}</a>
 <div class="text">
 <h2>{title}</h2>
 <p>{description}</p>
@@ -120,9 +120,10 @@ def _gallery(entries: Sequence[Entry], focuses: Sequence[str], form: dict[str, s
 
 def _card(entry: Entry) -> Markup:
     original = entry.photo.require_original()
+    shown = next(iter(entry.photo.variant("full")), original)
     return _CARD.format(
         id=entry.id,
-        original_url=original.locate(),
+        url=shown.locate(),
         picture=entry.photo.picture("card", sizes=_SIZES, alt=entry.description or entry.title),
         title=entry.title,
         description=entry.description,
