@@ -252,7 +252,7 @@ class Shop:
                 assert report.ok, list(report)[:20]
             with sweep(session, Base, self.store, dry_run=False, grace=timedelta(0), limit=1) as swept:
                 assert swept.ok, list(swept)[:20]
-            rows = [image for cls in (ProductPhoto, Banner) for image in session.scalars(select(cls))]
+            rows: list[Any] = [image for cls in (ProductPhoto, Banner) for image in session.scalars(select(cls))]
         left = list(self.store.list_blobs())
         assert {blob.key for blob in left} == {key_of(image) for image in rows}
         assert len(left) == len(rows), "no two rows share a blob, and no file is left that nobody names"

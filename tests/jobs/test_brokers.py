@@ -27,7 +27,18 @@ from .shop import (
     Shop,
     picture,
 )
-from .workers import CASES, IDS, RABBITMQ, REDIS, is_reachable, new_name, running, wait_until
+from .workers import (
+    CASES,
+    IDS,
+    RABBITMQ,
+    REDIS,
+    can_lose_jobs,
+    is_drained,
+    is_reachable,
+    new_name,
+    running,
+    wait_until,
+)
 
 #: Enough for each of what can happen to one.
 PRODUCTS = 6
@@ -71,8 +82,11 @@ def test_each_picture_has_all_its_variants_once_whatever_becomes_of_workers_jobs
                 pass
             if number == 2:
                 workers.kill_one(chance, only_below=shop.kind == "rq")
-        wait_until(lambda: shop.unfinished() == idents[-1:], workers, log)
-        assert shop.find_lost_work() == len(PHOTO_WIDTHS) - 1 + 4
+        loses = can_lose_jobs(shop)
+        wait_until(lambda: shop.unfinished() == idents[-1:] or (loses and is_drained(shop)), workers, log)
+        found = shop.find_lost_work()
+        missing = len(PHOTO_WIDTHS) - 1 + 4
+        assert found == missing or (loses and found > missing)
         assert shop.unfinished() == []
     shop.assert_in_step()
     with shop.sessions() as session:
