@@ -29,27 +29,28 @@ def main() -> int:
     holds = True
     for name, size in SIZES.items():
         photo = harness.photograph(*size)
-        figures = race(photo)
-        harness.report(f"a thumbnail of a JPEG of {name} ({len(photo) / 1e6:.1f} MB)", figures, "in the process")
-        (_, here), (_, apart) = figures.values()
-        holds &= harness.verdict("ms of CPU that a child costs", (apart - here) * 1000, at_most=BOUND)
+        turns = race(photo)
+        for word, of in (("median", statistics.median), ("least", min)):
+            figures = {way: (of(wall), of(cpu)) for way, (wall, cpu) in turns.items()}
+            title = f"a thumbnail of a JPEG of {name} ({len(photo) / 1e6:.1f} MB), the {word} of {TURNS}"
+            harness.report(title, figures, "in the process")
+            (_, here), (_, apart) = figures.values()
+            holds &= harness.verdict("ms of CPU that a child costs", (apart - here) * 1000, at_most=BOUND)
     return 0 if holds else 1
 
 
-def race(photo: bytes) -> dict[str, tuple[float, float]]:
-    """The median wall and CPU time of each way, in seconds, the latter with that of the children."""
-    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in POLICIES}
+def race(photo: bytes) -> dict[str, tuple[list[float], list[float]]]:
+    """The wall and CPU times of each way, in seconds, the latter with those of the children."""
+    turns: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in POLICIES}
     for policy in POLICIES.values():
         thumbnail(photo, policy)
     for _ in range(TURNS):
         for name, policy in POLICIES.items():
             wall, cpu = time.perf_counter(), cpu_seconds()
             thumbnail(photo, policy)
-            turns[name].append((time.perf_counter() - wall, cpu_seconds() - cpu))
-    return {
-        name: (statistics.median(wall for wall, _ in each), statistics.median(cpu for _, cpu in each))
-        for name, each in turns.items()
-    }
+            turns[name][0].append(time.perf_counter() - wall)
+            turns[name][1].append(cpu_seconds() - cpu)
+    return turns
 
 
 def cpu_seconds() -> float:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import gc
 import importlib.util
 import io
+import json
+import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
 PHOTOS = Path(__file__).parent.parent / "tests" / "images"
+CACHE = Path(__file__).parent.parent / "var" / "photographs"
 
 
 def require(**packages: str) -> None:
@@ -33,6 +38,16 @@ def install(*requirements: str) -> None:
     """Install these into the environment of the benchmarks."""
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *requirements], check=True)
     importlib.invalidate_caches()
+
+
+def try_require(**packages: str) -> bool:
+    """The same for a peer that may not be to be had here: whether it is there."""
+    try:
+        require(**packages)
+    except subprocess.CalledProcessError:
+        print(f"not here: {', '.join(packages.values())}")
+        return False
+    return True
 
 
 def peak_memory() -> float:
@@ -52,8 +67,43 @@ def photograph(width: int, height: int, quality: int = 90) -> bytes:
     return target.getvalue()
 
 
-def race(candidates: Mapping[str, Callable[[], object]], turns: int = 15) -> dict[str, tuple[float, float]]:
-    """The median wall time and CPU time of each candidate, in seconds, after one turn to warm up."""
+def photographs() -> dict[str, bytes]:
+    """Real photographs as people take them, of 2 to 20 megapixels, by their names; from packages of Debian's.
+
+    Where these cannot be had, the small ones of the tests stand in.
+    """
+    found: dict[str, Path] = {}
+    for package in ("lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"):
+        directory = CACHE / package
+        if not directory.is_dir() and shutil.which("apt-get"):
+            directory.mkdir(parents=True)
+            command = f"apt-get download -qq {package} && dpkg-deb -x {package}_*.deb . && rm {package}_*.deb"
+            subprocess.run(command, shell=True, cwd=directory, capture_output=True)
+        found |= {path.stem.partition("_by_")[0]: path for path in sorted(directory.rglob("*.jpg"))}
+    drawings = {"Painting-Colors", "Infinite-Sea", "Fossa", "analogpattern", "Picture_0B", "Picture_1A"}
+    if not found:
+        print("Debian's photographs cannot be had here: those of the tests stand in")
+        found = {path.stem: path for path in sorted(PHOTOS.glob("*.jpg"))}
+    return {name: path.read_bytes() for name, path in found.items() if name not in drawings}
+
+
+class Figure(NamedTuple):
+    """What a candidate took in the median of its turns.
+
+    :param wall: seconds by the clock
+    :param cpu: seconds of all processors
+    :param spread: half of the turns are within so much of the median CPU time, as a fraction of it
+    :param turns: how many there were
+    """
+
+    wall: float
+    cpu: float
+    spread: float = 0.0
+    turns: int = 0
+
+
+def race(candidates: Mapping[str, Callable[[], object]], turns: int = 15) -> dict[str, Figure]:
+    """The figures of each candidate, after one turn to warm up."""
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
     for turn in range(turns + 1):
         for name in random.sample(sorted(candidates), len(candidates)):
@@ -64,19 +114,24 @@ def race(candidates: Mapping[str, Callable[[], object]], turns: int = 15) -> dic
         if not turn:
             for measured in figures.values():
                 measured.clear()
-    return {
-        name: (statistics.median(wall for wall, _ in measured), statistics.median(cpu for _, cpu in measured))
-        for name, measured in figures.items()
-    }
+    return {name: _figure(measured) for name, measured in figures.items()}
 
 
-def report(title: str, figures: Mapping[str, tuple[float, float]], baseline: str) -> None:
-    """Print a table in which ``baseline`` is 1."""
+def _figure(measured: list[tuple[float, float]]) -> Figure:
+    cpu = statistics.median(cpu for _, cpu in measured)
+    spread = statistics.median(abs(each - cpu) for _, each in measured) / cpu if cpu else 0.0
+    return Figure(statistics.median(wall for wall, _ in measured), cpu, spread, len(measured))
+
+
+def report(title: str, figures: Mapping[str, Figure], baseline: str) -> None:
+    """Print a table in which ``baseline`` is 1, and keep it for the one table of all jobs."""
     print(f"\n{title}")
-    print(f"{'':44}{'wall ms':>9}{'CPU ms':>9}{'wall ratio':>12}{'CPU ratio':>11}")
-    for name, (wall, cpu) in figures.items():
-        ratios = wall / figures[baseline][0], cpu / figures[baseline][1]
-        print(f"{name:44}{wall * 1e3:9.2f}{cpu * 1e3:9.2f}{ratios[0]:12.2f}{ratios[1]:11.2f}")
+    print(f"{'':44}{'wall ms':>9}{'CPU ms':>9}{'±':>6}{'wall ratio':>12}{'CPU ratio':>11}")
+    for name, figure in figures.items():
+        wall, cpu = figure.wall / figures[baseline].wall, figure.cpu / figures[baseline].cpu
+        print(f"{name:44}{figure.wall * 1e3:9.2f}{figure.cpu * 1e3:9.2f}{figure.spread:6.0%}{wall:12.2f}{cpu:11.2f}")
+    rows = {name: figure._asdict() for name, figure in figures.items()}
+    _keep({"job": title, "baseline": baseline, "candidates": rows})
 
 
 def verdict(claim: str, value: float, *, at_most: float | None = None, at_least: float | None = None) -> bool:
@@ -84,4 +139,13 @@ def verdict(claim: str, value: float, *, at_most: float | None = None, at_least:
     holds = (at_most is None or value <= at_most) and (at_least is None or value >= at_least)
     bound = f"at most {at_most}" if at_most is not None else f"at least {at_least}"
     print(f"{'holds' if holds else 'FAILS'}: {claim}: {value:.2f} ({bound})")
+    _keep({"claim": claim, "value": value, "at_most": at_most, "at_least": at_least, "holds": holds})
     return holds
+
+
+def _keep(record: Mapping[str, object]) -> None:
+    """For :mod:`summary`, where ``scripts/bench`` has asked for it."""
+    path = os.environ.get("BENCH_RESULTS")
+    if path:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"benchmark": Path(sys.argv[0]).stem, **record}, ensure_ascii=False) + "\n")

@@ -13,6 +13,9 @@ A store is looked for in this order; the first found is used:
 For a picture whose owner is in no session yet, the last two are asked by the flush; and an image that has left its
 session goes on with the store that was bound to it.
 
+An operation on all classes at once, such as a check or a sweep, looks for the store of each class by the same order.
+The store that it is given counts as the innermost context: it is that of the classes that have none of their own.
+
 With none of them there is a :exc:`~sqlalchemy_imageattach.errors.ContextError` that names these ways.
 
     >>> from sqlalchemy_imageattach.stores.memory import MemoryStore
@@ -51,8 +54,10 @@ __all__ = [
     "current_store",
     "find_named_store",
     "find_store",
+    "find_store_of_class",
     "get_current_context_id",
     "get_current_store",
+    "own_store",
     "pop_store_context",
     "push_store_context",
     "set_default_store",
@@ -168,12 +173,34 @@ def find_named_store(
     if known is not None:
         # the current one may be the same place by another way, e.g. with the URLs of a CDN
         return stack[-1] if stack and are_same_place(stack[-1], known) else known
-    own = None if image_class is None else getattr(image_class, "image_store", None)
+    own = None if image_class is None else own_store(image_class)
+    if own is not None:
+        return own
+    return stack[-1] if stack else None
+
+
+def find_store_of_class(
+    image_class: type[Any], general: Store | None = None, session_info: Mapping[Any, Any] | None = None
+) -> Store:
+    """The same for an operation on many classes at once.
+
+    :param general: the store that the operation was given, for the classes that have none of their own
+    :raises ContextError: no store is set in any of the ways
+    :raises InvalidTypeError: what was found is no :class:`~sqlalchemy_imageattach.store.Store`
+    """
+    own = own_store(image_class)
+    return find_store(general, session_info) if own is None else own
+
+
+def own_store(image_class: type[Any]) -> Store | None:
+    """The store that the class names by its ``image_store``; ``None`` if it names none.
+
+    :raises InvalidTypeError: what it names is no :class:`~sqlalchemy_imageattach.store.Store`
+    """
+    own = getattr(image_class, "image_store", None)
     if own is not None and not isinstance(own, Store) and callable(own):
         own = own()
-    if own is not None:
-        return _actual(_check_store(own))
-    return stack[-1] if stack else None
+    return None if own is None else _actual(_check_store(own))
 
 
 class LocalProxyStore(StoreWrapper):

@@ -21,6 +21,7 @@ __all__ = [
     "ConcurrentReplacementError",
     "ContextError",
     "DatasetError",
+    "DirectUploadNotSupportedError",
     "DuplicateImageError",
     "EmptyIndexError",
     "EngineUnavailableError",
@@ -32,6 +33,7 @@ __all__ = [
     "InvalidValueError",
     "MissingExtraError",
     "MissingIndexError",
+    "NoEndpointError",
     "NoFileError",
     "NoOriginalError",
     "OutdatedIndexError",
@@ -51,10 +53,12 @@ __all__ = [
     "TryAgainError",
     "UnknownHostError",
     "UnknownJobError",
+    "UnknownTokenError",
     "UnknownVariantError",
     "UnreadableImageError",
     "UnsavedImageError",
     "UnsupportedLayoutError",
+    "UploadError",
     "VariantConflictError",
     "VectorDimensionError",
     "VectorSearchUnavailableError",
@@ -142,6 +146,15 @@ class TooCostlyError(RejectedImageError):
     """
 
     code = "too_costly"
+
+
+class UploadError(RejectedImageError):
+    """An upload cannot be used: it has not arrived, was used already, is too old, somebody else's or for another class.
+
+    Like others of its kind it speaks to the visitor, and :attr:`code` says which of these it is.
+    """
+
+    code = "upload"
 
 
 class EngineUnavailableError(ImageAttachError, RuntimeError):
@@ -233,6 +246,10 @@ class BlobExistsError(StoreError, FileExistsError):
     """The store has another blob under the given key already, and blobs with a revision are never overwritten."""
 
 
+class DirectUploadNotSupportedError(StoreError, NotImplementedError):
+    """Nobody but this process can write to the store, or not in the way that was asked for."""
+
+
 class StoreAccessDeniedError(StoreError, PermissionError):
     """The store refuses access to the blob or to itself."""
 
@@ -322,6 +339,14 @@ class InvalidTokenError(ImageAttachError, ValueError):
 
 class ExpiredTokenError(InvalidTokenError):
     """A token was signed here, and its time is over."""
+
+
+class NoEndpointError(ImageAttachError, LookupError):
+    """A URL on demand is needed, and no endpoint makes pictures of that class."""
+
+
+class UnknownTokenError(InvalidTokenError):
+    """A token was signed here, and what it names is not known here, or not any more."""
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ __all__ = [
     "Spool",
     "binary_file",
     "copy_chunks",
+    "is_blank_upload",
     "is_seekable",
     "read_chunks",
 ]
@@ -81,6 +82,26 @@ def binary_file(source: object) -> IO[bytes]:
     if file is not source and is_seekable(file):
         cast("IO[bytes]", file).seek(0)
     return cast("IO[bytes]", file)
+
+
+def is_blank_upload(source: object) -> bool:
+    """Whether it is what browsers send for a field of a form in which no file was chosen: one without name and bytes.
+
+        >>> from werkzeug.datastructures import FileStorage
+        >>> is_blank_upload(FileStorage(io.BytesIO(), filename=""))
+        True
+        >>> is_blank_upload(FileStorage(io.BytesIO(), filename="empty.jpg"))
+        False
+
+    :param source: anything
+    """
+    file: Any = _file_of_upload(source)
+    if file is None or getattr(source, "filename", None) or not is_seekable(file) or getattr(file, "closed", False):
+        return False
+    file.seek(0)
+    is_empty = not file.read(1)
+    file.seek(0)
+    return is_empty
 
 
 def _file_of_upload(source: object) -> object | None:

@@ -39,13 +39,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO, Any, ClassVar, Protocol, Self, cast
 
-from .errors import BlobExistsError, InvalidTypeError, InvalidValueError, StoreError
+from .blobpart import BlobPart, BlobStat, part_of
+from .errors import BlobExistsError, DirectUploadNotSupportedError, InvalidTypeError, InvalidValueError, StoreError
 from .file import FileProxy, SeekableFileProxy, Spool, binary_file, is_seekable
 from .key import ImageKey
 from .uploadtarget import UploadTarget
 
 __all__ = [
-    "DirectUploadNotSupportedError",
     "ImageLike",
     "ListingNotSupportedError",
     "Store",
@@ -147,10 +147,6 @@ def is_missing(error: OSError) -> bool:
 
 class ListingNotSupportedError(StoreError, NotImplementedError):
     """The store cannot tell what it has: its class does not implement :meth:`Store.list_blobs`."""
-
-
-class DirectUploadNotSupportedError(StoreError, NotImplementedError):
-    """Nobody but this process can write to the store: its class does not implement :meth:`Store.presign_upload`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +261,27 @@ class Store:
                 return False
             raise
         return True
+
+    def get_part(self, key: ImageKey, start: int = 0, length: int | None = None) -> BlobPart:
+        """A part of a blob, and what there is to say of the whole, by one request.
+
+        By default the blob is opened and read from its start.  Nothing is beyond its end, and that is no error.
+
+        :param key: the blob's
+        :param start: the first byte
+        :param length: how many bytes at most, 1 or more; ``None`` for all that follow
+        :raises OSError: there is no such blob, or the store cannot be reached
+        """
+        return part_of(self.get(key), start, length)
+
+    def stat_key(self, key: ImageKey) -> BlobStat:
+        """What there is to say of a blob.  By default it is opened to find out.
+
+        :raises OSError: there is no such blob, or the store cannot be reached
+        """
+        part = self.get_part(key)
+        part.file.close()
+        return part.stat
 
     def discard_temporary(self, blob: StoredBlob) -> bool:
         """Afterwards what is left of an unfinished write, as :meth:`list_blobs` gave it, is not there any more.

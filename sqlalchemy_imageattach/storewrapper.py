@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from .arguments import wrong_type
+from .blobpart import BlobPart, BlobStat
 from .key import ImageKey
 from .store import ImageLike, Store, StoredBlob, are_same_place
 from .uploadtarget import UploadTarget
@@ -105,6 +106,12 @@ class StoreWrapper(Store):
         return self.wrapped.presign_upload(
             key, max_bytes=max_bytes, lifetime=lifetime, mimetype=mimetype, redirect=redirect
         )
+
+    def get_part(self, key: ImageKey, start: int = 0, length: int | None = None) -> BlobPart:
+        return self.wrapped.get_part(key, start, length)
+
+    def stat_key(self, key: ImageKey) -> BlobStat:
+        return self.wrapped.stat_key(key)
 
     def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
         return self.wrapped.list_blobs(prefix)

@@ -1,12 +1,11 @@
 """Docstrings that are put together at run time, for attributes whose own docstrings Sphinx would not find.
 
->>> print(append_docstring("Uploads a picture.", ".. note::", "", "   It is not resized."))
+>>> print(append_docstring("Uploads a picture.", "", ".. note::", "", "   It is not resized."))
 Uploads a picture.
 <BLANKLINE>
 .. note::
 <BLANKLINE>
    It is not resized.
-<BLANKLINE>
 """
 
 from __future__ import annotations
@@ -19,12 +18,14 @@ __all__ = ["append_docstring", "append_docstring_attributes", "get_minimum_inden
 
 
 def append_docstring(docstring: str | None, *lines: str) -> str:
-    """Returns ``docstring`` with ``lines`` as a paragraph of their own below it, indented as its body is.
+    """Returns ``docstring`` with ``lines`` below it, each on a line of its own, indented as its body is.
 
-    No docstring (``None``, as ``python -OO`` leaves it, or an empty one) gives the lines alone, without an indent.
+    They go on with its last paragraph; for one of their own, let the first of them be blank.
 
-        >>> append_docstring("Rotates.\\n\\n    By right angles only.\\n", "Keeps the size.")
-        'Rotates.\\n\\n    By right angles only.\\n\\n    Keeps the size.\\n'
+        >>> append_docstring("Rotates.\\n\\n    By right angles only.", "", "Keeps the size.")
+        'Rotates.\\n\\n    By right angles only.\\n\\n    Keeps the size.'
+
+    No docstring (``None``, as ``python -OO`` leaves it) counts as an empty one.
 
     :param docstring: what to append to; it is not changed
     :param lines: the lines to append, without line breaks at their ends; blank ones stay blank
@@ -33,12 +34,9 @@ def append_docstring(docstring: str | None, *lines: str) -> str:
     _check_docstring(docstring)
     for line in lines:
         check_type("lines", line, str)
-    head = (docstring or "").rstrip()
-    if not lines:
-        return docstring or ""
-    indent = get_minimum_indent(docstring or "")
-    paragraph = "".join(f"{indent}{line}\n" if line.strip() else "\n" for line in lines)
-    return f"{head}\n\n{paragraph}" if head else paragraph
+    head = docstring or ""
+    indent = get_minimum_indent(head)
+    return head + "".join(f"\n{indent}{line}" if line.strip() else "\n" for line in lines)
 
 
 def append_docstring_attributes(docstring: str | None, locals: Mapping[str, object]) -> str:
@@ -56,7 +54,6 @@ def append_docstring_attributes(docstring: str | None, locals: Mapping[str, obje
         .. attribute:: paint
         <BLANKLINE>
            Its colour.
-        <BLANKLINE>
 
     :param docstring: the docstring of the class; it is not changed
     :param locals: attributes by name; filter the ``locals()`` of the class body
@@ -70,7 +67,7 @@ def append_docstring_attributes(docstring: str | None, locals: Mapping[str, obje
         own = _own_docstring(locals[name])
         if own:
             body = (f"   {line}" if line else "" for line in own.splitlines())
-            result = append_docstring(result, f".. attribute:: {name}", "", *body)
+            result = append_docstring(result, "", f".. attribute:: {name}", "", *body)
     return result
 
 

@@ -436,6 +436,39 @@ def test_what_is_not_there_is_not_there(unchanged, method, path, status):
     assert ask(unchanged, method, path).status == status
 
 
+def titles(answer: Answer) -> list[str]:
+    return [html.unescape(title) for title in re.findall(r"<h2>(.*?)</h2>", answer.body)]
+
+
+def test_a_picture_finds_those_that_look_like_it_the_nearest_first(unchanged):
+    answer = ask(unchanged, "POST", "/search", {"photo": picture("coffee-cmyk.jpg")})
+    assert answer.status == 200
+    assert titles(answer)[0] == "Espresso"
+    assert sorted(titles(answer)) == ["Chelsea", "Eileen Collins", "Espresso", "Falcon 9"]
+    assert titles(ask(unchanged, "POST", "/search", {"photo": picture("rocket.webp")}))[0] == "Falcon 9"
+
+
+def test_a_photograph_leads_to_the_others_and_not_to_itself(unchanged):
+    answer = ask(unchanged, "GET", "/entries/2/like")
+    assert answer.status == 200
+    assert sorted(titles(answer)) == ["Chelsea", "Eileen Collins", "Falcon 9"]
+    assert ask(unchanged, "GET", "/entries/99/like").status == 404
+
+
+def test_a_search_by_what_is_no_picture_is_refused_kindly(unchanged):
+    answer = ask(unchanged, "POST", "/search", {"photo": FileStorage(BytesIO(b"<html>"), "holiday.jpg")})
+    assert (answer.status, "no known image type" in answer.problem) == (422, True)
+    assert ask(unchanged, "POST", "/search", {"photo": ""}).status == 422
+    assert ask(unchanged, "POST", "/search", {"photo": picture()}, Origin="https://elsewhere.example").status == 403
+
+
+def test_where_nothing_is_left_nothing_is_found(address):
+    for number in (1, 2, 3, 4):
+        assert ask(address, "POST", f"/entries/{number}/delete").status == 303
+    answer = ask(address, "POST", "/search", {"photo": picture()})
+    assert (answer.status, answer.problem) == (404, "There is no photograph to compare it with yet.")
+
+
 @pytest.mark.parametrize("path", ["/", "/nothing", "/gallery.css"])
 def test_every_answer_forbids_scripts_and_frames(unchanged, path):
     policy = ask(unchanged, "GET", path).headers["Content-Security-Policy"]
@@ -527,6 +560,19 @@ def test_in_a_browser_photographs_are_seen_added_replaced_and_deleted(window, ad
     window.find(".add button").submit()
     assert "nothing was changed" in window.find("[role=alert]").text
     assert len(look(window)) == 4
+
+
+def test_in_a_browser_a_picture_finds_its_like(window, unchanged):
+    window.open(unchanged)
+    window.find(".find summary").click()
+    window.find(".find [name=photo]").type(str(PHOTOGRAPHS / "coffee.jpg"))
+    window.find(".find button").submit()
+    assert window.find(".count").text.startswith("Most like your picture")
+    assert window.find(".card h2").text == "Espresso"
+    assert len(look(window)) == 4
+    window.find(".card a[href$=like]").submit()
+    assert "Most like “Espresso”" in window.find(".count").text
+    assert len(look(window)) == 3
 
 
 def test_a_browser_chooses_the_file_by_the_size_on_its_screen(window, address):

@@ -21,11 +21,20 @@ cli/                        the command imageattach: one command per operation b
     dataset.py              imageattach dataset
     params.py               what commands take
     output.py               lines, JSON, progress
+integrations/               frameworks and admin panels; glue only
+    __init__.py
+    flask_admin.py          fields for Flask-Admin
+    sqladmin.py             fields for SQLAdmin
+    starlette_admin.py      fields for starlette-admin
+    wtforms.py              a field for one picture
+    pictures.py             what panels have in common
 dataset/                    collections of pictures for training and analysis
     __init__.py             face
     torch.py                as PyTorch takes it
     export.py               write rows, files and labels out
+    suggesting.py           what may be of a label
     collect.py              from sources into the database, each once
+    dispatch.py             threads that take the next one, hosts in turn
     downloads.py            one candidate on its way, in threads
     sources.py              where candidates come from
     stores/
@@ -68,6 +77,11 @@ search/                     pictures by likeness
     vectors.py              vectors as bytes
 variants/                   declared sizes of a picture on their way to pages
     __init__.py             face: Variant, bring_up_to_date
+    on_demand.py            make what a signed URL names
+    demanded.py             URLs on demand, and what they name
+    negotiation.py          the format that a browser takes
+    making.py               finds or makes one picture
+    flights.py              work that is done once, and only so much of it at a time
     eager.py                make declared variants after the commit
     spread.py               the same by many workers
     upkeep.py               bring what is stored to what is declared
@@ -107,6 +121,7 @@ bulk/                       what operations over all rows share; private
     __init__.py
     rows.py                 RowReader, Shard
     classes.py              image classes and owners of a declarative base
+    places.py               which store each class has
     digest.py               length and checksum of a stored blob
     failures.py             one failure record, the first thousand kept
     workers.py              a few threads beside the one that talks to the database
@@ -115,12 +130,14 @@ bulk/                       what operations over all rows share; private
 entity/                     images attached to mapped objects
     __init__.py             face
     listeners.py            the order of a flush, told and listened to
+    swapping.py             images that get the keys of one another
     rekeying.py             owners with a new primary key
     relationship.py         image_attachment(), ImageAttachment
     assigning.py            files assigned to an attribute
     multiple.py             several pictures of one owner
     imageset.py             one picture: the public methods
     markup.py               picture(): srcset, sizes, type
+    demand.py               which endpoint makes what is not made yet
     declared.py             variants that a class declares, and the focal point
     thumbnails.py           find or make
     attaching.py            in and out of a set
@@ -138,6 +155,12 @@ entity/                     images attached to mapped objects
         locations.py        which store has a blob, as far as a session knows
         pending.py          a blob on its way
         doubt.py            can the COMMIT be believed?
+uploads/                    from browsers to stores, past the application
+    __init__.py             face: Uploads, UploadEndpoint
+    endpoint.py             WSGI and ASGI, for stores that cannot be written to by others
+    receiving.py            the form that brings a file, without I/O
+    issuing.py              permits and tokens: Uploads
+    quarantine.py           where uploads are until a transaction takes them
 testing/                    for programs and for writers of stores
     __init__.py             face: check_store, FaultyStore
     suite.py                the contract as pytest tests
@@ -153,6 +176,8 @@ context.py                  which store is meant
 stores/
     __init__.py
     by_url.py               schemes to stores
+    endpoint.py             what a store has, over HTTP
+    delivery.py             streamed, by a redirect, or by the web server
     s3/
         __init__.py         face: S3Store, S3SandboxStore
         legacy.py           names of 1.x
@@ -184,6 +209,7 @@ stores/
     keyed.py                KeyedStore: the four documented methods, once, by key
 storewrapper.py             a store around another one; nothing is forgotten
 store.py                    Store, StoredBlob
+blobpart.py                 a part of a blob, and what is said of the whole
 uploadtarget.py             where a browser sends a file to by itself
 serving/                    HTTP for files; knows no store, no database
     __init__.py
@@ -224,6 +250,7 @@ imaging/                    knows no SQLAlchemy, no store
         pdfium.py           PDF
         heif.py             HEIC
         wand.py             ImageMagick
+        vips.py             libvips
         pillow.py           the types of the web
         vector.py           pixels for what has none
     raster/
@@ -231,8 +258,9 @@ imaging/                    knows no SQLAlchemy, no store
         pngframes.py        frames of a PNG
         frames.py           one frame after the other
         decoding.py         whose fault it is when a decoder raises
-        encode.py           pixels to a file
-        resample.py         sizes
+        encode.py           pixels to files, side by side
+        resample.py         sizes, each from the smallest that will do
+        resize.py           one size, by cykooz.resizer or by Pillow
         colours.py          modes and profiles
         gifframes.py        frames of a GIF
         pngparts.py         what of a PNG its decoder sees
@@ -242,7 +270,10 @@ imaging/                    knows no SQLAlchemy, no store
     formats/
         __init__.py         which scanner
         *.py                one scanner per format
+        items.py            what a HEIF says of its items
         av1.py              the size that AV1 data say
+        hevc.py             the size that HEVC data say
+        bits.py             numbers of some bits
         pdfxref.py          where the objects of a PDF are
         header.py           Header, what a scanner finds
         exif.py             the orientation

@@ -84,16 +84,17 @@ def test_only_a_string_has_an_indent(docstring: Any) -> None:
 # --- append_docstring ------------------------------------------------------------------------------------------------
 
 
-def test_lines_are_appended_as_a_paragraph_of_the_bodys_indent() -> None:
+def test_lines_are_appended_with_the_bodys_indent_as_by_1_x() -> None:
     docstring = "Summary.\n\n        Body.\n\n            code\n        "
     assert append_docstring(docstring, ".. note::", "", "   Text.") == (
-        "Summary.\n\n        Body.\n\n            code\n\n        .. note::\n\n           Text.\n"
+        "Summary.\n\n        Body.\n\n            code\n        \n        .. note::\n\n           Text."
     )
+    assert append_docstring("Summary.", "More.") == "Summary.\nMore."
 
 
-@pytest.mark.parametrize("docstring", [None, "", "   \n  "])
-def test_without_a_docstring_the_lines_stand_alone(docstring: str | None) -> None:
-    assert append_docstring(docstring, "One.", "", "Three.") == "One.\n\nThree.\n"
+@pytest.mark.parametrize("docstring", [None, ""])
+def test_no_docstring_is_an_empty_one(docstring: str | None) -> None:
+    assert append_docstring(docstring, "One.", "", "Three.") == "\nOne.\n\nThree."
 
 
 @pytest.mark.parametrize("docstring", ["Summary.", "Summary.\n\n    Body.\n    ", ""])
@@ -107,15 +108,15 @@ def test_appending_no_lines_to_no_docstring_gives_an_empty_one() -> None:
 
 @given(INDENTS, st.lists(WORDS), st.lists(st.one_of(WORDS, st.just("")), min_size=1))
 def test_cleaning_up_a_docstring_first_or_last_is_the_same(base: str, body: list[str], lines: list[str]) -> None:
-    docstring = "\n".join(["Summary.", "", *(base + line for line in body)])
+    docstring = "\n".join(["Summary.", *(["", *(base + line for line in body)] if body else [])])
     cleaned = inspect.cleandoc(append_docstring(docstring, *lines))
     assert cleaned == inspect.cleandoc(append_docstring(inspect.cleandoc(docstring), *lines))
     assert cleaned.startswith("Summary.")
 
 
-def test_appending_twice_gives_two_paragraphs() -> None:
-    once = append_docstring("Summary.\n\n    Body.", "One.")
-    assert append_docstring(once, "Two.") == "Summary.\n\n    Body.\n\n    One.\n\n    Two.\n"
+def test_a_blank_line_makes_a_paragraph() -> None:
+    once = append_docstring("Summary.\n\n    Body.", "", "One.")
+    assert append_docstring(once, "", "Two.") == "Summary.\n\n    Body.\n\n    One.\n\n    Two."
 
 
 @pytest.mark.parametrize("docstring", [b"bytes", 3, ["a list"]])
@@ -135,10 +136,10 @@ def test_only_strings_can_be_appended(line: Any) -> None:
 
 def test_attributes_are_appended_in_the_order_of_their_names() -> None:
     attributes = {"width": Attribute("How wide."), "height": Attribute("How high.\n\n        In pixels.\n        ")}
-    assert append_docstring_attributes("An image.\n\n    It has a size.\n    ", MappingProxyType(attributes)) == (
+    assert append_docstring_attributes("An image.\n\n    It has a size.", MappingProxyType(attributes)) == (
         "An image.\n\n    It has a size.\n\n"
         "    .. attribute:: height\n\n       How high.\n\n       In pixels.\n\n"
-        "    .. attribute:: width\n\n       How wide.\n"
+        "    .. attribute:: width\n\n       How wide."
     )
 
 
@@ -150,7 +151,7 @@ def test_a_value_without_a_docstring_of_its_own_is_left_out(value: object) -> No
 def test_a_code_block_in_an_attributes_docstring_keeps_its_shape() -> None:
     doc = "How wide.\n\n    Like this::\n\n        if wide:\n            cut()\n    "
     assert append_docstring_attributes(None, {"width": Attribute(doc)}) == (
-        ".. attribute:: width\n\n   How wide.\n\n   Like this::\n\n       if wide:\n           cut()\n"
+        "\n\n.. attribute:: width\n\n   How wide.\n\n   Like this::\n\n       if wide:\n           cut()"
     )
 
 
@@ -169,7 +170,7 @@ def test_properties_and_functions_of_a_class_body_are_documented() -> None:
         __doc__ = append_docstring_attributes(__doc__, {k: v for k, v in locals().items() if not k.startswith("_")})
 
     assert Picture.__doc__ == (
-        "A picture.\n\n.. attribute:: rotate\n\n   Turns it.\n\n.. attribute:: size\n\n   Width and height.\n"
+        "A picture.\n\n.. attribute:: rotate\n\n   Turns it.\n\n.. attribute:: size\n\n   Width and height."
     )
 
 

@@ -1,4 +1,4 @@
-"""The gallery: a WSGI application that lists the catalogue, and adds, replaces and deletes photographs.
+"""The gallery: a WSGI application that lists and searches the catalogue, and adds, replaces and deletes photographs.
 
 It is meant for the browser of the person at this computer, so there is no login.  Other pages that this browser has
 open are kept out: a form is taken only from the gallery's own pages (see :func:`_check_sender`), and only under the
@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound, RequestEntityTooLarge
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect, send_file
 from werkzeug.wrappers import Request, Response
 
-from sqlalchemy_imageattach.errors import ConcurrentReplacementError, RejectedImageError
+from sqlalchemy_imageattach.errors import ConcurrentReplacementError, EmptyIndexError, RejectedImageError
 
-from .models import Entry, EntryPhoto
+from .models import LOOKS, Entry, EntryPhoto
 from .pages import page
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ _DONE = {
     "replaced": "Replaced: the files of the former picture were deleted after the commit.",
     "deleted": "Deleted: the files went after the row had.",
 }
+
+#: How many photographs a search by likeness shows.
+_MOST_LIKE = 6
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -76,7 +79,9 @@ class Gallery:
             [
                 Rule("/", methods=["GET"], endpoint=self._show),
                 Rule("/gallery.css", methods=["GET"], endpoint=self._style),
+                Rule("/search", methods=["POST"], endpoint=self._search),
                 Rule("/entries", methods=["POST"], endpoint=self._add),
+                Rule(f"{entry}/like", methods=["GET"], endpoint=self._show_like),
                 Rule(f"{entry}/photo", methods=["POST"], endpoint=self._replace),
                 Rule(f"{entry}/delete", methods=["POST"], endpoint=self._delete),
             ],
@@ -99,6 +104,8 @@ class Gallery:
             return self._show(request, problem=str(error), status=422)
         except RejectedImageError as error:
             return self._show(request, problem=f"This file was not taken, and nothing was changed: {error}", status=422)
+        except EmptyIndexError:
+            return self._show(request, problem="There is no photograph to compare it with yet.", status=404)
         except ConcurrentReplacementError:
             return self._show(request, problem="Somebody else changed this picture just now: try again.", status=409)
         except HTTPException as error:
@@ -117,6 +124,17 @@ class Gallery:
                 form=request.form.to_dict() if problem and request.path == "/entries" else None,
             )
         return Response(html, status, mimetype="text/html")
+
+    def _show_like(self, request: _Request, entry_id: int) -> Response:
+        with self._sessions() as session:
+            entry = _find(session, entry_id)
+            others = select(Entry).join(Entry.photo).where(Entry.id != entry_id)
+            return _nearest(session, others, entry.photo, f"Most like “{entry.title}”, the nearest first")
+
+    def _search(self, request: _Request) -> Response:
+        with self._sessions() as session:
+            everything = select(Entry).join(Entry.photo)
+            return _nearest(session, everything, _upload(request), "Most like your picture, the nearest first")
 
     def _style(self, request: _Request) -> Response:
         return send_file(Path(__file__).with_name("gallery.css"), request.environ, mimetype="text/css")
@@ -172,6 +190,11 @@ def _find(session: Session, entry_id: int) -> Entry:
         msg = "There is no such photograph (any more)."
         raise NotFound(msg)
     return entry
+
+
+def _nearest(session: Session, statement: Select[Any], picture: Any, heading: str) -> Response:
+    nearest = LOOKS.nearest(statement.options(selectinload(Entry.photo)), picture, _MOST_LIKE)
+    return Response(page(session.scalars(nearest), focuses=FOCUSES, heading=heading), mimetype="text/html")
 
 
 def _upload(request: _Request) -> Any:

@@ -14,10 +14,11 @@ from sqlalchemy_imageattach.context import SESSION_STORE_KEY
 from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
 from sqlalchemy_imageattach.imaging import ImagePolicy
 from sqlalchemy_imageattach.jobs import SESSION_QUEUE_KEY, JobRunner, ThreadQueue
+from sqlalchemy_imageattach.search import embeddings_of
 from sqlalchemy_imageattach.stores.fs import HttpExposedFileSystemStore
 from sqlalchemy_imageattach.variants import Variant
 
-__all__ = ["DATABASE", "Base", "Entry", "EntryPhoto", "open_catalogue"]
+__all__ = ["DATABASE", "LOOKS", "Base", "Entry", "EntryPhoto", "open_catalogue"]
 
 #: The name of the database file in the directory of a catalogue.
 DATABASE = "catalogue.sqlite"
@@ -68,6 +69,10 @@ class EntryPhoto(Base, Image):
     }
 
     entry_id: Mapped[int] = mapped_column(ForeignKey("entry.id"), primary_key=True)
+
+
+#: What each photograph looks like, in a table of its own that every flush keeps true: for "more like this".
+LOOKS = embeddings_of(EntryPhoto)
 
 
 @contextmanager

@@ -51,6 +51,13 @@ _GALLERY = Markup("""<details class="add"{opened}>
 <button type="submit">Add</button>
 </form>
 </details>
+<details class="add find">
+<summary>Find by a picture</summary>
+<form method="post" action="/search" enctype="multipart/form-data">
+<label>Picture <input type="file" name="photo" accept="{accept}" required></label>
+<button type="submit">Find what looks like it</button>
+</form>
+</details>
 <p class="count">{count}</p>
 <ul class="cards">
 {cards}
@@ -63,6 +70,7 @@ _CARD = Markup("""<li class="card" id="entry-{id}">
 <h2>{title}</h2>
 <p>{description}</p>
 <p class="facts">{facts}</p>
+<p><a href="/entries/{id}/like">More like this<span class="hidden">: {title}</span></a></p>
 <details>
 <summary>Change<span class="hidden"> {title}</span></summary>
 <form method="post" action="/entries/{id}/photo" enctype="multipart/form-data">
@@ -86,6 +94,7 @@ def page(
     focuses: Iterable[str] = (),
     notice: str = "",
     problem: str = "",
+    heading: str = "",
     form: dict[str, str] | None = None,
 ) -> str:
     """The page with these entries; without any of it, if ``entries`` is ``None``, the problem alone.
@@ -94,18 +103,18 @@ def page(
     :param focuses: the choices of what to keep in view, the first one being that in the middle
     :param notice: what has been done
     :param problem: what could not be done, and why
+    :param heading: what these entries are, if they are not all
     :param form: what had been filled in, to be filled in again
     """
     return _PAGE.format(
         title=f"{problem[:60]} – Catalogue" if problem else "Catalogue",
         notice=_PROBLEM.format(problem) if problem else _NOTICE.format(notice) if notice else "",
-        body=_BACK if entries is None else _gallery(list(entries), list(focuses), form),
+        body=_BACK if entries is None else _gallery(list(entries), list(focuses), form, heading),
     )
 
 
-def _gallery(entries: Sequence[Entry], focuses: Sequence[str], form: dict[str, str] | None) -> Markup:
+def _gallery(entries: Sequence[Entry], focuses: Sequence[str], form: dict[str, str] | None, heading: str) -> Markup:
     filled = form or {}
-    images = sum(len(entry.photo) for entry in entries)
     chosen = filled.get("focus", "middle")
     return _GALLERY.format(
         opened=Markup(" open") if form is not None or not entries else "",
@@ -113,9 +122,15 @@ def _gallery(entries: Sequence[Entry], focuses: Sequence[str], form: dict[str, s
         title=filled.get("title", ""),
         description=filled.get("description", ""),
         focus=Markup("").join(_OPTION.format(name, Markup(" selected") * (name == chosen)) for name in focuses),
-        count=f"{len(entries)} photographs in {images} files" if entries else "There is no photograph yet.",
+        count=heading or _count(entries),
         cards=Markup("").join(map(_card, entries)),
     )
+
+
+def _count(entries: Sequence[Entry]) -> str:
+    if not entries:
+        return "There is no photograph yet."
+    return f"{len(entries)} photographs in {sum(len(entry.photo) for entry in entries)} files"
 
 
 def _card(entry: Entry) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import inspect
@@ -96,10 +96,12 @@ def mapper_of_images(cls: Any) -> Mapper[Any]:
     return mapper
 
 
-def object_types(mapper: Mapper[Any]) -> set[str]:
-    """The object types of a class and its subclasses, as far as they do not depend on the row."""
+def object_types(mapper: Mapper[Any], chosen: Callable[[type[Any]], bool] = lambda cls: True) -> set[str]:
+    """The object types of a class and its subclasses, of those that are ``chosen``, as far as no row is needed."""
     found = set()
     for each in mapper.self_and_descendants:
+        if not chosen(each.class_):
+            continue
         try:
             value = each.class_manager.new_instance().object_type
         except Exception:  # a property of the user's that wants a row: rows will tell

@@ -24,7 +24,8 @@ code  meaning
 0     it is done, and all is well
 1     it is done, and problems were found (``check``, ``stores``, ``duplicates``, or a dry run of ``sweep`` with
       something to delete)
-2     the command line is wrong: an unknown option, store URL or model, or a store migrated onto itself
+2     the command line is wrong: an unknown option, store URL or model, no store where one is needed, or a store
+      migrated onto itself
 3     it could not be done, or not for all: the database or a store failed, or the sweep was refused; or its results
       could not be written
 130   it was interrupted; what was done stays done, and the same command goes on from there
@@ -47,7 +48,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from .. import maintenance
-from ..errors import ImageAttachError, InvalidTypeError, InvalidValueError
+from ..errors import ContextError, ImageAttachError, InvalidTypeError, InvalidValueError
 from ..imaging import Rendition
 from ..imaging.rendition import Fit
 from ..maintenance import Report
@@ -64,6 +65,7 @@ from .params import (
     hours_of,
     output_options,
     shard_of_text,
+    store_if_any,
     store_of_url,
     workers_option,
 )
@@ -93,6 +95,9 @@ def main(arguments: list[str] | None = None) -> int:
         # nobody reads what is written any more: what is left of it must not be flushed once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURES
+    except ContextError:
+        sys.stderr.write("imageattach: expected a store, since there are classes that have none of their own\n")
+        return USAGE
     except (InvalidValueError, InvalidTypeError) as error:
         return _complain(error, USAGE)
     except (ImageAttachError, OSError, SQLAlchemyError) as error:
@@ -157,13 +162,21 @@ def cli() -> None:
     callback=shard_of_text,
     help="Only part I of N, from 0/N on: so that processes can share the work.",
 )
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="NAME",
+    help="Only this image class, also if it has a store of its own.  Can be repeated.",
+)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first blob that cannot be copied.")
 @output_options
 @database_options
 def migrate_command(
     session: Session, output: Output, models: Any, source: Store, destination: Store, fail_fast: bool, **options: Any
 ) -> int:
-    """Copy all blobs from the store SOURCE to the store DESTINATION.
+    """Copy all blobs from the store SOURCE to the store DESTINATION, but for those of classes with another store of
+    their own.
 
     What is there already is passed over, so a migration that was broken off is continued by starting it again.  The
     source is not changed.
@@ -181,13 +194,14 @@ def migrate_command(
         progress=progress if output.is_watched else None,
         **options,
     )
-    names = ("copied", "copied_bytes", "present", "vanished", "failed", "dry_run", "gave_up", "ok")
+    names = ("copied", "copied_bytes", "present", "elsewhere", "vanished", "failed", "dry_run", "gave_up", "ok")
     output.so_far = lambda: _values(plan.result, names)
     result = plan.execute()
     output.failures(result.failures)
     output.result(
         f"{result.copied:,} {'to copy' if result.dry_run else 'copied'} ({result.copied_bytes:,} bytes),"
         f" {result.present:,} there already, {result.vanished:,} gone meanwhile, {result.failed:,} failed"
+        + (f"; {result.elsewhere:,} rows of classes with another store of their own" if result.elsewhere else "")
         + ("; gave up, since the destination failed again and again" if result.gave_up else ""),
         **_values(result, names),
     )
@@ -195,7 +209,7 @@ def migrate_command(
 
 
 @cli.command("check")
-@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.argument("store", metavar="[STORE]", required=False, callback=store_if_any)
 @click.option("--checksum", is_flag=True, help="Read all blobs, and compare them with the checksums of their rows.")
 @click.option("--repair", is_flag=True, help="Copy misplaced blobs to where their rows say; with --write, really.")
 @click.option("--write", is_flag=True, help="With --repair: copy; without, only say what would be copied.")
@@ -207,14 +221,17 @@ def check_command(
     session: Session,
     output: Output,
     models: Any,
-    store: Store,
+    store: Store | None,
     checksum: bool,
     repair: bool,
     write: bool,
     grace: float,
     workers: int | None,
 ) -> int:
-    """Compare all image rows with what the store STORE has.  Nothing is changed, unless by --repair with --write."""
+    """Compare all image rows with what their stores have.  Nothing is changed, unless by --repair with --write.
+
+    STORE is the store of those classes that have none of their own.
+    """
     if write and not repair:
         raise click.UsageError("--write: expected --repair with it")
     if checksum and repair:
@@ -230,7 +247,7 @@ def check_command(
 
 
 @cli.command("sweep")
-@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.argument("store", metavar="[STORE]", required=False, callback=store_if_any)
 @click.option("--delete", is_flag=True, help="Delete; without, only say what would be deleted.")
 @grace_option
 @click.option(
@@ -251,11 +268,12 @@ def check_command(
 @output_options
 @database_options
 def sweep_command(
-    session: Session, output: Output, models: Any, store: Store, delete: bool, grace: float, **options: Any
+    session: Session, output: Output, models: Any, store: Store | None, delete: bool, grace: float, **options: Any
 ) -> int:
-    """Delete blobs that no row names, and what unfinished writes have left behind, from the store STORE.
+    """Delete blobs that no row names, and what unfinished writes have left behind, from the stores of all classes.
 
-    Without --delete it only says what it would delete.  Other files and other object types are never touched.
+    STORE is the store of those classes that have none of their own.  Without --delete it only says what it would
+    delete.  Other files and other object types are never touched.
     """
     with maintenance.sweep(
         session, models, store, dry_run=not delete, grace=hours_of(grace), progress=_phases(output), **options
@@ -267,7 +285,7 @@ def sweep_command(
 
 
 @cli.command("thumbnails")
-@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.argument("store", metavar="[STORE]", required=False, callback=store_if_any)
 @click.option("--width", "widths", type=click.IntRange(1), multiple=True, help="Pixels.  Can be repeated.")
 @click.option(
     "--height", "heights", type=click.IntRange(1), multiple=True, help="Pixels.  As many as widths, or without these."
@@ -297,7 +315,7 @@ def thumbnails_command(
     session: Session,
     output: Output,
     models: Any,
-    store: Store,
+    store: Store | None,
     widths: tuple[int, ...],
     heights: tuple[int, ...],
     squares: tuple[int, ...],
@@ -307,10 +325,10 @@ def thumbnails_command(
     reuse_original: bool,
     **options: Any,
 ) -> int:
-    """Make the thumbnails that are missing, of each size in each format, in the store STORE.
+    """Make the thumbnails that are missing, of each size in each format.
 
-    None is made larger than its picture.  It can be done while the application is running, and broken off and started
-    again at any time.
+    STORE is the store of those classes that have none of their own.  None is made larger than its picture.  It can be
+    done while the application is running, and broken off and started again at any time.
     """
     boxes = [size | {"fit": options["fit"]} for size in _sizes(widths, heights)]
     boxes += [{"width": side, "height": side, "fit": "fill"} for side in squares]
@@ -358,18 +376,21 @@ def _sizes(widths: tuple[int, ...], heights: tuple[int, ...]) -> list[dict[str, 
 
 
 @cli.command("variants")
-@click.argument("store", metavar="STORE", callback=store_of_url)
+@click.argument("store", metavar="[STORE]", required=False, callback=store_if_any)
 @click.option("--apply", is_flag=True, help="Do it, instead of saying what would be done.")
 @click.option("--on-demand", is_flag=True, help="Make those as well that wait until somebody wants them.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only of this image class.  Can be repeated.")
 @click.option("--shard", callback=shard_of_text, metavar="I/N", help="Only part I of N, from 0, of the owners.")
 @output_options
 @database_options
-def variants_command(session: Session, output: Output, models: Any, store: Store, apply: bool, **options: Any) -> int:
-    """Bring what is in the store STORE to what the image classes declare in image_variants.
+def variants_command(
+    session: Session, output: Output, models: Any, store: Store | None, apply: bool, **options: Any
+) -> int:
+    """Bring what is in the stores to what the image classes declare in image_variants.
 
-    What is missing is made, and what was made for a variant that is not declared any more is removed.  Without --apply
-    it only says how much that is.  It can be done while the application is running, and broken off and started again.
+    STORE is the store of those classes that have none of their own.  What is missing is made, and what was made for a
+    variant that is not declared any more is removed.  Without --apply it only says how much that is.  It can be done
+    while the application is running, and broken off and started again.
     """
 
     def progress(result: UpkeepResult) -> None:
@@ -425,9 +446,11 @@ def _phases(output: Output) -> Callable[[str, int], None]:
 
 def _show(report: Report, output: Output) -> None:
     for problem in report if not output.summary else ():
+        where = f" in {problem.store!r}" if len(report.stores) > 1 else ""
         output.item(
             "problem",
-            problem,
+            f"{problem}{where}",
+            store=repr(problem.store),
             kind=problem.kind,
             name=problem.name,
             key=problem.key,
@@ -444,6 +467,7 @@ def _show(report: Report, output: Output) -> None:
     output.failures(report.failures)
     counts = {kind.value: count for kind, count in report.counts.items()}
     text = f"{report.rows:,} rows, {report.blobs:,} blobs ({report.blob_bytes:,} bytes), {report.in_grace:,} too young"
+    text += "".join(f"\nlooked into {store!r}" for store in report.stores if len(report.stores) > 1)
     text += "".join(f"\n{count:,} × {kind}" for kind, count in counts.items())
     if not report.dry_run:
         text += (
@@ -463,4 +487,4 @@ def _show(report: Report, output: Output) -> None:
         "dry_run",
         "ok",
     )
-    output.result(text, counts=counts, **_values(report, names))
+    output.result(text, counts=counts, stores=list(map(repr, report.stores)), **_values(report, names))

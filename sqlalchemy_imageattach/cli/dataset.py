@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -241,32 +242,32 @@ def _class_of(models: Any, name: str | None) -> type[LabelledImage]:
     return classes[name]
 
 
-class _candidates:
-    """The candidates of a source, and its file open meanwhile."""
+@contextmanager
+def _candidates(source: str, kind: str | None, label: str | None) -> Iterator[Iterator[Candidate]]:
+    """The candidates of a source, whose file is open meanwhile."""
+    path = Path(source)
+    kind = kind or ("folder" if path.is_dir() else _BY_NAME.get(path.suffix.lower(), "urls"))
+    if kind == "folder":
+        yield from_folder(source, labels=label is None)
+        return
+    if label is None and kind in {"urls", "serpapi"}:
+        raise click.UsageError("expected a LABEL for the pictures of SOURCE, which gives them none")
+    with click.open_file(source, encoding="utf-8") as file:
+        yield _from_serpapi(source, file) if kind == "serpapi" else _READERS[kind](file)
 
-    def __init__(self, source: str, kind: str | None, label: str | None) -> None:
-        self._source, self._label = source, label
-        path = Path(source)
-        self._kind = kind or ("folder" if path.is_dir() else _BY_NAME.get(path.suffix.lower(), "urls"))
-        self._file: IO[str] | None = None
 
-    def __enter__(self) -> Iterator[Candidate]:
-        if self._kind == "folder":
-            return from_folder(self._source, labels=self._label is None)
-        if self._label is None and self._kind in {"urls", "serpapi"}:
-            raise click.UsageError("expected a LABEL for the pictures of SOURCE, which gives them none")
-        self._file = click.open_file(self._source, encoding="utf-8")
-        if self._kind == "serpapi":
-            try:
-                return from_serpapi(json.load(self._file))
-            except ValueError as error:
-                msg = f"{self._source}: expected the JSON of an answer of SerpApi ({error})"
-                raise click.UsageError(msg) from error
-        return {"urls": from_urls, "csv": from_csv, "json-lines": from_json_lines}[self._kind](self._file)
+_READERS: dict[str, Callable[[IO[str]], Iterator[Candidate]]] = {
+    "urls": from_urls,
+    "csv": from_csv,
+    "json-lines": from_json_lines,
+}
 
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+
+def _from_serpapi(source: str, file: IO[str]) -> Iterator[Candidate]:
+    try:
+        return from_serpapi(json.load(file))
+    except ValueError as error:
+        raise click.UsageError(f"{source}: expected the JSON of an answer of SerpApi ({error})") from error
 
 
 def _plain(failure: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ __all__ = [
     "hours_of",
     "output_options",
     "shard_of_text",
+    "store_if_any",
     "store_of_url",
     "workers_option",
 ]
@@ -47,6 +48,11 @@ def store_of_url(context: click.Context, parameter: click.Parameter, url: str) -
         return Store.from_url(url)
     except (ImageAttachError, ImportError) as error:
         raise click.BadParameter(str(error)) from error
+
+
+def store_if_any(context: click.Context, parameter: click.Parameter, url: str | None) -> Store | None:
+    """The store of a URL; without one it is left to the classes, and to what their modules have set."""
+    return None if url is None else store_of_url(context, parameter, url)
 
 
 def shard_of_text(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:

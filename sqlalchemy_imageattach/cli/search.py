@@ -15,7 +15,7 @@ from ..context import store_context
 from ..errors import MissingExtraError
 from ..store import Store
 from .output import Output
-from .params import database_options, output_options, store_of_url
+from .params import database_options, output_options, store_if_any
 
 __all__ = ["COMMANDS"]
 
@@ -24,8 +24,8 @@ FINE, PROBLEMS, FAILURES = 0, 1, 3
 _store_option = click.option(
     "--store",
     metavar="STORE",
-    callback=lambda c, p, url: None if url is None else store_of_url(c, p, url),
-    help="The store that has the pictures of classes with the Image mixin.",
+    callback=store_if_any,
+    help="The store that has the pictures of classes with the Image mixin, but for those that have one of their own.",
 )
 _class_option = click.option("--class", "class_name", metavar="NAME", help="Only pictures of this class.")
 _extractor_option = click.option(

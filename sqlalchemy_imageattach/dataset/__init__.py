@@ -30,6 +30,7 @@ from .picking import Split, count, random_sample, sample, split
 from .sample import Candidate, Failure, Picture, Provenance, Sample, check_label, check_uri
 from .sources import from_csv, from_folder, from_json_lines, from_serpapi, from_urls, search_serpapi
 from .stores import DatasetStore, SQLAlchemyDataset
+from .suggesting import Suggestion, suggest
 from .torch import torch_dataset
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "SQLAlchemyDataset",
     "Sample",
     "Split",
+    "Suggestion",
     "attach",
     "check_label",
     "check_uri",
@@ -63,5 +65,6 @@ __all__ = [
     "sample",
     "search_serpapi",
     "split",
+    "suggest",
     "torch_dataset",
 ]

@@ -34,7 +34,7 @@ def attach(
     image.likeness = picture.likeness
     image.size, image.mimetype, image.original = picture.size, picture.mimetype, True
     # as attaching to a set does
-    pending = PendingBlob(picture.content, find_store(store, session.info))
+    pending = PendingBlob(picture.content, find_store(store, session.info, cls))
     blob_state(image).pending = pending
     image.revision = pending.token
     session.add(image)

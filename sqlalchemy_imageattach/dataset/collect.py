@@ -1,8 +1,8 @@
 """From sources into a dataset, each picture once: what :func:`collect` does.
 
-Threads fetch and look; the calling thread alone speaks to the database, and commits a few pictures at a time.
-So a collector that is killed has lost nothing but what was on its way, and the next one goes on where it was: what the
-dataset has is not asked for again, nor is what was found to be no picture.
+Threads fetch and look (:mod:`.dispatch`); the calling thread alone speaks to the database, and commits a few pictures
+at a time.  So a collector that is killed has lost nothing but what was on its way, and the next one goes on where it
+was: what the dataset has is not asked for again, nor is what was found to be no picture.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from __future__ import annotations
 import heapq
 import random
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -28,9 +25,10 @@ from ..imaging import ImagePolicy
 from ..remote import Fetcher, FetchPolicy
 from ..search.fingerprint import hamming_distance
 from ..store import Store
+from .dispatch import Dispatcher
 from .downloads import LONGEST_PAUSE, Download, Gone, Looker, Outcome, pause_before
 from .labels import LabelledImage
-from .sample import Candidate, Failure, Picture, check_label, check_uri, host_of
+from .sample import Candidate, Failure, Picture, check_label, check_uri
 from .sources import check_source
 from .stores.database import SQLAlchemyDataset
 from .stores.protocol import DatasetStore, Item
@@ -145,23 +143,14 @@ def collect(
     dataset = _dataset(session, into, store)
     accepted = policy or getattr(into, "image_policy", None) or ImagePolicy()
     asking = fetching or FetchPolicy(max_bytes=accepted.max_bytes or FetchPolicy().max_bytes)
-    work = _Work(dataset, check_source(source), label, attempts, per_host, near_duplicates, distance, most, progress)
-    with ExitStack() as stack:
-        fetcher = stack.enter_context(Fetcher(asking, connections=connections))
+    with Fetcher(asking, connections=connections) as fetcher:
         looker = Looker(fetcher, accepted, hashes=near_duplicates != "keep", honour_robots=honour_robots)
-        pool = stack.enter_context(_Pool(connections))
-        work.run(lambda download: pool.submit(copy_context().run, looker.take, download), connections)
+        with Dispatcher(looker.take, connections, per_host) as dispatcher:
+            work = _Work(
+                dataset, check_source(source), dispatcher, label, attempts, near_duplicates, distance, most, progress
+            )
+            work.run(connections)
     return work.report
-
-
-class _Pool(ThreadPoolExecutor):
-    """Threads whose work in waiting is dropped when the block is left by an exception."""
-
-    def __init__(self, workers: int) -> None:
-        super().__init__(workers, thread_name_prefix="imageattach-collect")
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown(wait=True, cancel_futures=True)
 
 
 class _Work:
@@ -171,9 +160,9 @@ class _Work:
         self,
         dataset: DatasetStore,
         source: Iterator[Candidate],
+        dispatcher: Dispatcher,
         label: str | None,
         attempts: int,
-        per_host: int,
         near_duplicates: NearDuplicates,
         distance: int,
         most: int | None,
@@ -182,49 +171,55 @@ class _Work:
         self.report = Collection()
         self._dataset = dataset
         self._source: Iterator[Candidate] | None = source
+        self._dispatcher = dispatcher
         self._label = label
         self._attempts = attempts
-        self._per_host = per_host
         self._near_duplicates = near_duplicates
         self._distance = distance
         self._most = most
         self._progress = progress
         self._draw = random.Random()
-        #: By host, what can be asked for now.
-        self._ready: dict[str, deque[Download]] = {}
         #: What has to wait, with the moment until which.
         self._resting: list[tuple[float, int, Download]] = []
-        self._under_way: dict[Future[Outcome], str] = {}
-        self._asked: Counter[str] = Counter()
         self._keys: set[tuple[str, str]] = set()
         self._number = 0
         #: What is looked at, and not in the dataset yet.
         self._arrived: list[tuple[Download, Outcome]] = []
+        #: What could not be had, and is not noted yet.
+        self._failed: list[Failure] = []
         self._next_commit = 0.0
 
-    def run(self, submit: Callable[[Download], Future[Outcome]], connections: int) -> None:
+    def run(self, connections: int) -> None:
         while True:
             if self._is_enough:
                 self._source = None
-                self._ready.clear()
+                self._dispatcher.drop()
                 self._resting.clear()
             self._wake()
-            if self._waiting < 5 * connections:
+            if self._dispatcher.waiting < 5 * connections:
                 self._read(20 * connections)
-            self._start(submit, connections)
-            if not self._under_way:
+            if self._dispatcher.is_idle:
                 self._keep()
                 if not self._resting:
                     return
                 time.sleep(max(0.0, self._resting[0][0] - time.monotonic()))
                 continue
-            pause = max(0.0, self._resting[0][0] - time.monotonic()) if self._resting else None
-            done, _ = wait(self._under_way, timeout=pause, return_when=FIRST_COMPLETED)
-            for future in done:
-                self._asked[self._under_way.pop(future)] -= 1
-                self._settle(future.result())
-            if len(self._arrived) >= _BATCH or not self._under_way or time.monotonic() > self._next_commit:
+            for outcome in self._dispatcher.take(self._pause):
+                self._settle(outcome)
+            if self._to_keep >= _BATCH or (self._to_keep and time.monotonic() >= self._next_commit):
                 self._keep()
+
+    @property
+    def _to_keep(self) -> int:
+        return len(self._arrived) + len(self._failed)
+
+    @property
+    def _pause(self) -> float | None:
+        """For how many seconds there is nothing to do unless something arrives."""
+        moments = [self._resting[0][0]] if self._resting else []
+        if self._to_keep:
+            moments.append(self._next_commit)
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     @property
     def _is_enough(self) -> bool:
@@ -233,8 +228,7 @@ class _Work:
     def _read(self, ahead: int) -> None:
         """Take candidates from the source, until enough wait for their turn."""
         read: list[Candidate] = []
-        # a host that is out of order must not make all of a long list be read
-        while self._source is not None and self._waiting + len(read) < ahead and len(self._resting) < 50 * ahead:
+        while self._source is not None and self._has_room(len(read), ahead):
             try:
                 candidate = next(self._source)
             except StopIteration:
@@ -248,9 +242,9 @@ class _Work:
                     read = []
         self._consider(read)
 
-    @property
-    def _waiting(self) -> int:
-        return sum(map(len, self._ready.values()))
+    def _has_room(self, read: int, ahead: int) -> bool:
+        # a host that is out of order must not make all of a long list be read
+        return self._dispatcher.waiting + read < ahead and len(self._resting) < 50 * ahead
 
     def _consider(self, candidates: Sequence[Candidate]) -> None:
         """Queue those of which nothing is known that settles them."""
@@ -271,7 +265,7 @@ class _Work:
                 self._tell()
             else:
                 self._keys.add(pair)
-                self._queue(Download(pair[0], candidate, failure.attempts if failure else 0))
+                self._dispatcher.put(Download(pair[0], candidate, failure.attempts if failure else 0))
 
     def _pair_of(self, candidate: Candidate) -> tuple[str, str]:
         label = candidate.label if candidate.label is not None else self._label
@@ -279,36 +273,21 @@ class _Work:
             raise wrong_value("label", None, "the label of each candidate, or one for all", "give label=")
         return check_label(label), check_uri(candidate.uri)
 
-    def _queue(self, download: Download) -> None:
-        self._ready.setdefault(host_of(download.candidate.uri), deque()).append(download)
-
     def _wake(self) -> None:
         while self._resting and self._resting[0][0] <= time.monotonic():
-            self._queue(heapq.heappop(self._resting)[2])
-
-    def _start(self, submit: Callable[[Download], Future[Outcome]], connections: int) -> None:
-        for host in list(self._ready):
-            limit = self._per_host if host else connections
-            queue = self._ready[host]
-            while queue and len(self._under_way) < connections and self._asked[host] < limit:
-                self._under_way[submit(queue.popleft())] = host
-                self._asked[host] += 1
-            if not queue:
-                del self._ready[host]
+            self._dispatcher.put(heapq.heappop(self._resting)[2])
 
     def _settle(self, outcome: Outcome) -> None:
         download = outcome.download.once_more()
-        key = (download.label, download.candidate.uri)
-        if outcome.gone is not None:
-            if self._rest(download, outcome.gone):
-                return
-            self._fail(download, outcome.gone)
-            self._keys.discard(key)
-            self._tell()
-        else:
-            if not self._arrived:
-                self._next_commit = time.monotonic() + _PATIENCE
+        if outcome.gone is not None and self._rest(download, outcome.gone):
+            return
+        if not self._arrived and not self._failed:
+            self._next_commit = time.monotonic() + _PATIENCE
+        if outcome.gone is None:
             self._arrived.append((download, outcome))
+        else:
+            self._fail(download, outcome.gone)
+            self._tell()
 
     def _rest(self, download: Download, gone: Gone) -> bool:
         """Whether it will be tried again in this run."""
@@ -325,15 +304,18 @@ class _Work:
         failure = Failure(
             download.label, download.candidate.uri, gone.reason, gone.detail, download.attempts, gone.is_final
         )
-        self._dataset.note(failure)
+        self._failed.append(failure)
         self.report.failed += 1
         self.report.reasons[gone.reason] += 1
         if len(self.report.failures) < _TOLD:
             self.report.failures.append(failure)
 
     def _keep(self) -> None:
-        """Add what has arrived, all in one transaction."""
+        """Add what has arrived, all in one transaction, and note what could not be had."""
         arrived, self._arrived = self._arrived, []
+        failed, self._failed = self._failed, []
+        if failed:
+            self._dataset.note_many(failed)
         if self._most is not None:
             arrived = arrived[: max(0, self._most - self.report.added)]
         items = self._wanted(arrived)
@@ -342,8 +324,8 @@ class _Work:
             self.report.present += not is_new
             self.report.added_bytes += item.picture.content.byte_size if is_new else 0
             self._tell()
-        for download, _ in arrived:
-            self._keys.discard((download.label, download.candidate.uri))
+        self._keys.difference_update((download.label, download.candidate.uri) for download, _ in arrived)
+        self._keys.difference_update((failure.label, failure.uri) for failure in failed)
 
     def _wanted(self, arrived: Sequence[tuple[Download, Outcome]]) -> list[Item]:
         """What is no duplicate, neither of what is there nor of what comes with it."""

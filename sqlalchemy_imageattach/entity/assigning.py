@@ -1,7 +1,8 @@
 """Assigning to the attribute of an image set, as forms, factories and admin panels do.
 
 ``user.picture = upload`` attaches, as ``user.picture.from_file(upload)`` does; ``user.picture = None`` clears; a list
-of images is what it is to SQLAlchemy.  Anything else is refused.  So ``User(picture=upload)`` works as well.
+of images is what it is to SQLAlchemy; and what browsers send for a field in which no file was chosen changes nothing.
+Anything else is refused.  So ``User(picture=upload)`` works as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from sqlalchemy.orm.base import LoaderCallableStatus
 from sqlalchemy.util import duck_type_collection
 
 from ..arguments import wrong_type
-from ..file import binary_file
+from ..file import binary_file, is_blank_upload
 from .image import Image
 from .imageset import BaseImageSet
 
@@ -44,6 +45,8 @@ class _ImageSetAttribute(_Collection):  # type: ignore[misc]
                 if not isinstance(each, Image):
                     raise wrong_type(self.key, each, "images in a list", "assign a file itself, not a list of files")
             super().set(state, dict_, value, *args, **kwargs)
+            return
+        if is_blank_upload(value):
             return
         image_set = getattr(state.obj(), self.key)
         if value is None:

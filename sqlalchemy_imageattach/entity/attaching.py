@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ..arguments import wrong_type
 from ..concurrency import run_blocking
@@ -14,9 +14,10 @@ from ..file import binary_file
 from ..imaging import ImageInfo, ImagePolicy, probe
 from ..spool import Spool
 from ..store import Store
+from ..uploads.issuing import Uploads, User, find_uploads
 from .collection import ImageT, PictureSet
 from .identity import has_own_column, mapper_of, row_slot, set_value, size_and_type
-from .transactions.pending import PendingBlob, blob_state
+from .transactions.pending import Content, PendingBlob, blob_state
 
 if TYPE_CHECKING:
     from ..remote import FetchPolicy
@@ -25,6 +26,7 @@ __all__ = [
     "attach",
     "content_of_blob",
     "content_of_file",
+    "content_of_upload",
     "content_of_url",
     "describe",
     "new_image",
@@ -56,9 +58,18 @@ def content_of_url(policy: ImagePolicy, url: str, fetching: FetchPolicy | None) 
     return lambda: fetch(url, limits).content
 
 
+def content_of_upload(
+    image_set: PictureSet[ImageT], token: str, user: User, uploads: Uploads | None
+) -> Callable[[], Content]:
+    """What takes an upload out of quarantine, as :func:`attach` wants it."""
+    session = image_set._session
+    found = find_uploads(uploads, None if session is None else session.info)
+    return partial(found.take, token, image_set.image_class, user=user)
+
+
 def attach(
     image_set: PictureSet[ImageT],
-    read: Callable[[], Spool],
+    read: Callable[[], Content],
     store: Store | None,
     extra_args: Sequence[Any] | None,
     extra_kwargs: Mapping[str, Any] | None,
@@ -206,7 +217,7 @@ def _check_expectations(size: object, mimetype: object) -> None:
         raise InvalidTypeError(f"size: expected a pair of width and height in pixels, or None, got {size!r}")
 
 
-def _read_and_probe(read: Callable[[], Spool], policy: ImagePolicy) -> tuple[Spool, ImageInfo]:
+def _read_and_probe(read: Callable[[], Content], policy: ImagePolicy) -> tuple[Content, ImageInfo]:
     content = read()
     with content.open() as file:
-        return content, probe(file, policy)
+        return content, probe(cast("BinaryIO", file), policy)

@@ -24,9 +24,11 @@ from ..concurrency import awaitable
 from ..imaging import Rendition, RenditionDetails, RenditionOptions
 from ..imaging.rendition import rendition_of, renditions_of
 from ..store import Store
+from ..uploads.issuing import Uploads, User
 from . import attaching, declared, markup, thumbnails
 from .collection import ImageList, ImageT, PictureSet
 from .declared import VariantImages
+from .demand import url_maker_of
 from .markup import OnDemand
 
 if TYPE_CHECKING:
@@ -187,6 +189,41 @@ class BaseImageSet(PictureSet[ImageT]):
             companions=partial(declared.made_with, self),
         )
 
+    def from_upload(
+        self,
+        token: str,
+        store: Store | None = None,
+        extra_args: Sequence[Any] | None = None,
+        extra_kwargs: Mapping[str, Any] | None = None,
+        *,
+        user: User = None,
+        uploads: Uploads | None = None,
+    ) -> ImageT:
+        """Attach the picture that a browser has sent to the store by itself; otherwise like :meth:`from_file`.
+
+        What was sent is looked at as any upload is.  The flush has the store copy it, where it can, and marks the token
+        as used; a rollback takes both back.
+
+        ::
+
+            user.picture.from_upload(form["picture_token"], user=user.id)
+
+        :param token: of a :class:`~sqlalchemy_imageattach.uploads.Permit`, or of
+           :meth:`Uploads.keep() <sqlalchemy_imageattach.uploads.Uploads.keep>`
+        :param user: who asks; the same as when the token was given
+        :param uploads: by default those of the session, or of the process
+        :raises UploadError: the token is not valid, or not for this class or this user, or was used; or nothing was
+           sent.  If somebody else uses it at the same moment, the flush raises it
+        """
+        return attaching.attach(
+            self,
+            attaching.content_of_upload(self, token, user, uploads),
+            store,
+            extra_args,
+            extra_kwargs,
+            companions=partial(declared.made_with, self),
+        )
+
     def from_raw_file(
         self,
         raw_file: Any,
@@ -335,6 +372,43 @@ class BaseImageSet(PictureSet[ImageT]):
         wanted = renditions_of(renditions)
         return thumbnails.find_or_generate(self, wanted, store, reuse_original=reuse_original)
 
+    def url(
+        self,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        expires_in: float | None = None,
+        **details: Unpack[RenditionDetails],
+    ) -> str:
+        """The URL of a thumbnail that is made when it is first asked for.  No statement, no store access.
+
+        It takes an :class:`~sqlalchemy_imageattach.variants.OnDemand` for the class.  The URL is signed, stays the
+        same, and leads to nothing any more when the picture is replaced.
+
+        ::
+
+            product.photo.url(width=300, height=300, fit="fill", format="auto")
+
+        :param width: in pixels
+        :param height: in pixels
+        :param expires_in: for how many seconds it can be used; as the endpoint has it by default
+        :param details: as for :meth:`generate_thumbnail`; where it cuts, it keeps the picture's own ``focal_point`` in
+           view.  With ``format="auto"`` the browser gets AVIF or WebP if it takes that
+        :raises NoEndpointError: nothing makes pictures of this class on demand
+        :raises NoOriginalError: there is no picture yet
+        :raises UnsavedImageError: the picture was not flushed yet
+        :raises InvalidValueError: a size is missing or out of range
+        :raises PolicyViolationError: it would have more pixels than the policy of the class allows
+        """
+        maker, original = url_maker_of(self.image_class), self.require_original()
+        options: dict[str, Any] = {"width": width, "height": height, **details}
+        negotiated = options.get("format") == "auto"
+        if negotiated:
+            del options["format"]
+        if options.get("fit") == "fill" and "focal_point" not in options:
+            options["focal_point"] = declared.focal_point_of(original) or (0.5, 0.5)
+        return maker.url_of(original, rendition_of(options), negotiated=negotiated, expires_in=expires_in)
+
     # --- declared variants -------------------------------------------------------------------------------------------
 
     def variant(self, name: str) -> VariantImages[ImageT]:
@@ -397,7 +471,8 @@ class BaseImageSet(PictureSet[ImageT]):
         :param fetchpriority: ``"high"``, ``"low"`` or ``"auto"``
         :param placeholder: whether its colour and its blurred preview are shown until it is there
         :param use_original: whether the original may be shown; it carries along what its camera wrote into it
-        :param on_demand: gives the URL for the original and a rendition that is not made yet
+        :param on_demand: gives the URL for the original and a rendition that is not made yet; by default, what
+           :meth:`url` would, where an endpoint makes pictures of the class
         :param store: the store that has the images; the current one by default
         :param attributes: of the ``<img>``: ``class_`` is ``class``, and ``data_id`` is ``data-id``
         :raises UnknownVariantError: the class declares no variant of this name
@@ -445,6 +520,7 @@ class BaseImageSet(PictureSet[ImageT]):
     afrom_file = awaitable(from_file)
     afrom_blob = awaitable(from_blob)
     afrom_url = awaitable(from_url)
+    afrom_upload = awaitable(from_upload)
     afrom_raw_file = awaitable(from_raw_file)
     agenerate_thumbnail = awaitable(generate_thumbnail)
     agenerate_thumbnails = awaitable(generate_thumbnails)

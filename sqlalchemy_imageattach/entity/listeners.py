@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+from weakref import ref
 
 from sqlalchemy import ClauseElement, DateTime, event, inspect
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
@@ -37,6 +38,7 @@ from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
 from ..spool import Spool
 from ..store import Store, key_of
+from ..uploads.quarantine import UploadedContent
 from .conflicts import as_conflict, is_conflict, is_taken
 from .identity import (
     committed_key,
@@ -59,7 +61,8 @@ from .locks import (
 )
 from .readback import read_back
 from .rekeying import images_to_follow, refuse_latecomers, watch_keys
-from .transactions.frame import BlobRef, Write
+from .swapping import make_way
+from .transactions.frame import BlobRef, Claim, Write
 from .transactions.ledger import Ledger, session_on
 from .transactions.locations import note_loaded
 from .transactions.pending import Content, PendingBlob, StoredContent, blob_state, find_pending, remember_merged
@@ -84,6 +87,7 @@ def _flush_of(session: Session) -> _Flush:
 
 
 _FLUSH = "sqlalchemy_imageattach.flush"
+_RUNNING = "sqlalchemy_imageattach.running"
 
 
 # --- classes ---------------------------------------------------------------------------------------------------------
@@ -137,6 +141,8 @@ def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> N
     session = _session_of(image)
     if not session.is_modified(image, include_collections=False):
         return
+    if (running := session.info[_RUNNING]()) is not None:
+        make_way(running, mapper, connection, image)
     former, key = _stored_key(image, connection), key_of(image)
     if former == key:
         return
@@ -175,6 +181,10 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
     if pending is not None:
         content, store = pending
         read_back(connection, image)
+        if isinstance(content, UploadedContent):
+            # the first of the writes, as it tells best why the flush failed
+            flush.writes.insert(0, Claim(image, content.file))
+            Ledger.of(session).frame.supersede(BlobRef.of(content.file.store, content.file.key))
         flush.writes.append(Write(image, BlobRef.of(store, key_of(image)), content))
         mark_as_claimed(Ledger.of(session), image)
 
@@ -270,7 +280,7 @@ def _stores_of(session: Session, image: Any, key: ImageKey) -> list[Store]:
 
 
 def _picture(image: Any) -> tuple[Any, ...]:
-    return mapper_of(type(image)).base_mapper, *set_identity(image).items()
+    return mapper_of(type(image)).base_mapper, inspect(image).identity_token, *set_identity(image).items()
 
 
 def _session_of(image: Any) -> Session:
@@ -283,8 +293,9 @@ def _session_of(image: Any) -> Session:
 
 
 @event.listens_for(Session, "before_flush")
-def _before_flush(session: Session, _context: object, instances: Sequence[Any] | None) -> None:
+def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[Any] | None) -> None:
     session.info.pop(_FLUSH, None)  # left over from a flush that failed
+    session.info[_RUNNING] = ref(context)
     for image in session.new:
         if type(image) in image_classes and (pending := find_pending(image)) is not None:
             _store_for(session, image, pending)  # if there is none, no row is written either
@@ -318,7 +329,7 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
         return
     _require_a_blob_for_each(flush.writes)
     ledger = Ledger.of(session)
-    stored = [write.image for write in flush.writes]
+    stored = [write.image for write in flush.writes if not isinstance(write, Claim)]
     for image in stored:
         connection = ledger.find_lost(_picture(image)) if image.original else None
         if connection is not None:

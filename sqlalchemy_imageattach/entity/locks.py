@@ -134,7 +134,10 @@ def is_outdated(image: Any) -> bool:
         *(key == value for key, value in zip(mapper.primary_key, state.identity, strict=True))
     )
     try:
-        connection = session.connection(bind_arguments={"mapper": mapper, "clause": statement})
+        if session.connection_callable is not None:
+            connection = connection_of(session, image)
+        else:
+            connection = session.connection(bind_arguments={"mapper": mapper, "clause": statement})
         # in a REPEATABLE READ transaction, MariaDB's default, only a locking read sees what others have committed
         if connection.dialect.name in {"mysql", "mariadb"}:
             statement = statement.with_for_update(read=True)
@@ -154,7 +157,8 @@ def claim(ledger: Ledger, connection: Connection, image: Any) -> None:
     :raises ConcurrentReplacementError: another transaction has replaced or deleted it
     """
     state = inspect(image)
-    row = (state.mapper.base_mapper, tuple(state.identity))
+    # the token tells rows of the same key in several databases apart, in a sharded session
+    row = (state.mapper.base_mapper, state.identity_token, tuple(state.identity))
     if ledger.has_claimed(row):
         return
     original = state.mapper.column_attrs["original"].columns[0]
@@ -192,7 +196,8 @@ def _column_in(source: Table, mapper: Mapper[Any], column: Column[Any]) -> Colum
 def mark_as_claimed(ledger: Ledger, image: Any) -> None:
     """The row of ``image`` was written by this transaction, which locks it as well."""
     mapper = mapper_of(type(image))
-    ledger.frame.claimed.add((mapper.base_mapper, tuple(mapper.primary_key_from_instance(image))))
+    row = (mapper.base_mapper, inspect(image).identity_token, tuple(mapper.primary_key_from_instance(image)))
+    ledger.frame.claimed.add(row)
 
 
 def require_no_unknown_thumbnails(
@@ -209,12 +214,17 @@ def require_no_unknown_thumbnails(
     conditions.append(mapper.column_attrs["original"].columns[0].is_(False))
     # FOR UPDATE, since a plain SELECT in a REPEATABLE READ transaction (MariaDB's default) would not see new rows
     found = connection.execute(select(*keys.values()).where(*conditions).with_for_update())
-    # other classes have other keys
-    siblings = [image for image in known if mapper_of(type(image)).base_mapper is mapper.base_mapper]
+    # other classes have other keys, and other databases other rows
+    token = inspect(original).identity_token
+    siblings = [
+        image
+        for image in known
+        if mapper_of(type(image)).base_mapper is mapper.base_mapper and inspect(image).identity_token == token
+    ]
     mine = {tuple(getattr(image, name) for name in keys) for image in siblings}
     for row in found:
         identity = tuple(row)
-        if identity not in mine and mapper.identity_key_from_primary_key(identity) not in session.identity_map:
+        if identity not in mine and mapper.identity_key_from_primary_key(identity, token) not in session.identity_map:
             raise ConcurrentReplacementError(
                 f"another transaction has made a thumbnail of the picture that is replaced or removed here"
                 f" ({type(original).__name__} {identity}): roll back, refresh the image set and try again"

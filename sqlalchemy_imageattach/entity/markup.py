@@ -16,6 +16,7 @@ from ..imaging.placeholder import css_of
 from ..store import Store
 from .collection import ImageT, PictureSet
 from .declared import VariantImages, find, focal_point_of
+from .demand import find_url_maker
 from .identity import has_own_column, mapper_of, size_and_type, variant_of
 from .image import Image
 from .thumbnails import Upright, Wanted
@@ -113,6 +114,8 @@ def picture(
     original = image_set.original
     if original is None:
         return Markup()
+    if on_demand is None and (maker := find_url_maker(image_set.image_class)) is not None:
+        on_demand = maker.url_of
     choices = Picture(image_set, original, variant, store, on_demand, use_original).choices()
     if not choices:
         return Markup()

@@ -25,6 +25,7 @@ from ..context import current_store, find_named_store
 from ..errors import InvalidTypeError, VariantConflictError
 from ..imaging import SAME_AS_ORIGINAL, Rendered, Rendition, render
 from ..imaging.probing import identify
+from ..imaging.rendition import rendition_of
 from ..spool import Spool, is_seekable
 from ..store import Store, revision_of
 from .attaching import describe, new_image, put_in
@@ -114,7 +115,7 @@ def find(
     """The image of that size; a thumbnail rather than the original, and a whole one rather than a part."""
     if width is None and height is None:
         raise InvalidTypeError("find_thumbnail() needs a width, a height, or both")
-    wanted = Rendition(width=width, height=height, format=format)  # says what is wrong with them
+    wanted = rendition_of({"width": width, "height": height, "format": format})  # says what is wrong with them
     mimetype = None if format is None else wanted.mimetype("image/png")
     found = [
         image
@@ -128,6 +129,8 @@ def find(
         also = "" if variant is None else f", variant={variant!r}"
         msg = f"no image with width={width}, height={height}, format={format}{also}: generate_thumbnail() makes one"
         raise NoResultFound(msg)
+    if len(found) == 1:  # nearly always, and for each picture of a page
+        return found[0]
     plain = {None, "", SAME_AS_ORIGINAL}
     return min(
         found,
@@ -181,13 +184,17 @@ def find_or_generate(
 ) -> list[ImageT]:
     """The same, flushed; other transactions that want what is made here wait, and then find it."""
     with _Source(image_set, store) as source:
-        missing = [each for each in renditions if source.find(each, reuse_original=reuse_original) is None]
+        there = [source.find(each, reuse_original=reuse_original) for each in renditions]
+        found = [image for image in there if image is not None]
+        if len(found) == len(there):  # nearly always, and for each picture of a page
+            return found
+        missing = [each for each, image in zip(renditions, there, strict=True) if image is None]
         session = object_session(source.original)
-        if missing and session is not None and object_state(source.original).persistent:
+        if session is not None and object_state(source.original).persistent:
             wanted = [source.wanted(each) for each in missing]
             in_flush(session, source.original, lambda: _add_what_was_made_meanwhile(session, image_set, wanted))
         images = _generate(image_set, renditions, source, anew=False, reuse_original=reuse_original)
-    if missing and session is not None:
+    if session is not None:
         session.flush()
     return images
 
@@ -374,7 +381,10 @@ def _add_what_was_made_meanwhile(session: Session, image_set: PictureSet[ImageT]
         .filter_by(**image_set._discriminators)
         .with_for_update(read=True, of=cls)
     )
-    for image in session.scalars(statement):
+    token = object_state(owner).identity_token
+    # in a sharded session, other databases may have another owner of this key
+    options = {} if token is None else {"identity_token": token}
+    for image in session.scalars(statement, execution_options=options):
         if not any(image is mine for mine in image_set):
             adapter.append_without_event(image)
 

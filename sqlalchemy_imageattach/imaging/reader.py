@@ -6,8 +6,9 @@ an :exc:`~sqlalchemy_imageattach.errors.UnreadableImageError`; an :exc:`OSError`
 
 **One look has one budget**, of steps and of bytes, however its parts are called and nested: each reader has
 :data:`STEPS` steps, of a microsecond or two each, and may read each byte twice.  Scanners need not count what they
-read, but have to :meth:`~Reader.spend` what they do with numbers that the file chose.  A real file needs some hundred
-steps; one of the largest allowed, made of the smallest parts that programs write, needs half of them.
+read, but have to :meth:`~Reader.spend` what they do with numbers that the file chose, and what they search.  A real
+file needs some hundred steps; one of the largest allowed, made of the smallest parts that programs write, needs most
+of them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ __all__ = [
 
 #: How many steps one look may take in a file of the default policy; in larger ones it grows with their bytes.
 STEPS: Final = 30_000
+#: How many more bytes give one step more, and how many bytes are read in one.
 _BYTES_A_STEP: Final = 2048
+_READ_A_STEP: Final = 8192
 _SMALL: Final = 4 * 2**20
 
 #: Frames are counted in groups of so many.
@@ -217,7 +220,9 @@ class Reader:
         return self._read(0, self.size)
 
     def _read(self, offset: int, length: int) -> bytes:
-        self._bytes -= min(length, self.size - offset)
+        length = min(length, self.size - offset)
+        self.spend(length // _READ_A_STEP)
+        self._bytes -= length
         if self._bytes < 0:
             self.spend(self.steps + 1)
         self._source.seek(offset)

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapper, Session
 
 from ..arguments import wrong_type, wrong_value
 from ..bulk.classes import registry_of
-from ..context import find_store
+from ..context import find_store, find_store_of_class
 from ..entity import Image
 from ..errors import InvalidValueError, TryAgainError, UnknownJobError
 from ..store import Store
@@ -61,11 +61,11 @@ class Work:
 
     @property
     def store(self) -> Store:
-        """The store of the runner.
+        """The store of the job's image class, or that of the runner.
 
-        :raises ContextError: it has none
+        :raises ContextError: neither has one
         """
-        return self.runner.store
+        return self.runner.store_of_class(self.mapper.class_) if self.job.image_class else self.runner.store
 
     def session(self) -> AbstractContextManager[Session]:
         """A new session, to be used as a context manager."""
@@ -173,6 +173,17 @@ class JobRunner:
             return self._store
         with self.sessions() as session:
             return find_store(None, session.info)
+
+    def store_of_class(self, image_class: type[Any], name: str | None = None) -> Store:
+        """The store that an image class has for itself, or the one of this name, or the usual one.
+
+        :raises ContextError: there is none
+        :raises UnknownJobError: there is none of this name
+        """
+        if name is not None or self._store is not None:
+            return find_store_of_class(image_class, self.named_store(name))
+        with self.sessions() as session:
+            return find_store_of_class(image_class, None, session.info)
 
     def binds(self) -> list[Engine | Connection]:
         """What the sessions speak with, each once; none if it takes a context to have a session."""

@@ -8,6 +8,9 @@ rows in question are read again.  A row that was there before and after has had 
 listed, it is missing.  A blob that no row names may be one whose transaction is not committed yet: the grace period
 protects it.
 
+A store may have the blobs of some classes only.  The rows of the others count as far as they may name what is there:
+none of their blobs is missing, and none is a stray.
+
 A blob that no row names may still be one that a row means.  The name of a blob can differ from what its row says, as
 with a key that the database has changed, or with the file name extensions of 1.x.  So strays are sorted by what speaks
 for a row: the revision, which no two pictures share; for what has none the type, the id and the size.
@@ -19,18 +22,21 @@ import pickle
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self
 
 from sqlalchemy.orm import Mapper
 
 from ..bulk.classes import object_types
 from ..bulk.digest import Digest, digest_of
+from ..bulk.places import Places
 from ..bulk.rows import ImageRow, RowReader
 from ..bulk.scratch import batches, blobs_of
 from ..bulk.workers import in_threads
 from ..concurrency import run_blocking
 from ..key import ImageKey
 from ..store import Store, StoredBlob
+from ..uploads.quarantine import is_quarantined
 from .findings import Findings, Problem, ProblemKind
 
 __all__ = ["Comparison", "Progress"]
@@ -42,7 +48,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _TABLES = """
 CREATE TABLE image (
-    name TEXT, class INTEGER, identity BLOB, mimetype TEXT, revision TEXT, byte_size INTEGER, checksum TEXT
+    name TEXT, class INTEGER, identity BLOB, mimetype TEXT, revision TEXT, byte_size INTEGER, checksum TEXT,
+    here INTEGER
 );
 CREATE TABLE blob (
     name TEXT, path TEXT, type INTEGER, mimetype TEXT, revision TEXT, byte_size INTEGER, modified INTEGER
@@ -55,7 +62,7 @@ CREATE INDEX image_by_name ON image (name);
 CREATE INDEX blob_by_name ON blob (name);
 
 CREATE TABLE missing AS SELECT name, revision, slot(name) AS slot, shape(name) AS shape FROM image
-    WHERE NOT EXISTS (SELECT 1 FROM blob WHERE blob.name = image.name);
+    WHERE here AND NOT EXISTS (SELECT 1 FROM blob WHERE blob.name = image.name);
 CREATE INDEX missing_by_name ON missing (name);
 CREATE INDEX missing_by_revision ON missing (revision);
 CREATE INDEX missing_by_slot ON missing (slot);
@@ -63,6 +70,8 @@ CREATE INDEX missing_by_shape ON missing (shape);
 
 CREATE TABLE stray AS SELECT *, slot(name) AS slot, shape(name) AS shape, '{ProblemKind.ORPHAN}' AS kind FROM blob
     WHERE NOT EXISTS (SELECT 1 FROM image WHERE image.name = blob.name);
+DELETE FROM stray WHERE revision IN (SELECT revision FROM image WHERE NOT here)
+    OR revision IS NULL AND slot IN (SELECT slot(name) FROM image WHERE NOT here AND revision IS NULL);
 CREATE INDEX stray_by_name ON stray (name);
 CREATE INDEX stray_by_revision ON stray (revision);
 CREATE INDEX stray_by_slot ON stray (slot);
@@ -105,6 +114,7 @@ class Comparison:
 
     :param reader: reads the rows
     :param mappers: the image classes, each row in one of them
+    :param places: tells which of them have their blobs in the store
     :param store: the store
     :param cutoff: what was written later is too young to count as nobody's
     :param workers: how many blobs to read at a time
@@ -115,6 +125,7 @@ class Comparison:
         self,
         reader: RowReader,
         mappers: Sequence[Mapper[Any]],
+        places: Places,
         store: Store,
         cutoff: datetime,
         workers: int,
@@ -126,8 +137,9 @@ class Comparison:
         self.cutoff = cutoff
         self.workers = workers
         self.progress = progress or (lambda phase, done: None)
+        self._is_here = partial(places.has, store)
         self._limit = _microseconds(cutoff)
-        self.findings = Findings()
+        self.findings = Findings(store)
         self._scratch = self.findings.scratch
         self._scratch.executescript(_TABLES)
         self._scratch.create_function("slot", 1, _slot, deterministic=True)
@@ -151,11 +163,10 @@ class Comparison:
         :raises StoreError: the store cannot list what it has, or not all of it
         """
         for mapper in self.mappers:
-            for object_type in object_types(mapper):
+            for object_type in object_types(mapper, self._is_here):
                 self._types.setdefault(object_type, len(self._types))
             for rows in batches(self.reader.rows(mapper)):
-                self._scratch.executemany("INSERT INTO image VALUES (?, ?, ?, ?, ?, ?, ?)", self._row_values(rows))
-                self.rows += len(rows)
+                self._scratch.executemany("INSERT INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._row_values(rows))
                 self.progress("rows", self.rows)
         if self.rows:
             run_blocking(self.store.require_presence)
@@ -168,17 +179,22 @@ class Comparison:
 
     def _row_values(self, rows: Iterable[ImageRow]) -> Iterator[tuple[Any, ...]]:
         for row in rows:
+            here = self._is_here(type(row.image))
+            self.rows += here
             if row.key is None:
+                if not here:
+                    continue  # a problem of its own store
                 found = f"{type(row.error).__name__}: {row.error}"
                 name = f"{type(row.image).__name__} {row.identity}"
                 problem = Problem(ProblemKind.INVALID_ROW, name, None, type(row.image), row.identity, found=found)
                 self.findings.add([problem])
                 continue
             key = self.store.own_key(row.key)
-            self._types.setdefault(key.object_type, len(self._types))
+            if here:
+                self._types.setdefault(key.object_type, len(self._types))
             index = self._classes.setdefault(type(row.image), len(self._classes))
             identity = pickle.dumps(row.identity)
-            yield key.object_name(), index, identity, key.mimetype, key.revision, row.byte_size, row.checksum
+            yield key.object_name(), index, identity, key.mimetype, key.revision, row.byte_size, row.checksum, here
 
     def _blob_values(self, blobs: Iterable[StoredBlob]) -> Iterator[tuple[Any, ...]]:
         mapped = tuple(f"{object_type}/" for object_type in self._types)
@@ -189,6 +205,8 @@ class Comparison:
                 self._note(ProblemKind.TEMPORARY, blob, modified)
             elif blob.is_temporary:
                 self._note(ProblemKind.UNMAPPED, blob)
+            elif key is not None and is_quarantined(key):
+                self._note(ProblemKind.TEMPORARY, blob, modified)
             elif key is None or self.store.own_key(key) != key:
                 self._note(ProblemKind.FOREIGN, blob)
             elif (object_type := self._types.get(key.object_type)) is None:
@@ -277,7 +295,7 @@ class Comparison:
         self._find_missing(f"AND EXISTS (SELECT 1 FROM stray WHERE {_MEANT_BY.format('missing.')})")
 
     def _find_missing(self, condition: str) -> None:
-        statement = f"SELECT {_IMAGE} FROM missing CROSS JOIN image USING (name) WHERE true {condition}"
+        statement = f"SELECT {_IMAGE} FROM missing CROSS JOIN image USING (name) WHERE here {condition}"
         for suspects in batches(self._suspects(statement)):
             remaining = self._still_there(suspects)
             # looked for in threads, which the scratch database is not for
@@ -307,7 +325,8 @@ class Comparison:
     def find_wrong_sizes(self) -> None:
         """Add the rows whose blob has another length than they record."""
         statement = (
-            f"SELECT {_IMAGE}, blob.byte_size FROM image JOIN blob USING (name) WHERE image.byte_size != blob.byte_size"
+            f"SELECT {_IMAGE}, blob.byte_size FROM image JOIN blob USING (name)"
+            " WHERE here AND image.byte_size != blob.byte_size"
             # without a revision it may be one that is being overwritten
             " AND (blob.revision IS NOT NULL OR blob.modified <= ?)"
         )
@@ -320,7 +339,7 @@ class Comparison:
         """Read all blobs whose row records a checksum, and add those that have another one."""
         statement = (
             f"SELECT {_IMAGE}, blob.byte_size FROM image JOIN blob USING (name)"
-            " WHERE image.checksum IS NOT NULL AND ifnull(image.byte_size, blob.byte_size) = blob.byte_size"
+            " WHERE here AND image.checksum IS NOT NULL AND ifnull(image.byte_size, blob.byte_size) = blob.byte_size"
         )
         done = 0
         for suspects in batches(self._suspects(statement)):
@@ -329,7 +348,9 @@ class Comparison:
             self.progress("bytes", done)
             by_identity = {(each.image_class, each.identity) for each in self._still_there([s for _, s in found])}
             self.findings.add(p for p, s in found if (s.image_class, s.identity) in by_identity)
-        self.without_checksum = self._scratch.execute("SELECT count(*) - count(checksum) FROM image").fetchone()[0]
+        self.without_checksum = self._scratch.execute(
+            "SELECT count(*) - count(checksum) FROM image WHERE here"
+        ).fetchone()[0]
 
     def _suspects(self, statement: str, *parameters: object) -> Iterator[_Suspect]:
         classes = list(self._classes)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ..bulk.scratch import scratch_database
 from ..key import ImageKey
+from ..store import Store
 
 __all__ = ["Findings", "Problem", "ProblemKind"]
 
@@ -38,7 +39,8 @@ class ProblemKind(StrEnum):
     ORPHAN = "orphan"
     #: A second copy of the blob of a row, which is in its own place too; older than the grace period.
     SPARE = "spare copy"
-    #: What an unfinished write of a blob of a mapped class has left behind, older than the grace period.
+    #: What an unfinished write of a blob of a mapped class has left behind, or an upload that nobody has taken; older
+    #: than the grace period.
     TEMPORARY = "stale temporary file"
     #: A blob or a temporary file by its name, but of an object type that no mapped class has.
     UNMAPPED = "unmapped object type"
@@ -72,6 +74,7 @@ class Problem:
     :param row_key: the key that the row has, where the blob is somewhere else
     :param deleted: whether the sweep has deleted it
     :param repaired: whether it has been put right
+    :param store: the store that was looked into
     """
 
     kind: ProblemKind
@@ -86,6 +89,7 @@ class Problem:
     row_key: ImageKey | None = None
     deleted: bool = False
     repaired: bool = False
+    store: Store | None = None
 
     def __str__(self) -> str:
         row = "" if self.image_class is None else f"{self.image_class.__name__} {self.identity}"
@@ -101,9 +105,10 @@ class Problem:
 
 
 class Findings:
-    """A list of problems on the disk, which is gone when it is closed or garbage-collected."""
+    """A list of problems of one store on the disk, which is gone when it is closed or garbage-collected."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store
         #: The database that they are in, which has room for what they are found with.
         self.scratch = scratch_database()
         self.scratch.execute(
@@ -131,7 +136,7 @@ class Findings:
             # pickled by this process, into a file without a name
             key, *others = pickle.loads(rest)
             problem = Problem(ProblemKind(kind), name, key, classes[index], *others)
-            yield number, replace(problem, deleted=done == "deleted", repaired=done == "repaired")
+            yield number, replace(problem, deleted=done == "deleted", repaired=done == "repaired", store=self.store)
 
     def mark(self, numbers: Iterable[int], done: Literal["deleted", "repaired"]) -> None:
         """Note what has been done about these."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -16,7 +16,7 @@ from ..store import StoredBlob
 from .comparison import Comparison
 from .findings import Problem, ProblemKind
 
-__all__ = ["Removal", "SweepRefusedError", "refuse_nonsense", "refuse_old_rows"]
+__all__ = ["Removal", "SweepRefusedError", "refuse_missing_classes", "refuse_nonsense", "refuse_old_rows"]
 
 
 class SweepRefusedError(ImageAttachError, RuntimeError):
@@ -35,20 +35,28 @@ def refuse_old_rows(comparison: Comparison) -> None:
         )
 
 
-def refuse_nonsense(comparison: Comparison, limit: float, object_types: Collection[str]) -> None:
+def refuse_missing_classes(comparisons: Sequence[Comparison], object_types: Collection[str]) -> None:
+    """All classes are known.
+
+    :param object_types: those that have to be mapped
+    :raises SweepRefusedError: classes are missing
+    """
+    if not any(comparison.mappers for comparison in comparisons):
+        raise SweepRefusedError("refusing to delete: no image classes are mapped; import the modules that declare them")
+    known = {name for comparison in comparisons for name in comparison.object_types}
+    if missing := set(object_types) - known:
+        raise SweepRefusedError(
+            f"refusing to delete: no mapped class has the object type {', '.join(map(repr, sorted(missing)))}, only"
+            f" {', '.join(map(repr, sorted(known)))} are known; import all modules with image classes"
+        )
+
+
+def refuse_nonsense(comparison: Comparison, limit: float) -> None:
     """What was found looks like what a sweep should find.
 
     :param limit: the largest part of the blobs of a type that may be orphans
-    :param object_types: those that have to be mapped
-    :raises SweepRefusedError: classes are missing, there are rows whose key is not known, or too many orphans
+    :raises SweepRefusedError: there are rows whose key is not known, or too many orphans
     """
-    if not comparison.mappers:
-        raise SweepRefusedError("refusing to delete: no image classes are mapped; import the modules that declare them")
-    if missing := set(object_types) - set(comparison.object_types):
-        raise SweepRefusedError(
-            f"refusing to delete: no mapped class has the object type {', '.join(map(repr, sorted(missing)))}, only"
-            f" {', '.join(map(repr, sorted(comparison.object_types)))} are known; import all modules with image classes"
-        )
     if invalid := comparison.findings.counts().get(ProblemKind.INVALID_ROW):
         raise SweepRefusedError(
             f"refusing to delete: {invalid} rows cannot say which blob is theirs, so it might be one of those that seem"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -10,14 +12,14 @@ from typing import Any, Self
 
 from ..arguments import check_range, check_type, wrong_type, wrong_value
 from ..bulk.classes import image_mappers, with_relatives
-from ..bulk.failures import Failure
-from ..bulk.rows import RowReader
+from ..bulk.failures import FAILURES_KEPT, BulkResult, Failure
+from ..bulk.places import Places
+from ..bulk.rows import RowReader, sync_session
 from ..bulk.workers import worker_count
-from ..context import find_store
 from ..store import Store
 from .comparison import Comparison, Progress
 from .findings import Findings, Problem, ProblemKind
-from .removal import Removal, SweepRefusedError, refuse_nonsense, refuse_old_rows
+from .removal import Removal, SweepRefusedError, refuse_missing_classes, refuse_nonsense, refuse_old_rows
 from .repair import Repair
 
 __all__ = ["GRACE", "Problem", "ProblemKind", "Progress", "Report", "SweepRefusedError", "check", "repair", "sweep"]
@@ -29,12 +31,13 @@ GRACE = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """What :func:`check` or :func:`sweep` found.  Iterating over it gives each :class:`Problem`, ordered by name.
+    """What :func:`check` or :func:`sweep` found.  Iterating over it gives each :class:`Problem`, of each store by name.
 
     The problems are on the disk, as there may be many; use it as a context manager, or :meth:`close` it.
 
+    :param stores: the stores that were looked into
     :param rows: image rows read
-    :param blobs: blobs in the store, of object types that are mapped
+    :param blobs: blobs in these stores, of object types that are mapped
     :param blob_bytes: their length
     :param in_grace: blobs and temporary files that no row names, but that are too young to be called nobody's
     :param without_checksum: rows that record none, so that the bytes of their blobs could not be compared
@@ -54,12 +57,13 @@ class Report:
     without_checksum: int
     counts: Mapping[ProblemKind, int]
     dry_run: bool
+    stores: tuple[Store, ...] = ()
     deleted: int = 0
     deleted_bytes: int = 0
     repaired: int = 0
     failed: int = 0
     failures: tuple[Failure, ...] = ()
-    _findings: Findings = field(default_factory=Findings, repr=False)
+    _findings: tuple[Findings, ...] = field(default=(), repr=False)
     _settled: frozenset[ProblemKind] = field(default=frozenset(), repr=False)
 
     @property
@@ -69,11 +73,12 @@ class Report:
         return all(kind.is_harmless or kind in settled for kind in self.counts)
 
     def __iter__(self) -> Iterator[Problem]:
-        return (problem for _, problem in self._findings.entries())
+        return (problem for findings in self._findings for _, problem in findings.entries())
 
     def close(self) -> None:
         """Let go of the problems; the counts stay."""
-        self._findings.close()
+        for findings in self._findings:
+            findings.close()
 
     def __enter__(self) -> Self:
         return self
@@ -87,43 +92,49 @@ class Report:
 def check(
     session: Any,
     declarative_base: Any,
-    store: Store,
+    store: Store | None = None,
     *,
     checksum: bool = False,
     grace: timedelta = GRACE,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Compare all image rows with all blobs; nothing is changed.
+    """Compare all image rows with all blobs, in the store of each class; nothing is changed.
 
     It can be done while the application is running.  What is attached, replaced or deleted meanwhile is no problem.
 
     :param session: a session of the database; it is only read with, and as if by somebody else
     :param declarative_base: the base class of the mapped classes, or their registry
-    :param store: the store; it must be able to list its blobs
+    :param store: the store of those classes that have no :attr:`~sqlalchemy_imageattach.entity.Image.image_store`; by
+        default the one of the context, of the session or of the process.  Stores must be able to list their blobs
     :param checksum: whether to read each blob whose row records a checksum, and to compare it
     :param grace: how old a blob must be to count as an orphan
     :param workers: how many blobs to read at a time, each in a thread of its own; the default is 4
-    :param progress: called in the calling thread with what is being done and how many are done
-    :raises ListingNotSupportedError: the store cannot list its blobs
+    :param progress: called in the calling thread with what is being done and how many are done, in each store anew
+    :raises ListingNotSupportedError: a store cannot list its blobs
     :raises StoreError: it could not list all of them
+    :raises ContextError: there is no store for a class
     :raises InvalidTypeError: an argument is of the wrong type
     :raises InvalidValueError: ``grace`` is negative, or ``workers`` less than 1
     """
-    with _compare(session, declarative_base, store, grace, workers, progress) as comparison:
+
+    def find(comparison: Comparison) -> None:
         comparison.read()
         comparison.find_missing()
         comparison.find_wrong_sizes()
         if checksum:
             comparison.find_wrong_checksums()
         comparison.find_strays()
-        return _report(comparison, dry_run=True)
+
+    with _compare(session, declarative_base, store, grace, workers, progress) as comparisons:
+        comparisons.each(find)
+        return comparisons.report(dry_run=True)
 
 
 def sweep(
     session: Any,
     declarative_base: Any,
-    store: Store,
+    store: Store | None = None,
     *,
     dry_run: bool = True,
     grace: timedelta = GRACE,
@@ -132,55 +143,64 @@ def sweep(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Afterwards the orphans and the stale temporary files are gone from the store, unless it is a dry run.
+    """Afterwards the orphans and the stale temporary files are gone from the stores of all classes, unless it is a dry
+    run.
 
     It can be done while the application is running.  See the module's documentation for what is deleted.
 
     :param session: a session of the database that is in no transaction; not of a replica, which may lack new rows
     :param declarative_base: the base class of the mapped classes, or their registry.  Import *all* modules with image
         classes before
-    :param store: the store; it must be able to list its blobs
+    :param store: the store of those classes that have no :attr:`~sqlalchemy_imageattach.entity.Image.image_store`; by
+        default the one of the context, of the session or of the process.  Stores must be able to list their blobs
     :param dry_run: only find out what would be deleted: the default
     :param grace: how old a blob must be to count as an orphan
     :param limit: the largest part of the blobs of any object type that may go, from 0 to 1
     :param object_types: object types that have to be among those of the mapped classes; to be sure that they all are
     :param workers: how many blobs to delete at a time, each in a thread of its own; the default is 4
-    :param progress: called in the calling thread with what is being done and how many are done
+    :param progress: called in the calling thread with what is being done and how many are done, in each store anew
     :raises SweepRefusedError: nothing was deleted; the message says why, and what to do
-    :raises ListingNotSupportedError: the store cannot list its blobs
+    :raises ListingNotSupportedError: a store cannot list its blobs
     :raises StoreError: it could not list all of them; nothing was deleted
+    :raises ContextError: there is no store for a class
     :raises InvalidTypeError: an argument is of the wrong type
     :raises InvalidValueError: an argument is out of range
     """
     _check_limit(limit)
-    with _compare(session, declarative_base, store, grace, workers, progress) as comparison:
+
+    def find(comparison: Comparison) -> None:
         if not dry_run:
-            refuse_old_rows(comparison)
-        comparison.read()
-        if not dry_run:
-            refuse_nonsense(comparison, limit, object_types)
             comparison.read_rows_again()
         comparison.find_misplaced()
         comparison.find_strays()
+
+    with _compare(session, declarative_base, store, grace, workers, progress) as comparisons:
+        if not dry_run:
+            comparisons.each(refuse_old_rows)
+        comparisons.each(Comparison.read)
         if dry_run:
-            return _report(comparison, dry_run=True)
-        removal = Removal(comparison)
-        removal.run()
-        return _report(
-            comparison,
+            comparisons.each(find)
+            return comparisons.report(dry_run=True)
+        # of all stores before anything is deleted in the first
+        refuse_missing_classes(comparisons.all, object_types)
+        comparisons.each(lambda comparison: refuse_nonsense(comparison, limit))
+        removals = [Removal(comparison) for comparison in comparisons.all]
+        for removal, comparison in zip(removals, comparisons.all, strict=True):
+            find(comparison)
+            removal.run()
+        return comparisons.report(
             dry_run=False,
             _settled=frozenset(ProblemKind.of_sweeps()),
-            deleted=removal.deleted,
-            deleted_bytes=removal.deleted_bytes,
-            failed=removal.result.failed,
-            failures=removal.result.failures,
+            deleted=sum(removal.deleted for removal in removals),
+            deleted_bytes=sum(removal.deleted_bytes for removal in removals),
+            **_failures(removal.result for removal in removals),
         )
 
 
 def repair(
     session: Any,
     declarative_base: Any,
-    store: Store,
+    store: Store | None = None,
     *,
     dry_run: bool = True,
     grace: timedelta = GRACE,
@@ -198,53 +218,113 @@ def repair(
 
     :param session: a session of the database that is in no transaction; not of a replica, which may lack new rows
     :param declarative_base: the base class of the mapped classes, or their registry
-    :param store: the store; it must be able to list its blobs
+    :param store: the store of those classes that have no :attr:`~sqlalchemy_imageattach.entity.Image.image_store`; by
+        default the one of the context, of the session or of the process.  Stores must be able to list their blobs
     :param dry_run: only find out what would be copied: the default
     :param grace: how old a blob must be to count as an orphan
     :param workers: how many blobs to copy at a time, each in a thread of its own; the default is 4
-    :param progress: called in the calling thread with what is being done and how many are done
+    :param progress: called in the calling thread with what is being done and how many are done, in each store anew
     :raises SweepRefusedError: the session is in a transaction, and it is no dry run
-    :raises ListingNotSupportedError: the store cannot list its blobs
+    :raises ListingNotSupportedError: a store cannot list its blobs
     :raises StoreError: it could not list all of them
+    :raises ContextError: there is no store for a class
     :raises InvalidTypeError: an argument is of the wrong type
     :raises InvalidValueError: ``grace`` is negative, or ``workers`` less than 1
     """
-    with _compare(session, declarative_base, store, grace, workers, progress) as comparison:
-        if not dry_run:
-            refuse_old_rows(comparison)
+
+    def find(comparison: Comparison) -> None:
         comparison.read()
         comparison.find_missing()
         comparison.find_strays()
+
+    with _compare(session, declarative_base, store, grace, workers, progress) as comparisons:
+        if not dry_run:
+            comparisons.each(refuse_old_rows)
+        comparisons.each(find)
         if dry_run:
-            return _report(comparison, dry_run=True)
-        work = Repair(comparison)
-        work.run()
-        return _report(
-            comparison,
+            return comparisons.report(dry_run=True)
+        repairs = [Repair(comparison) for comparison in comparisons.all]
+        for work in repairs:
+            work.run()
+        return comparisons.report(
             dry_run=False,
             _settled=frozenset({ProblemKind.MISPLACED}),
-            repaired=work.repaired,
-            failed=work.result.failed,
-            failures=work.result.failures,
+            repaired=sum(work.repaired for work in repairs),
+            **_failures(work.result for work in repairs),
         )
+
+
+class _Comparisons:
+    """One for each store."""
+
+    def __init__(self, comparisons: list[Comparison]) -> None:
+        self.all = comparisons
+        self._stack = ExitStack()
+
+    def each(self, step: Callable[[Comparison], object]) -> None:
+        for comparison in self.all:
+            step(comparison)
+
+    def report(self, **rest: Any) -> Report:
+        counts: Counter[ProblemKind] = Counter()
+        for comparison in self.all:
+            counts.update(comparison.findings.counts())
+        return Report(
+            rows=sum(each.rows for each in self.all),
+            blobs=sum(each.blobs for each in self.all),
+            blob_bytes=sum(each.blob_bytes for each in self.all),
+            in_grace=sum(each.in_grace for each in self.all),
+            without_checksum=sum(each.without_checksum for each in self.all),
+            counts={kind: counts[kind] for kind in ProblemKind if kind in counts},
+            stores=tuple(each.store for each in self.all),
+            _findings=tuple(each.findings for each in self.all),
+            **rest,
+        )
+
+    def __enter__(self) -> Self:
+        for comparison in self.all:
+            self._stack.enter_context(comparison)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.__exit__(*exception)
 
 
 def _compare(
     session: Any,
     declarative_base: Any,
-    store: Store,
+    store: Store | None,
     grace: timedelta,
     workers: int | None,
     progress: Progress | None,
-) -> Comparison:
-    if store is None:
-        raise wrong_type("store", store, "a store", got="None")
+) -> _Comparisons:
     if progress is not None and not callable(progress):
         expected = "a function that takes a phase and a number"
         raise wrong_type("progress", progress, expected, got=repr(progress))
+    reader, places = RowReader(session), Places(store, sync_session(session))
     # classes of another abstract base may name blobs of the same type
-    reader, mappers, found = RowReader(session), with_relatives(image_mappers(declarative_base)), find_store(store)
-    return Comparison(reader, mappers, found, _cutoff(grace), worker_count(workers, found), progress)
+    mappers = with_relatives(image_mappers(declarative_base))
+    cutoff = _cutoff(grace)
+    return _Comparisons(
+        [
+            Comparison(
+                reader,
+                with_relatives(places.mappers_of(found, mappers)),
+                places,
+                found,
+                cutoff,
+                worker_count(workers, found),
+                progress,
+            )
+            for found in places.stores_of(mappers)
+        ]
+    )
+
+
+def _failures(results: Iterable[BulkResult]) -> dict[str, Any]:
+    found = list(results)
+    failures = [failure for result in found for failure in result.failures]
+    return {"failed": sum(result.failed for result in found), "failures": tuple(failures[:FAILURES_KEPT])}
 
 
 def _cutoff(grace: timedelta) -> datetime:
@@ -261,17 +341,3 @@ def _cutoff(grace: timedelta) -> datetime:
 def _check_limit(limit: object) -> None:
     number = check_type("limit", limit, (int, float), "a number from 0 to 1")
     check_range("limit", number, "a number from 0 to 1, the largest part of the blobs that may go", 0, 1)
-
-
-def _report(comparison: Comparison, **sweeping: Any) -> Report:
-    findings = comparison.findings
-    return Report(
-        rows=comparison.rows,
-        blobs=comparison.blobs,
-        blob_bytes=comparison.blob_bytes,
-        in_grace=comparison.in_grace,
-        without_checksum=comparison.without_checksum,
-        counts=findings.counts(),
-        _findings=findings,
-        **sweeping,
-    )

@@ -36,7 +36,8 @@ def check_jobs(session: Any, declarative_base: Any, *, store: str | None = None,
 
     :param session: a session of the database
     :param declarative_base: the base class of the mapped classes, or their registry
-    :param store: the name of a store of the workers' runner; by default the usual one
+    :param store: the name of a store of the workers' runner, for the classes that have none of their own; by default
+        the usual one
     :param parts: into how many parts to divide each class, at most
     """
     return list(jobs_by_range(session, image_mappers(declarative_base), CHECK, parts, store=store))
@@ -45,14 +46,17 @@ def check_jobs(session: Any, declarative_base: Any, *, store: str | None = None,
 @handles(CHECK)
 def _check(work: Work) -> dict[str, Any]:
     mapper, key_range = range_of(work)
-    store = work.runner.named_store(work.job.params["store"])
+    stores: dict[type[Any], Store] = {}
     rows, counts = 0, dict.fromkeys(ProblemKind, 0)
     problems: list[str] = []
     with work.session() as session:
         reader = RowReader(session)
         for row in reader.rows(mapper, key_range):
             rows += 1
-            problem = _problem_of(row, mapper.class_, store)
+            cls = type(row.image)
+            if cls not in stores:
+                stores[cls] = work.runner.store_of_class(cls, work.job.params["store"])
+            problem = _problem_of(row, cls, stores[cls])
             # it may have been replaced or deleted since its page was read
             if problem is None or not _is_there(reader, mapper, row):
                 continue

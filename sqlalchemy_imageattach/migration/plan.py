@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import Any, get_args
 
 from sqlalchemy.orm import Mapper
@@ -11,7 +12,7 @@ from ..arguments import check_callable, check_choice, check_type, wrong_type, wr
 from ..bulk.classes import image_mappers, mapper_of_images
 from ..bulk.rows import KeyRange, RowReader, Shard
 from ..bulk.workers import check_count, worker_count
-from ..context import find_store
+from ..context import find_store, own_store
 from ..entity import Image
 from ..store import Store, are_same_place
 from .copier import Copier, Verify
@@ -68,9 +69,13 @@ def migrate(
     on_error: OnError = "collect",
     give_up_after: int | None = 100,
     shard: tuple[int, int] | None = None,
+    classes: Collection[type[Any] | str] = (),
     progress: Callable[[MigrationResult], object] | None = None,
 ) -> MigrationPlan:
     """A plan to copy the blobs of all image classes of ``declarative_base``; nothing is done before it is executed.
+
+    A class that has a store of its own (:attr:`~sqlalchemy_imageattach.entity.Image.image_store`) is left out unless
+    that is the source or the destination, or one that stands for either, or the class is named.
 
     ::
 
@@ -95,6 +100,7 @@ def migrate(
         the rest is not tried; ``None`` never gives up
     :param shard: ``(i, n)``: only the part ``i`` of ``n`` parts, counted from 0, into which all blobs fall by their
         names, so that ``n`` processes can share the work; each of them reads all rows
+    :param classes: only these image classes, or their names, whatever stores they have; by default all
     :param progress: called in the calling thread with the result so far, whenever another row is settled
     :raises InvalidTypeError: an argument is of the wrong type, e.g. a store that is none
     :raises InvalidValueError: both stores are the same place, the destination is two, or another argument is out of
@@ -104,7 +110,13 @@ def migrate(
     source, destination = _stores(source, destination)
     copier = Copier(source, destination, _verification(verify), dry_run)
     threads = worker_count(workers, source, destination)
-    return _plan(session, mappers, source, copier, _options(threads, on_error, give_up_after, shard, None, progress))
+    options = _options(threads, on_error, give_up_after, shard, None, progress)
+    named = _named(mappers, classes)
+    if not named:
+        return _plan(session, mappers, source, copier, replace(options, concerns=_concerned(source, destination)))
+    chosen = [each for each in mappers if any(sub.class_ in named for sub in each.self_and_descendants)]
+    options = replace(options, concerns=lambda cls: issubclass(cls, tuple(named)))
+    return _plan(session, chosen, source, copier, options)
 
 
 def migrate_class(
@@ -124,7 +136,7 @@ def migrate_class(
 ) -> MigrationPlan:
     """A plan to copy the blobs of one image class and its subclasses; otherwise like :func:`migrate`.
 
-    :param cls: the image class
+    :param cls: the image class, whatever store it has
     :param key_range: only the rows with these primary keys, where others work on the others; see
         :func:`~sqlalchemy_imageattach.migration.migration_jobs`
     :raises InvalidTypeError: among others, if ``cls`` is no mapped image class
@@ -135,6 +147,29 @@ def migrate_class(
     threads = worker_count(workers, source, destination)
     options = _options(threads, on_error, give_up_after, shard, key_range, progress)
     return _plan(session, mappers, source, copier, options)
+
+
+def migrate_range(
+    session: Any, mapper: Mapper[Any], source: Store, destination: Store, key_range: KeyRange, verify: Verify
+) -> MigrationPlan:
+    """The part of what :func:`migrate` does that is about rows of one class with these primary keys."""
+    source, destination = _stores(source, destination)
+    options = _options(worker_count(None, source, destination), "collect", 100, None, key_range, None)
+    options = replace(options, concerns=_concerned(source, destination))
+    return _plan(session, [mapper], source, Copier(source, destination, _verification(verify), False), options)
+
+
+def _concerned(source: Store, destination: Store) -> Callable[[type[Any]], bool]:
+    """Tells whether a migration between these two is about the blobs of a class; each is asked for its store once."""
+    known: dict[type[Any], bool] = {}
+
+    def concerns(cls: type[Any]) -> bool:
+        if cls not in known:
+            own = own_store(cls)
+            known[cls] = own is None or are_same_place(own, source) or are_same_place(own, destination)
+        return known[cls]
+
+    return concerns
 
 
 # --- what was asked for ----------------------------------------------------------------------------------------------
@@ -149,6 +184,15 @@ def _plan(session: Any, mappers: list[Mapper[Any]], source: Store, copier: Copie
 
     plan = MigrationPlan(run)
     return plan
+
+
+def _named(mappers: list[Mapper[Any]], classes: Collection[type[Any] | str]) -> set[type[Any]]:
+    known = {each.class_ for mapper in mappers for each in mapper.self_and_descendants}
+    names = {cls.__name__ for cls in known}
+    if unknown := set(classes) - known - names:
+        shown = ", ".join(sorted(each if isinstance(each, str) else repr(each) for each in unknown))
+        raise wrong_value("classes", unknown, f"some of the image classes {', '.join(sorted(names))}", got=shown)
+    return {cls for cls in known if cls in classes or cls.__name__ in classes}
 
 
 def _verification(verify: Verify) -> Verify:

@@ -17,6 +17,7 @@ class MigrationResult(BulkResult):
     :param copied: blobs copied now; in a dry run, those that would be
     :param copied_bytes: their length in bytes; in a dry run as far as the rows tell
     :param present: blobs that the destination had already
+    :param elsewhere: rows of classes that have a store of their own, which is neither the source nor the destination
     :param vanished: rows that were replaced or deleted by others before or while their blob was copied
     :param failed: blobs that could not be migrated
     :param failures: the first 1,000 of these
@@ -28,6 +29,7 @@ class MigrationResult(BulkResult):
     copied: int = 0
     copied_bytes: int = 0
     present: int = 0
+    elsewhere: int = 0
     vanished: int = 0
     dry_run: bool = False
     gave_up: bool = False
@@ -35,7 +37,7 @@ class MigrationResult(BulkResult):
     @property
     def examined(self) -> int:
         """How many rows are settled."""
-        return self.copied + self.present + self.vanished + self.failed
+        return self.copied + self.present + self.elsewhere + self.vanished + self.failed
 
     @property
     def ok(self) -> bool:

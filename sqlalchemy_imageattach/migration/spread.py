@@ -10,7 +10,7 @@ from ..jobs.job import Job
 from ..jobs.ranges import jobs_by_range, range_of
 from ..jobs.runner import Work, handles
 from .copier import Verify
-from .plan import migrate_class
+from .plan import migrate_range
 
 __all__ = ["migration_jobs"]
 
@@ -57,7 +57,7 @@ def _migrate(work: Work) -> dict[str, Any]:
     source = work.runner.named_store(params["source"])
     destination = work.runner.named_store(params["destination"])
     with work.session() as session:
-        plan = migrate_class(session, mapper.class_, source, destination, verify=params["verify"], key_range=key_range)
+        plan = migrate_range(session, mapper, source, destination, key_range, params["verify"])
         result = plan.execute()
-    names = ("copied", "copied_bytes", "present", "vanished", "failed", "gave_up")
+    names = ("copied", "copied_bytes", "present", "elsewhere", "vanished", "failed", "gave_up")
     return {name: getattr(result, name) for name in names} | {"failures": [str(each) for each in result.failures]}

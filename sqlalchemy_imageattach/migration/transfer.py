@@ -43,6 +43,7 @@ class Options:
     shard: Shard | None
     key_range: KeyRange | None
     progress: Callable[[MigrationResult], object] | None
+    concerns: Callable[[type[Any]], bool] = lambda cls: True
 
 
 class Transfer:
@@ -87,7 +88,9 @@ class Transfer:
                 run_blocking(self._source.require_presence)
             if self.result.gave_up:
                 return
-            if row.key is None:
+            if not self._options.concerns(type(row.image)):
+                self._count(elsewhere=1)
+            elif row.key is None:
                 self._fail(row, row.error)
             elif self._options.shard is None or row.key in self._options.shard:
                 # of a part of the rows each blob is looked for: a list of all would be made for each part

@@ -15,6 +15,7 @@ from ..arguments import wrong_type, wrong_value
 from ..context import find_store
 from ..entity import Image
 from ..entity.identity import mapper_of
+from ..entity.image import find_known_store
 from ..entity.transactions.pending import blob_state
 from ..errors import UnreadableImageError
 from ..imaging import ImagePolicy
@@ -68,7 +69,8 @@ class StoredPictures:
         if pending is not None:
             opened: Callable[[], IO[bytes]] = pending.content.open
         else:
-            found = find_store(store, {} if session is None else session.info)
+            info = {} if session is None else session.info
+            found = find_store(store, info, type(row), find_known_store(row))
             key = key_of(row)
 
             def opened() -> IO[bytes]:

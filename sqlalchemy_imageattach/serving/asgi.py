@@ -23,7 +23,7 @@ from ..errors import StoreError
 from .answer import CHUNK, Answer, Body
 from .directory import Directory, directory_path, mount_path
 from .host import application_url, host_and_port, request_url
-from .lookup import Looking, Lookup, failed, unless_refused
+from .lookup import Looking, Lookup, Waiting, failed, unless_refused
 from .request import Request
 
 __all__ = ["AsgiDoor", "RequestUrlMiddleware", "StaticServerMiddleware"]
@@ -32,7 +32,6 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Finish: TypeAlias = Callable[[], Answer]
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -98,9 +97,8 @@ class AsgiDoor:
         try:
             waiting = await in_thread(lambda: sending.begin(step.fetch()))
             if waiting is not None:
-                # who hangs up must not take it from the others
-                finish = await asyncio.shield(asyncio.wrap_future(waiting))
-                await in_thread(lambda: sending.begin(finish()))
+                await _done(waiting.future)
+                await in_thread(lambda: sending.begin(waiting.finish()))
         except StoreError as error:
             sending.close()
             sending.begin(failed(request, error))
@@ -124,9 +122,9 @@ class _Sending:
         self._blocks: Iterator[bytes] = iter(())
         self._first = b""
 
-    def begin(self, found: Answer | Future[Finish]) -> Future[Finish] | None:
+    def begin(self, found: Answer | Waiting) -> Waiting | None:
         """Take the answer, and the first block of its body, which most answers do not exceed.  It may block."""
-        if isinstance(found, Future):
+        if isinstance(found, Waiting):
             return found
         self._answer = found
         if isinstance(found.body, Body):
@@ -261,6 +259,13 @@ def _application_url(scope: Scope) -> str | None:
 
 def _part(body: bytes, *, more: bool) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+async def _done(future: Future[Any]) -> None:
+    """The future is done; who hangs up does not take it from the others."""
+    waiting = asyncio.wrap_future(future)
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # which finish() raises
+    await asyncio.wait([waiting])
 
 
 async def _gone(receive: Receive) -> None:

@@ -8,14 +8,14 @@ Selection(status=206, start=990, length=10)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 
 from .answer import Answer, Headers, message
 
-__all__ = ["Resource", "Selection", "evaluate", "is_known", "refused", "validators_of"]
+__all__ = ["Resource", "Selection", "evaluate", "is_known", "not_modified", "refused", "validators_of"]
 
 _Header = Callable[[str], "str | None"]
 
@@ -86,6 +86,14 @@ def refused(selection: Selection, resource: Resource) -> Answer | None:
     if selection.status == 416:
         return message(416, [("Content-Range", f"bytes */{resource.size}")])
     return None
+
+
+def not_modified(headers: Iterable[tuple[str, str]], resource: Resource) -> Answer:
+    """The answer to who has it already, with what of ``headers`` is said of that as well: not the type."""
+    kept = [(name, value) for name, value in headers if name != "Content-Type"]
+    validators = validators_of(Selection(304), resource)
+    # the time is of no use to who has a tag
+    return Answer(304, [*kept, *(pair for pair in validators if resource.etag is None or pair[0] == "ETag")])
 
 
 def validators_of(selection: Selection, resource: Resource) -> Headers:

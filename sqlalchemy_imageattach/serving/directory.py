@@ -13,7 +13,7 @@ import stat
 from ..arguments import check_type
 from ..paths import is_inside
 from .answer import Answer, Body, message
-from .conditions import Resource, evaluate, refused, validators_of
+from .conditions import Resource, evaluate, not_modified, refused, validators_of
 from .headers import headers_of
 from .lookup import Lookup
 from .request import Request
@@ -77,10 +77,12 @@ class Directory:
         if (refusal := refused(selection, resource)) is not None:
             body.close()
             return refusal
-        headers = [*headers_of(name), *validators_of(selection, resource)]
-        if self.cors:
-            headers.append(("Access-Control-Allow-Origin", "*"))
-        if request.method == "HEAD" or selection.status == 304:
+        said = [*headers_of(name), *([("Access-Control-Allow-Origin", "*")] if self.cors else [])]
+        if selection.status == 304:
+            body.close()
+            return not_modified(said, resource)
+        headers = [*said, *validators_of(selection, resource)]
+        if request.method == "HEAD":
             body.close()
             return Answer(selection.status, headers)
         body.file.seek(selection.start)

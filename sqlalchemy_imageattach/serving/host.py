@@ -6,7 +6,9 @@ import re
 from contextvars import ContextVar
 from urllib.parse import quote
 
-__all__ = ["application_url", "host_and_port", "request_url"]
+from ..arguments import check_type, wrong_value
+
+__all__ = ["application_url", "checked_base_url", "host_and_port", "request_url"]
 
 #: Where the application that handles the running request is mounted, such as ``"https://example.com/"``; set by the
 #: middlewares of this room, and seen by that request alone.
@@ -29,6 +31,19 @@ def application_url(scheme: str, host: str, mounted: bytes) -> str | None:
         return None
     path = quote(mounted).strip("/")
     return f"{scheme}://{host}/{path}/" if path else f"{scheme}://{host}/"
+
+
+def checked_base_url(name: str, url: object) -> str:
+    """``url`` with a slash at its end.
+
+    :param name: of the argument
+    :raises InvalidTypeError: it is no string
+    :raises InvalidValueError: it has characters that no URL can have
+    """
+    text = check_type(name, url, str, "a URL (str)")
+    if any(char <= " " or char in "\"'<>\\`\x7f" for char in text):
+        raise wrong_value(name, text, "a URL without spaces, quotes and control characters", "percent-encode them")
+    return text if text.endswith("/") else f"{text}/"
 
 
 def host_and_port(scheme: str, name: str, port: object) -> str:

@@ -5,18 +5,19 @@ Between the two, the application may say who may see what.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ..arguments import wrong_type
 from ..errors import StoreError
 from .answer import Answer, message
 from .request import Asked, Request
 
-__all__ = ["NO_STORE", "Authorise", "Looking", "Lookup", "failed", "unless_refused"]
+__all__ = ["NO_STORE", "Authorise", "Looking", "Lookup", "Waiting", "failed", "unless_refused"]
 
 _log = logging.getLogger("sqlalchemy_imageattach.serving")
 
@@ -28,15 +29,26 @@ NO_STORE = ("Cache-Control", "no-store")
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What many requests may be waiting for at once, without holding a thread where there is an event loop.
+
+    :param future: is done when it is there
+    :param finish: gives the answer then; it may block
+    """
+
+    future: Future[Any]
+    finish: Callable[[], Answer]
+
+
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """What an endpoint makes of a request that it understands.
 
-    :param fetch: gives the answer; it may block.  Where others may be waiting for the same, it gives a ``Future`` of
-        something, and ``finish`` makes an answer of that
+    :param fetch: gives the answer, or says what is to be waited for; it may block
     :param asked: what an ``authorise`` hook decides about; ``None`` where everybody may see it
     """
 
-    fetch: Callable[[], Answer | Future[Callable[[], Answer]]]
+    fetch: Callable[[], Answer | Waiting]
     asked: Asked | None = None
 
 
@@ -54,6 +66,8 @@ def unless_refused(allowed: object) -> Answer | None:
 
     :raises InvalidTypeError: it said neither yes nor no.  A coroutine, which every ``if`` takes for a yes, is neither
     """
+    if inspect.iscoroutine(allowed):
+        allowed.close()  # or Python says in the wrong place that nobody has awaited it
     if not isinstance(allowed, bool):
         raise wrong_type("authorise", allowed, "True or False as its result", "a coroutine function needs ASGI")
     return None if allowed else message(403, [NO_STORE])

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import wait
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, cast
 
@@ -105,7 +105,10 @@ class WsgiDoor:
 
 def _fetched(step: Lookup) -> Answer:
     found = step.fetch()
-    return found.result()() if isinstance(found, Future) else found
+    if isinstance(found, Answer):
+        return found
+    wait([found.future])
+    return found.finish()
 
 
 class _Blocks:

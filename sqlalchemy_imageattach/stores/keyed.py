@@ -28,6 +28,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import IO
 
+from ..blobpart import BlobPart, BlobStat
 from ..key import ImageKey
 from ..store import Store, completed
 
@@ -116,6 +117,16 @@ class KeyedStore(Store):
     ) -> bool | None:
         return self._delete(ImageKey(object_type, object_id, width, height, mimetype, revision))
 
+    # --- to implement if it can be done better -----------------------------------------------------------------------
+
+    def _get_part(self, key: ImageKey, start: int, length: int | None) -> BlobPart:
+        """A part of a blob: what :meth:`.Store.get_part` promises."""
+        return super().get_part(key, start, length)
+
+    def _stat(self, key: ImageKey) -> BlobStat:
+        """What there is to say of a blob: what :meth:`.Store.stat_key` promises."""
+        return super().stat_key(key)
+
     # --- by key: whole, unless one of the four is overridden ---------------------------------------------------------
 
     def put(self, key: ImageKey, file: IO[bytes], *, reproducible: bool) -> None:
@@ -128,6 +139,16 @@ class KeyedStore(Store):
         if _is(self.get_file, KeyedStore.get_file):
             return completed(self._get(self.own_key(key)), use_seek=use_seek)
         return super().get(key, use_seek=use_seek)
+
+    def get_part(self, key: ImageKey, start: int = 0, length: int | None = None) -> BlobPart:
+        if _is(self.get_file, KeyedStore.get_file):
+            return self._get_part(self.own_key(key), start, length)
+        return super().get_part(key, start, length)
+
+    def stat_key(self, key: ImageKey) -> BlobStat:
+        if _is(self.get_file, KeyedStore.get_file):
+            return self._stat(self.own_key(key))
+        return super().stat_key(key)
 
     def url_of(self, key: ImageKey) -> str:
         if _is(self.get_url, KeyedStore.get_url):

@@ -14,11 +14,13 @@ import errno
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import IO
 from urllib.parse import quote
 
 from ..arguments import wrong_type
+from ..blobpart import BlobPart
 from ..errors import BlobExistsError, BlobNotFoundError
 from ..file import copy_chunks
 from ..key import ImageKey
@@ -85,6 +87,11 @@ class MemoryStore(KeyedStore):
         if blob is None:
             raise BlobNotFoundError(errno.ENOENT, f"no such blob: {key.file_path()}")
         return io.BytesIO(blob)
+
+    def _get_part(self, key: ImageKey, start: int, length: int | None) -> BlobPart:
+        part = super()._get_part(key, start, length)
+        with self._lock:
+            return replace(part, stat=replace(part.stat, modified_at=self._modified.get(key)))
 
     def _url(self, key: ImageKey) -> str:
         """A URL that names the blob, but can be opened by nobody."""

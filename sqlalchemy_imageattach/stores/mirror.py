@@ -34,11 +34,12 @@ other store alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, TypeVar
 
 from ..arguments import wrong_type
+from ..blobpart import BlobPart, BlobStat
 from ..errors import BlobExistsError, InvalidValueError
 from ..file import Spool, is_seekable
 from ..key import ImageKey
@@ -46,6 +47,8 @@ from ..store import ImageLike, ListingNotSupportedError, Store, StoredBlob, are_
 from .keyed import KeyedStore
 
 __all__ = ["MirrorStore"]
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -101,16 +104,27 @@ class MirrorStore(KeyedStore):
         :raises BlobNotFoundError: neither has it
         :raises OSError: a store failed, and the other one has no such blob or failed too
         """
+        return self._of_either(lambda store: store.get(key))
+
+    def _of_either(self, get: Callable[[Store], _T]) -> _T:
         try:
-            return self.first.get(key)
+            return get(self.first)
         except OSError as error:
             try:
-                return self.second.get(key)
+                return get(self.second)
             except OSError as second_error:
                 # a failure tells more than an absence
                 if is_missing(error) and not is_missing(second_error):
                     raise
                 raise error from second_error
+
+    def get_part(self, key: ImageKey, start: int = 0, length: int | None = None) -> BlobPart:
+        """A part of the blob of the first store that has it; what it raises is what :meth:`get` raises."""
+        return self._of_either(lambda store: store.get_part(key, start, length))
+
+    def stat_key(self, key: ImageKey) -> BlobStat:
+        """The same of what there is to say of it."""
+        return self._of_either(lambda store: store.stat_key(key))
 
     def _url(self, key: ImageKey) -> str:
         """The URL that the first store gives."""

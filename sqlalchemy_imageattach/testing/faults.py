@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Literal, TypeAlias, TypeVar, get_args
 
 from ..arguments import check_choice, wrong_type
+from ..blobpart import BlobPart, BlobStat
 from ..errors import InvalidTypeError, InvalidValueError, StoreError
 from ..file import is_seekable
 from ..key import ImageKey
@@ -171,6 +172,21 @@ class FaultyStore(StoreWrapper):
 
     def get(self, key: ImageKey, *, use_seek: bool = False) -> IO[bytes]:
         return self._get(key, lambda: self.wrapped.get(key, use_seek=use_seek))
+
+    def get_part(self, key: ImageKey, start: int = 0, length: int | None = None) -> BlobPart:
+        stats: list[BlobStat] = []
+
+        def get() -> IO[bytes]:
+            part = self.wrapped.get_part(key, start, length)
+            stats.append(part.stat)
+            return part.file
+
+        return BlobPart(self._get(key, get), stats[0])
+
+    def stat_key(self, key: ImageKey) -> BlobStat:
+        """Counts as a call of ``"get"``, of which it has no middle."""
+        fault = self._begin("get", key)
+        return _around(None if fault is None or fault.when == "midway" else fault, lambda: self.wrapped.stat_key(key))
 
     def delete_key(self, key: ImageKey) -> bool | None:
         return self._delete(key, lambda: self.wrapped.delete_key(key))

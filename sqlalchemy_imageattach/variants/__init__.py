@@ -21,7 +21,9 @@ from __future__ import annotations
 
 from ..imaging.variant import Make, Variant
 from . import eager  # noqa: F401 - which has a listener and a handler
+from .demanded import OnDemandUrls
+from .on_demand import OnDemand
 from .spread import backfill_jobs
 from .upkeep import UpkeepResult, bring_up_to_date
 
-__all__ = ["Make", "UpkeepResult", "Variant", "backfill_jobs", "bring_up_to_date"]
+__all__ = ["Make", "OnDemand", "OnDemandUrls", "UpkeepResult", "Variant", "backfill_jobs", "bring_up_to_date"]

@@ -25,12 +25,11 @@ from sqlalchemy.orm import Session
 from ..arguments import wrong_type
 from ..bulk.failures import BulkResult, Failure
 from ..bulk.rows import sync_session
-from ..context import find_store
 from ..entity import BaseImageSet
 from ..errors import InvalidValueError
 from ..imaging import Rendition
 from ..store import Store
-from .owners import owners
+from .owners import owners, places_of
 
 __all__ = ["BackfillResult", "Failure", "backfill"]
 
@@ -55,7 +54,7 @@ def backfill(
     session: Session,
     declarative_base: Any,
     renditions: Sequence[Rendition],
-    store: Store,
+    store: Store | None = None,
     *,
     regenerate: bool = False,
     reuse_original: bool = False,
@@ -69,24 +68,27 @@ def backfill(
     :param session: a session that is in no transaction: for each owner one of its own is used on the same database
     :param declarative_base: the base class of the mapped classes, or their registry
     :param renditions: the thumbnails wanted
-    :param store: the store that has the originals, and is to have the thumbnails
+    :param store: the store that has the originals and is to have the thumbnails, of those classes that have no
+        :attr:`~sqlalchemy_imageattach.entity.Image.image_store`; by default the one of the context, of the session or
+        of the process
     :param regenerate: whether to make those anew that are there already, e.g. since the quality has changed
     :param reuse_original: whether an original will do that has the size and the type of a thumbnail; tables of 1.x have
         no room for both
     :param classes: the image classes to make thumbnails for, or their names; by default all
     :param progress: called with the result so far after each owner
+    :raises ContextError: there is no store for a class
     :raises InvalidTypeError: an argument is of the wrong type
     :raises InvalidValueError: there are no renditions, or the session is in a transaction
     """
-    own, store = sync_session(session), find_store(store)
+    own = sync_session(session)
     if own.in_transaction():
         raise InvalidValueError("session: expected one that is in no transaction; commit it or roll it back first")
     if not renditions or not all(isinstance(rendition, Rendition) for rendition in renditions):
         raise wrong_type("renditions", renditions, "one Rendition or more", got=repr(renditions))
-    result = BackfillResult()
+    result, places = BackfillResult(), places_of(own, declarative_base, classes, store)
 
     def make(image_set: BaseImageSet[Any]) -> Mapping[str, int]:
-        there = {id(image) for image in image_set}
+        there, store = {id(image) for image in image_set}, places.store_of(image_set.image_class)
         if regenerate:
             made = image_set.generate_thumbnails(renditions, store, regenerate=True, reuse_original=reuse_original)
         else:

@@ -15,11 +15,13 @@ from sqlalchemy.orm import Mapper, Session, selectinload
 from ..arguments import wrong_value
 from ..bulk.classes import own_attachments, owner_mappers
 from ..bulk.failures import BulkResult, Failure
+from ..bulk.places import Places
 from ..bulk.rows import KeyRange, RowReader, Shard, bind_of
 from ..concurrency import run_blocking
 from ..entity import BaseImageSet, ImageAttachment, MultipleImageSet, is_conflict
+from ..store import Store
 
-__all__ = ["Owner", "chosen_owners", "owners", "owners_within"]
+__all__ = ["Owner", "chosen_owners", "owners", "owners_within", "places_of"]
 
 ResultT = TypeVar("ResultT", bound=BulkResult)
 
@@ -117,6 +119,20 @@ def chosen_owners(declarative_base: Any, classes: Collection[type[Any] | str]) -
     chosen = {cls for cls in known if not classes or cls in classes or cls.__name__ in classes}
     work = {mapper: [each for each in all_ if each.mapper.class_ in chosen] for mapper, all_ in of_all.items()}
     return {mapper: attachments for mapper, attachments in work.items() if attachments}
+
+
+def places_of(
+    session: Session, declarative_base: Any, classes: Collection[type[Any] | str], store: Store | None
+) -> Places:
+    """The stores of ``classes``, or of all classes if there are none, so that none is missing when it is needed.
+
+    :raises ContextError: there is no store for a class
+    """
+    places = Places(store, session)
+    for attachments in chosen_owners(declarative_base, classes).values():
+        for attachment in attachments:
+            places.store_of(attachment.mapper.class_)
+    return places
 
 
 def _image_sets(images: Any) -> Sequence[BaseImageSet[Any]]:

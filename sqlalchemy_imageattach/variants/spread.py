@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import StoreError
@@ -43,7 +44,8 @@ def backfill_jobs(
 
     :param session: a session of the database
     :param declarative_base: the base class of the mapped classes, or their registry
-    :param store: the name of a store of the workers' runner; by default the usual one
+    :param store: the name of a store of the workers' runner, for the classes that have none of their own; by default
+        the usual one
     :param on_demand: whether to make those as well that wait until somebody wants them
     :param classes: the image classes, or their names; by default all
     :param parts: into how many parts to divide each class of owners, at most
@@ -59,10 +61,10 @@ def backfill_jobs(
 def _bring_up_to_date(work: Work) -> dict[str, Any]:
     mapper, key_range = range_of(work, object)
     params = work.job.params
-    store = work.runner.named_store(params["store"])
+    store_of = partial(work.runner.store_of_class, name=params["store"])
     with work.session() as session:
         found = owners_within(session, mapper.registry, params["classes"], mapper, key_range)
-        result = treat_owners(found, store, dry_run=False, on_demand=params["on_demand"])
+        result = treat_owners(found, store_of, dry_run=False, on_demand=params["on_demand"])
     _raise_if_down(result)
     names = ("owners", "pictures", "generated", "removed", "failed")
     return {name: getattr(result, name) for name in names} | {"failures": [str(each) for each in result.failures]}

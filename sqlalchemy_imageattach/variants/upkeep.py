@@ -22,13 +22,12 @@ from sqlalchemy.orm import Session
 
 from ..bulk.failures import BulkResult
 from ..bulk.rows import Shard, sync_session
-from ..context import find_store
 from ..entity import BaseImageSet
 from ..entity.attaching import remove_some
 from ..entity.declared import undeclared
 from ..errors import InvalidValueError
 from ..store import Store
-from .owners import Owner, owners
+from .owners import Owner, owners, places_of
 
 __all__ = ["UpkeepResult", "bring_up_to_date", "treat_owners"]
 
@@ -54,7 +53,7 @@ class UpkeepResult(BulkResult):
 def bring_up_to_date(
     session: Session,
     declarative_base: Any,
-    store: Store,
+    store: Store | None = None,
     *,
     dry_run: bool = True,
     on_demand: bool = False,
@@ -66,33 +65,40 @@ def bring_up_to_date(
 
     :param session: a session that is in no transaction: for each owner one of its own is used on the same database
     :param declarative_base: the base class of the mapped classes, or their registry
-    :param store: the store that has the originals, and is to have the rest
+    :param store: the store that has the originals and is to have the rest, of those classes that have no
+        :attr:`~sqlalchemy_imageattach.entity.Image.image_store`; by default the one of the context, of the session or
+        of the process
     :param dry_run: only count
     :param on_demand: whether to make those as well that wait until somebody wants them
     :param classes: the image classes, or their names; by default all
     :param shard: ``(i, n)`` for the owners of part ``i`` of ``n``, from 0, to share the work among processes
     :param progress: called with the result so far after each owner
+    :raises ContextError: there is no store for a class
     :raises InvalidTypeError: an argument is of the wrong type
     :raises InvalidValueError: the session is in a transaction, or there is no such class or part
     """
-    own, store = sync_session(session), find_store(store)
+    own = sync_session(session)
     if own.in_transaction():
         raise InvalidValueError("session: expected one that is in no transaction; commit it or roll it back first")
+    places = places_of(own, declarative_base, classes, store)
     part = None if shard is None else Shard(*shard)
     found = owners(own, declarative_base, classes, part)
-    return treat_owners(found, store, dry_run=dry_run, on_demand=on_demand, progress=progress)
+    return treat_owners(found, places.store_of, dry_run=dry_run, on_demand=on_demand, progress=progress)
 
 
 def treat_owners(
     found: Iterable[Owner],
-    store: Store,
+    store_of: Callable[[type[Any]], Store],
     *,
     dry_run: bool,
     on_demand: bool,
     progress: Callable[[UpkeepResult], object] | None = None,
 ) -> UpkeepResult:
     """Afterwards the pictures of these owners have just the images that their classes declare, but for those that
-    failed."""
+    failed.
+
+    :param store_of: gives the store of each image class
+    """
     result = UpkeepResult()
 
     def treat(image_set: BaseImageSet[Any]) -> Mapping[str, int]:
@@ -101,6 +107,7 @@ def treat_owners(
         if dry_run:
             missing = {rendition for name in names for rendition in image_set.variant(name).missing}
             return {"generated": len(missing), "removed": len(superfluous)}
+        store = store_of(image_set.image_class)
         there = {id(image) for image in image_set}
         made = image_set.make_variants(*names, store=store) if names else []
         remove_some(image_set, superfluous, store)

@@ -120,7 +120,7 @@ def test_migrate_tells_of_failures_by_its_exit_code(world, fail_fast) -> None:
     assert failure["failure"]["identity"] == [2, 640, 480, "image/jpeg", ""]
     assert failure["failure"]["key"]["revision"] == keys[1].revision
     assert result["result"] == {
-        "copied": 2, "copied_bytes": 18, "present": 0, "vanished": 0, "failed": 1,
+        "copied": 2, "copied_bytes": 18, "present": 0, "elsewhere": 0, "vanished": 0, "failed": 1,
         "dry_run": False, "gave_up": False, "ok": False,
     }  # fmt: skip
     assert world.run("migrate", *world.urls, "--summary", "--json") == 3
@@ -316,7 +316,8 @@ def test_stores_says_which_method_breaks_which_rule(world, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check"], "Missing argument 'STORE'"),
+        (["check"], "expected a store, since there are classes that have none of their own"),
+        (["stores"], "Missing argument 'STORE'"),
         (["check", "nonsense"], "expected a store's URL with a scheme of"),
         (["check", "gopher://x"], "got the scheme 'gopher'"),
         (["check", "file:///tmp/x?colour=red"], "unknown option colour"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
 from sqlalchemy import create_engine
 from sqlalchemy.orm import sessionmaker
@@ -31,6 +33,9 @@ def main(database: str, directory: str, port: str, number: str) -> None:
         progress=lambda report: print(report.added, flush=True),  # noqa: T201  # whoever kills it listens
     )
     print("done", report.added, report.present, report.failed, flush=True)  # noqa: T201
+    # not ru_maxrss, which a child inherits
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
+    print("peak", peak[1] if peak else 0, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

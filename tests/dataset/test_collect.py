@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -30,13 +28,12 @@ from sqlalchemy_imageattach.dataset import (
 )
 from sqlalchemy_imageattach.dataset.downloads import Gone, may_train, pause_before
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, StoreError
-from sqlalchemy_imageattach.maintenance import check
 from sqlalchemy_imageattach.remote import FetchPolicy
-from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.testing import FaultyStore
 
 from .models import Base, Fruit, png
+from .soak import collect_with_kills
 from .web import Web, is_good, trouble_of
 
 ROOT = Path(__file__).parents[2]
@@ -55,9 +52,9 @@ def gather(dataset: DatasetStore, source: Any, **options: Any) -> Collection:
 
 def test_each_good_picture_comes_once_and_each_bad_one_leaves_its_reason(dataset: DatasetStore) -> None:
     with Web() as web:
-        report = gather(dataset, from_urls(map(web.url, range(100))), connections=16, per_host=16)
-        assert report.added == dataset.count("Apple") == sum(map(is_good, range(100)))
-        assert {sample.uri for sample in dataset.iterate()} == {web.url(n) for n in range(100) if is_good(n)}
+        report = gather(dataset, from_urls(map(web.url, range(110))), connections=16, per_host=16)
+        assert report.added == dataset.count("Apple") == sum(map(is_good, range(110)))
+        assert {sample.uri for sample in dataset.iterate()} == {web.url(n) for n in range(110) if is_good(n)}
         reasons = {trouble_of(int(f.uri.rpartition("/")[2].removesuffix(".png"))): f.reason for f in report.failures}
         assert reasons == {
             "missing": "status-404",
@@ -69,7 +66,7 @@ def test_each_good_picture_comes_once_and_each_bad_one_leaves_its_reason(dataset
             "loop": "too-many-redirects",
         }
         assert report.reasons == Counter(failure.reason for failure in dataset.failures("Apple"))
-        tries = {trouble_of(n): web.asked[f"/{n}.png"] for n in range(100) if n % 10 == 0}
+        tries = {trouble_of(n): web.asked[f"/{n}.png"] for n in range(110) if n % 10 == 0}
         assert tries == {
             "missing": 1,
             "busy-once": 2,
@@ -81,10 +78,11 @@ def test_each_good_picture_comes_once_and_each_bad_one_leaves_its_reason(dataset
             "gone-away": 3,
             "huge": 1,
             "loop": 6,
+            "stall": 1,
         }
 
         web.asked.clear()
-        again = gather(dataset, from_urls(map(web.url, range(100))), connections=16, per_host=16)
+        again = gather(dataset, from_urls(map(web.url, range(110))), connections=16, per_host=16)
         assert (again.added, again.present) == (0, report.added)
         asked = {trouble_of(int(path[1:-4])) for path in web.asked}
         assert asked == {"cut", "gone-away"}, "what may be had another time is asked for again, and nothing else"
@@ -224,37 +222,7 @@ def test_what_cannot_be_collected_is_refused(
 
 
 def test_a_collector_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
-    number = 240
-    database, directory = f"sqlite:///{tmp_path}/dataset.db", tmp_path / "pictures"
-    with Web() as web:
-        arguments = [
-            sys.executable,
-            "-m",
-            "tests.dataset.collector",
-            database,
-            str(directory),
-            str(web.port),
-            str(number),
-        ]
-        draw = random.Random(5)
-        for _ in range(3):
-            with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
-                assert child.stdout is not None
-                for _ in range(draw.randrange(5, 40)):
-                    child.stdout.readline()
-                child.kill()
-        done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
-    assert done.startswith("done")
-    engine = create_engine(database)
-    store = FileSystemStore(directory, "https://images.example/")
-    dataset = SQLAlchemyDataset(sessionmaker(engine), Fruit, store)
-    good = [n for n in range(number) if is_good(n)]
-    assert sorted(sample.read() for sample in dataset.iterate()) == sorted(map(png, good))
-    assert dataset.count("Apple") == len(good)
-    assert len(list(dataset.failures())) == number - len(good)
-    with Session(engine) as session, check(session, Base, store) as report:
-        assert set(report.counts) <= {"orphan"}, "a process that was killed may leave a blob for the sweeper"
-    engine.dispose()
+    collect_with_kills(tmp_path, 240)
 
 
 def test_an_interrupt_ends_it_between_two_pictures(database: SQLAlchemyDataset, web: Web) -> None:
@@ -289,7 +257,7 @@ def test_servers_that_do_not_want_their_pictures_used_for_training_are_heeded(ta
 
 
 def test_the_opt_out_can_be_overridden_by_who_has_the_right(database: SQLAlchemyDataset, web: Web) -> None:
-    (number,) = (n for n in range(100) if trouble_of(n) == "noai")
+    (number,) = (n for n in range(110) if trouble_of(n) == "noai")
     assert gather(database, from_urls([web.url(number)]), honour_robots=False).added == 1
 
 

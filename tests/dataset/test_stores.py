@@ -6,12 +6,16 @@ import contextlib
 import random
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, text
 
-from sqlalchemy_imageattach.dataset import DatasetError, DatasetStore, Failure, Provenance
+from sqlalchemy_imageattach.dataset import DatasetError, DatasetStore, Failure, Provenance, SQLAlchemyDataset
+from sqlalchemy_imageattach.dataset.sample import source_key
 from sqlalchemy_imageattach.dataset.stores import CouchbaseDataset
 from sqlalchemy_imageattach.dataset.stores.protocol import Item
 from sqlalchemy_imageattach.errors import StoreError
@@ -187,6 +191,42 @@ def test_failures_are_remembered_until_the_picture_comes(dataset: DatasetStore) 
     dataset.add("Apple", "u", picture(1), NOTHING)
     assert dataset.failure("Apple", "u") is None
     assert list(dataset.failures("Apple")) == []
+
+
+def test_many_failures_are_noted_at_once_also_those_that_others_have_noted(dataset: DatasetStore) -> None:
+    dataset.note(Failure("Apple", "u1", "timeout"))
+    failures = [Failure("Apple", f"u{number}", "not-an-image", "no picture", 2, is_final=True) for number in range(3)]
+    dataset.note_many(failures)
+    assert sorted(dataset.failures(), key=lambda each: each.uri) == failures
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(dataset.note_many, [failures] * 8))
+    assert sorted(dataset.failures(), key=lambda each: each.uri) == failures
+
+
+@pytest.mark.parametrize("missing", ["table", "column"])
+def test_tables_of_another_version_are_told_and_nothing_is_done(
+    database: SQLAlchemyDataset, engine: Engine, missing: str
+) -> None:
+    database.add("Apple", "u1", picture(1), NOTHING)
+    with engine.begin() as connection:
+        if missing == "table":
+            connection.execute(text("DROP TABLE fruit_failure"))
+        else:
+            connection.execute(text("ALTER TABLE fruit DROP COLUMN licence"))
+    with pytest.raises(DatasetError, match="the tables of Fruit are not those of this version"):
+        database.add("Apple", "u2", picture(2), NOTHING)
+    with pytest.raises(DatasetError, match="create_all.*Alembic"):
+        list(database.failures() if missing == "table" else database.iterate())
+    assert database.count("Apple") == 1
+
+
+def test_records_of_another_version_are_told(couchbase: CouchbaseDataset, collection: Any) -> None:
+    couchbase.add("Apple", "u1", picture(1), NOTHING)
+    name = couchbase._name(f"img:{source_key('Apple', 'u1')}")
+    record = collection.get(name).value
+    collection.upsert(name, record | {"version": 2})
+    with pytest.raises(DatasetError, match="expected a record of version 1, got version 2"):
+        couchbase.get("Apple", "u1")
 
 
 # --- Couchbase after a crash -----------------------------------------------------------------------------------------

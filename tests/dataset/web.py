@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import random
 import threading
+import time
 from collections import Counter
 from typing import Any
 
@@ -22,6 +23,7 @@ TROUBLES = (
     "gone-away",
     "huge",
     "loop",
+    "stall",
 )
 
 
@@ -30,7 +32,7 @@ def trouble_of(number: int) -> str | None:
 
 
 def is_good(number: int) -> bool:
-    return trouble_of(number) in {None, "busy-once", "redirect", "lying-type"}
+    return trouble_of(number) in {None, "busy-once", "redirect", "lying-type", "stall"}
 
 
 class Web:
@@ -114,6 +116,10 @@ class Web:
             case "huge":
                 self.send(request, b"", {"Content-Length": str(2**40)})
                 request.close_connection = True
+            case "stall":
+                self.send(request, body[:10], {"Content-Length": str(len(body))})
+                time.sleep(0.3)
+                request.wfile.write(body[10:])
             case "loop":
                 self.send(request, b"", {"Location": request.path}, status=302)
 

@@ -87,7 +87,7 @@ class CountingStore(MemoryStore):
 class SlowStore(MemoryStore):
     """Blocks its thread for a while, as a store on the other side of a network does."""
 
-    delay = 0.15
+    delay: float = 0.15
 
     def put_file(self, *args: Any, **kwargs: Any) -> None:
         time.sleep(self.delay)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from starlette.datastructures import UploadFile
 from werkzeug.datastructures import FileStorage
 
 import sqlalchemy_imageattach
@@ -34,6 +35,48 @@ def test_a_file_is_attached_and_none_clears(session: Session, store: CountingSto
     session.commit()
     assert not user.picture
     assert not store.blobs
+
+
+BLANK: dict[str, Any] = {
+    "Werkzeug": lambda: FileStorage(io.BytesIO(), filename="", content_type="application/octet-stream"),
+    "Werkzeug without a name": lambda: FileStorage(io.BytesIO()),
+    "Starlette": lambda: UploadFile(io.BytesIO(), size=0, filename=""),
+}
+
+
+@pytest.mark.parametrize("framework", BLANK)
+def test_a_field_in_which_no_file_was_chosen_changes_nothing(session: Session, framework: str) -> None:
+    user: Any = User(picture=BLANK[framework]())
+    session.add(user)
+    session.commit()
+    assert not user.picture
+    user.picture = io.BytesIO(picture())
+    session.commit()
+    user.picture = BLANK[framework]()
+    assert not session.is_modified(user)
+    session.commit()
+    assert user.picture.make_blob() == picture()
+    with pytest.raises(RejectedImageError):  # of whoever asks for it by name
+        user.picture.from_file(BLANK[framework]())
+
+
+def test_a_file_that_has_a_name_is_not_passed_over_even_if_it_is_empty(session: Session) -> None:
+    user: Any = User(picture=io.BytesIO(picture()))
+    session.add(user)
+    session.commit()
+    for wrong in (FileStorage(io.BytesIO(), "photo.jpg"), FileStorage(io.BytesIO(b"x"), ""), io.BytesIO()):
+        with pytest.raises(RejectedImageError):
+            user.picture = wrong
+    assert user.picture.make_blob() == picture()
+
+
+def test_an_upload_without_a_name_that_was_read_already_is_attached_whole(session: Session) -> None:
+    upload = FileStorage(io.BytesIO(picture()), filename="")
+    upload.read()
+    user: Any = User(picture=upload)
+    session.add(user)
+    session.commit()
+    assert user.picture.make_blob() == picture()
 
 
 def test_what_it_has_can_be_assigned_to_it(session: Session) -> None:

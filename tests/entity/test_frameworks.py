@@ -6,19 +6,23 @@ The store is bound to the session alone, as in a program with a store for each t
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from starlette.applications import Starlette
 from werkzeug.datastructures import FileStorage, MultiDict
 from wtforms import FileField, Form, StringField
 from wtforms.validators import Optional
 
+from sqlalchemy_imageattach.context import store_context
 from sqlalchemy_imageattach.errors import UnreadableImageError
 
 from .models import Base, User
@@ -27,6 +31,8 @@ from .support import CountingStore, database, picture
 with warnings.catch_warnings():  # of their own affairs, such as what they still support
     warnings.simplefilter("ignore")
     from advanced_alchemy.repository import SQLAlchemyAsyncRepository, SQLAlchemySyncRepository
+    from flask_admin import Admin as FlaskAdmin
+    from flask_admin.contrib.sqla import ModelView as FlaskModelView
     from sqladmin import Admin, ModelView
     from starlette.testclient import TestClient
 
@@ -128,6 +134,132 @@ def test_a_file_that_is_no_picture_leaves_the_owner_its_own(make_session: sessio
             filled_in("Ann", b"<html>", user).populate_obj(user)
         session.commit()
         assert user.picture.make_blob() == picture(color="red")
+
+
+def test_a_form_without_a_file_leaves_the_picture_if_it_was_made_with_its_owner(
+    make_session: sessionmaker[Session],
+) -> None:
+    user = new_user("Ann", "red")
+    blank = FileStorage(io.BytesIO(), filename="", content_type="application/octet-stream")
+    with make_session() as session:
+        session.add(user)
+        session.commit()
+        filled_in("Bob", None, user).populate_obj(user)
+        UserForm(MultiDict([("name", "Cat"), ("picture", blank)]), obj=user).populate_obj(user)
+        UserForm(MultiDict([("name", "Cat"), ("picture", blank)])).populate_obj(user)
+        session.commit()
+        assert user.name == "Cat"
+        assert user.picture.make_blob() == picture(color="red")
+        filled_in("Dan", None).populate_obj(user)
+        session.commit()
+        assert not user.picture, "of a form that knows of no picture, None is assigned"
+
+
+# --- Flask-Admin -----------------------------------------------------------------------------------------------------
+
+
+class FlaskUserAdmin(FlaskModelView):
+    form_columns = ("name", "picture")
+    form_extra_fields = {"picture": FileField(validators=[Optional()])}
+
+
+@pytest.fixture
+def flask_panel(make_session: sessionmaker[Session]) -> FlaskClient:
+    app = Flask(__name__)
+    app.secret_key = "secret"
+    panel = FlaskAdmin(app)
+    with warnings.catch_warnings():  # without Flask-SQLAlchemy there is nothing else to be given
+        warnings.simplefilter("ignore", DeprecationWarning)
+        panel.add_view(FlaskUserAdmin(User, scoped_session(make_session), endpoint="user"))
+    return app.test_client()
+
+
+def test_flask_admin_creates_edits_and_deletes_owners(
+    flask_panel: FlaskClient, make_session: sessionmaker[Session], store: CountingStore
+) -> None:
+    def submit(path: str, content: bytes | None, name: str = "photo.png") -> bytes | None:
+        file = {} if content is None else {"picture": (io.BytesIO(content), name)}
+        response = flask_panel.post(f"/admin/user/{path}", data={"name": "Ann", **file})
+        with make_session() as session:
+            user = session.get_one(User, 1)
+            assert (response.status_code == 302) == (content != b"<html>"), response.text
+            return user.picture.make_blob() if user.picture else None
+
+    assert submit("new/", picture(color="red")) == picture(color="red")
+    assert submit("edit/?id=1", picture(color="blue")) == picture(color="blue")
+    assert submit("edit/?id=1", None) == picture(color="blue"), "no field"
+    assert submit("edit/?id=1", b"", "") == picture(color="blue"), "a field in which no file was chosen"
+    assert submit("edit/?id=1", b"<html>") == picture(color="blue"), "no picture"
+    assert len(store) == 1
+    for page in ("", "edit/?id=1", "details/?id=1"):
+        assert flask_panel.get(f"/admin/user/{page}").status_code in {200, 302}
+    assert flask_panel.post("/admin/user/delete/", data={"id": "1"}).status_code == 302
+    assert not store.blobs
+
+
+# --- starlette-admin -------------------------------------------------------------------------------------------------
+
+
+def multipart(name: str, content: bytes | None, file_name: str = "photo.png", **fields: str) -> dict[str, Any]:
+    """What a browser sends; test clients leave the name out where it is empty, and browsers do not."""
+    boundary = "----browser"
+    parts = [(f'form-data; name="{key}"', "", value.encode()) for key, value in ({"name": name} | fields).items()]
+    if content is not None:
+        disposition = f'form-data; name="picture"; filename="{file_name}"'
+        parts.append((disposition, "Content-Type: image/png\r\n", content))
+    body = b"".join(
+        f"--{boundary}\r\nContent-Disposition: {disposition}\r\n{more}\r\n".encode() + value + b"\r\n"
+        for disposition, more, value in parts
+    )
+    return {
+        "content": body + f"--{boundary}--\r\n".encode(),
+        "headers": {"Content-Type": f"multipart/form-data; boundary={boundary}"},
+    }
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its forms leave uploads open
+def test_starlette_admin_creates_edits_clears_and_deletes_owners(
+    engine: Engine, make_session: sessionmaker[Session], store: CountingStore
+) -> None:
+    from starlette_admin import ImageField, StringField
+    from starlette_admin.contrib.sqla import Admin as StarletteAdmin
+    from starlette_admin.contrib.sqla import ModelView as StarletteModelView
+
+    class StarletteUserAdmin(StarletteModelView):
+        fields = [StringField("name"), ImageField("picture")]
+
+    app = Starlette()
+    panel = StarletteAdmin(engine, secret_key="a secret of a test, of more than 32 bytes")
+    panel.add_view(StarletteUserAdmin(User, key="user"))
+    panel.mount_to(app)
+    client = TestClient(app)
+
+    csrf_token = re.compile(r'name="csrftoken" value="([^"]+)"')
+
+    def submit(path: str, content: bytes | None, name: str = "photo.png", **fields: str) -> bytes | None:
+        # it makes its sessions by itself
+        with store_context(store):
+            [fields["csrftoken"]] = csrf_token.findall(client.get(f"/admin/user/{path}").text)
+            response = client.post(
+                f"/admin/user/{path}", **multipart("Ann", content, name, **fields), follow_redirects=False
+            )
+        assert response.status_code == 303, response.text
+        with make_session() as session:
+            user = session.get_one(User, 1)
+            return user.picture.make_blob() if user.picture else None
+
+    assert submit("create", picture(color="red")) == picture(color="red")
+    assert submit("edit?pk=1", picture(color="blue")) == picture(color="blue")
+    assert submit("edit?pk=1", None) == picture(color="blue"), "no field"
+    assert submit("edit?pk=1", b"", "") == picture(color="blue"), "a field in which no file was chosen"
+    assert submit("edit?pk=1", None, **{"_picture-delete": "on"}) is None
+    assert not store.blobs
+    assert submit("edit?pk=1", picture(color="red")) == picture(color="red")
+    with store_context(store):
+        [token] = csrf_token.findall(client.get("/admin/user/edit?pk=1").text)
+        answer = client.post("/admin/_api/user/action?name=delete&pks=1", headers={"X-CSRFToken": token})
+        assert answer.status_code == 200, answer.text
+    assert not store.blobs
 
 
 # --- sqladmin --------------------------------------------------------------------------------------------------------

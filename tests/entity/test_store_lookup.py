@@ -225,8 +225,9 @@ class Deed(Base, Image):
 def shops() -> Iterator[Engine]:
     with database(Base.metadata) as engine:
         yield engine
-    PUBLIC.blobs.clear()
-    PRIVATE.blobs.clear()
+    for store in (PUBLIC, PRIVATE):
+        for key in store.blobs:
+            store.delete_key(key)
 
 
 def test_a_class_has_its_own_store_in_any_session_and_context(shops: Engine, default: MemoryStore) -> None:

@@ -119,27 +119,36 @@ def pngs() -> Files:
         yield f"png, {name}", png_with(part, FLAT)
     yield "png, without the checksum of its end", saved(RICH, "PNG")[:-4]
     yield "png, orientation 6", saved(RICH, "PNG", exif=exif(6))
+    yield "png, animated", apng([(_ALL, _RED, 0, 0), (_MIDDLE, _HALF, 0, 1)])
+    yield (
+        "png, animated, with a still picture of its own",
+        apng([(_ALL, _RED, 0, 0)] * 2, default=_GREEN),
+    )
 
 
 # --- APNG: the frames are looked at one by one ------------------------------------------------------------------------
 
 
 def apng(
-    frames: Sequence[tuple[tuple[int, int, int, int], tuple[int, ...], int, int]], said: int | None = None
+    frames: Sequence[tuple[tuple[int, int, int, int], tuple[int, ...], int, int]],
+    said: int | None = None,
+    default: tuple[int, ...] | None = None,
 ) -> bytes:
-    """Boxes (left, top, width, height) of one colour, with how they are disposed of and blended."""
+    """Boxes (left, top, width, height) of one colour, with how they are disposed of and blended.
+
+    A picture for those that show no animation may come before them.
+    """
     made = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 6, 0, 0, 0))
     made += chunk(b"acTL", struct.pack(">II", len(frames) if said is None else said, 0))
-    number = 0
+    number, is_data = 0, default is None
+    if default is not None:
+        made += chunk(b"IDAT", zlib.compress((b"\0" + bytes(default) * SIDE) * SIDE))
     for (left, top, width, height), colour, disposal, blending in frames:
         control = (number, width, height, left, top, 1, 10, disposal, blending)
         made += chunk(b"fcTL", struct.pack(">IIIIIHHBB", *control))
         data = zlib.compress((b"\0" + bytes(colour) * width) * height)
-        if number:
-            made += chunk(b"fdAT", struct.pack(">I", number + 1) + data)
-        else:
-            made += chunk(b"IDAT", data)
-        number += 2 if number else 1
+        made += chunk(b"IDAT", data) if is_data else chunk(b"fdAT", struct.pack(">I", number + 1) + data)
+        number, is_data = number + 2 - is_data, False
     return made + chunk(b"IEND", b"")
 
 
@@ -156,6 +165,9 @@ def films() -> Files:
     yield "apng, its first frame is disposed to what was before", apng([(_ALL, _RED, 2, 0), (_CORNER, _HALF, 0, 1)])
     yield "apng, nothing instead of red", apng([(_ALL, _RED, 0, 0), (_MIDDLE, _NOTHING, 0, 0), (_CORNER, _GREEN, 0, 1)])
     yield "apng, says more frames than there are", apng([(_ALL, _RED, 0, 0), (_MIDDLE, _GREEN, 0, 0)], 5)
+    two = [(_ALL, _RED, 0, 0), (_MIDDLE, _HALF, 0, 1)]
+    yield "apng, with a still picture of its own", apng(two, default=_GREEN)
+    yield "apng, with a still picture of its own, a first frame in the middle", apng(two[::-1], default=_GREEN)
     for disposal in (0, 1, 2, 3):
         boxes = [(_ALL, 10, 1), (_MIDDLE, 200, disposal), (_CORNER, 90, 1)]
         yield f"gif, disposal {disposal}", gif_film(boxes)
@@ -233,7 +245,11 @@ def jpegs() -> Files:
     yield "jpeg, grey", saved(RICH.convert("L"), "JPEG")
     yield "jpeg, grey, progressive", saved(RICH.convert("L"), "JPEG", progressive=True)
     yield "jpeg, RGB", saved(RICH, "JPEG", keep_rgb=True)
-    yield "jpeg, CMYK", saved(RICH.convert("CMYK"), "JPEG")
+    cmyk = saved(RICH.convert("CMYK"), "JPEG")
+    yield "jpeg, CMYK", cmyk
+    transform = cmyk.index(b"Adobe") + 11
+    yield "jpeg, YCCK", cmyk[:transform] + b"\2" + cmyk[transform + 1 :]
+    yield "jpeg, CMYK, progressive", saved(RICH.convert("CMYK"), "JPEG", progressive=True)
     yield "jpeg, Display P3", saved(FLAT, "JPEG", icc_profile=WIDE)
     yield "jpeg, a profile that calls itself sRGB", saved(FLAT, "JPEG", icc_profile=NAMED_SRGB)
     yield "jpeg, a profile that is none", saved(FLAT, "JPEG", icc_profile=b"profile" * 40)

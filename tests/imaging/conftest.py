@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy_imageattach.errors import EngineUnavailableError
 from sqlalchemy_imageattach.imaging import ImagePolicy
 from sqlalchemy_imageattach.imaging.engines.choice import engine_named
+from sqlalchemy_imageattach.imaging.raster import resize
 
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
@@ -28,9 +29,13 @@ def wand(magick_policy: None) -> str:
     return "wand"
 
 
-@pytest.fixture(params=["pillow", "wand"])
-def policy(request: pytest.FixtureRequest) -> ImagePolicy:
+@pytest.fixture(params=["pillow", "pillow alone", "wand", "vips"])
+def policy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ImagePolicy:
     """A policy that allows everything and uses one engine only: each test that asks for it runs on each engine."""
+    if request.param == "vips":
+        return all_types("vips", "pillow")
+    if request.param == "pillow alone":
+        monkeypatch.setattr(resize, "_fast", lambda: None)
     return all_types(request.getfixturevalue("wand") if request.param == "wand" else "pillow")
 
 

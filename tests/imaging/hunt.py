@@ -1,7 +1,8 @@
 """Looks for files that are neither accepted nor refused, by a fuzzer that is guided by what they reach.
 
-Each scanner and each engine is tried in a process of its own.  A file that raises an error without a type, or that
-takes more steps than it may, is kept beside the tests, which replay it.
+Each scanner and each engine is tried in a process of its own.  A file that raises an error without a type, that takes
+more steps than it may, or longer than any file may, is kept beside the tests, which replay it; and so are a few of
+those that led where none of the files that it began with does.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import types
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from sqlalchemy_imageattach.errors import EngineUnavailableError, RejectedImageError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render
@@ -26,9 +31,17 @@ from sqlalchemy_imageattach.imaging.reader import STEPS, Reader
 
 FOUND = Path(__file__).parent / "found"
 IMAGES = Path(__file__).parent.parent / "images"
-SCANNERS_ROOM = "sqlalchemy_imageattach.imaging.formats"
+#: What guides it: the lines of these.
+ROOMS = ("sqlalchemy_imageattach.imaging.", "PIL.")
+#: Of what is tried by one name, so many files of at most so many bytes together are kept.
+KEPT, KEPT_BYTES = 16, 24 * 1024
 ENGINES = ("pillow", "resvg", "heif", "pdfium", "wand")
 ALL = ("application/pdf", "image/heic", "image/heif", "image/svg+xml", "image/vnd.microsoft.icon")
+
+
+def found() -> list[Path]:
+    """What earlier hunts found."""
+    return sorted(path for path in FOUND.rglob("*") if path.is_file())
 
 
 def scan(mimetype: str, content: bytes) -> None:
@@ -58,18 +71,79 @@ def attempt(name: str, content: bytes) -> None:
 def _hunt(name: str, seconds: int, corpus: str) -> None:
     atheris: Any = import_module("atheris")
 
-    # what reads headers; all that is loaded would take minutes
-    for module in [value for key, value in sys.modules.items() if key.startswith(SCANNERS_ROOM)]:
+    if name in ENGINES:
+        Image.init()  # loads its formats
+    # what reads files; all that is loaded would take minutes
+    for module in [value for key, value in sys.modules.items() if key.startswith(ROOMS)]:
         for owner in (module, *filter(inspect.isclass, vars(module).values())):
             for function in list(filter(inspect.isfunction, vars(owner).values())):
                 if function.__module__ == module.__name__:
                     atheris.instrument_func(function)
     atheris.Setup(
-        [sys.argv[0], corpus, f"-max_total_time={seconds}", "-max_len=65536", "-rss_limit_mb=3000", "-verbosity=1"]
+        [
+            sys.argv[0],
+            corpus,
+            f"-max_total_time={seconds}",
+            "-max_len=65536",
+            "-rss_limit_mb=3000",
+            "-timeout=20",
+            "-verbosity=1",
+        ]
         + [f"-artifact_prefix={corpus}/../"],
         lambda content: attempt(name, content),
     )
     atheris.Fuzz()
+
+
+def reached(name: str, content: bytes) -> set[tuple[str, int, int]]:
+    """The steps from line to line that an attempt takes within :data:`ROOMS`."""
+    steps = set()
+
+    def follow(frame: types.FrameType, event: str, _: object) -> Any:
+        if not frame.f_globals.get("__name__", "").startswith(ROOMS):
+            return None
+        last = 0
+
+        def line(frame: types.FrameType, event: str, _: object) -> Any:
+            nonlocal last
+            if event == "line":
+                steps.add((frame.f_code.co_filename, last, frame.f_lineno))
+                last = frame.f_lineno
+            return line
+
+        return line
+
+    before = sys.gettrace()
+    sys.settrace(follow)
+    try:
+        attempt(name, content)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+def _beginnings() -> Iterator[bytes]:
+    """The files that it begins with."""
+    from .test_fuzz import seeds
+
+    for file in [*IMAGES.glob("quadrants*"), *IMAGES.glob("*animated*")]:
+        yield file.read_bytes()
+    yield from seeds().values()
+
+
+def _keep(name: str, corpus: Path) -> None:
+    """Keep the small files that lead where no other one does, at the most :data:`KEPT` of them."""
+    known = set().union(*(reached(name, content) for content in _beginnings()))
+    directory = FOUND / name.replace("/", "-")
+    shutil.rmtree(directory, ignore_errors=True)
+    kept = size = 0
+    for content in sorted({file.read_bytes() for file in corpus.glob("*")}, key=len):
+        new = reached(name, content) - known
+        if new and kept < KEPT and size + len(content) <= KEPT_BYTES:
+            known |= new
+            kept, size = kept + 1, size + len(content)
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content)
 
 
 def _hunted(name: str, seconds: int) -> bool:
@@ -77,17 +151,15 @@ def _hunted(name: str, seconds: int) -> bool:
     with tempfile.TemporaryDirectory() as directory:
         corpus = Path(directory) / "corpus"
         corpus.mkdir()
-        for file in [*IMAGES.glob("quadrants*"), *IMAGES.glob("*animated*"), *FOUND.glob("*")]:
-            shutil.copy(file, corpus)
-        from .test_fuzz import seeds
-
-        for number, content in enumerate(seeds().values()):
+        for number, content in enumerate([*_beginnings(), *(file.read_bytes() for file in found())]):
             (corpus / str(number)).write_bytes(content)
         command = [sys.executable, "-m", __spec__.name, "--hunt", str(corpus), "--seconds", str(seconds), name]
         done = subprocess.run(command, check=False)
-        for file in [*Path(directory).glob("crash-*"), *Path(directory).glob("timeout-*")]:
-            FOUND.mkdir(exist_ok=True)
-            shutil.copy(file, FOUND / hashlib.sha256(file.read_bytes()).hexdigest()[:16])
+        FOUND.mkdir(exist_ok=True)
+        for file in [path for kind in ("crash", "timeout", "oom") for path in Path(directory).glob(f"{kind}-*")]:
+            shutil.copy(file, FOUND / f"{file.name[: file.name.index('-') + 13]}")
+        if done.returncode == 0:
+            _keep(name, corpus)
     return done.returncode == 0
 
 

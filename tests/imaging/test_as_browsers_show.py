@@ -29,6 +29,7 @@ GREY = browserfiles.GREY
 _HDR = "HDR is mapped by a curve of our own; what is as bright as paper looks alike, and saturated light does not"
 KNOWN = {
     "png, colour type 2, 16 bits, one clear": "Pillow keeps 8 of 16 bits: what is near the clear one is clear",
+    "png, animated, with a still picture of its own": "ours is that one; Chromium shows it nowhere",
     "png, code points 9, 16": _HDR,
     "png, code points 9, 18": _HDR,
     "png, code points 12, 16": _HDR,

@@ -56,6 +56,21 @@ def test_grey_and_more_than_8_bits_are_read() -> None:
     assert near(corners(made.blob), [(100, 100, 100)] * 4, 6)
 
 
+@pytest.mark.parametrize("size", [(64, 64), (65, 63), (30, 22), (1000, 17)])
+def test_the_size_that_the_data_say_may_be_larger_by_what_fills_a_block(size: tuple[int, int]) -> None:
+    info = probe(heic(Image.new("RGB", size, RED), quality=50), POLICY)
+    assert (info.width, info.height) == size
+
+
+def test_data_that_are_larger_than_the_header_says_are_refused_before_they_are_decoded() -> None:
+    content = bytearray(heic(Image.new("RGB", (400, 300), RED), quality=50).getvalue())
+    place = -1
+    while (place := content.find(b"ispe", place + 1)) >= 0:
+        content[place + 8 : place + 16] = struct.pack(">II", 10, 10)
+    with pytest.raises(UnreadableImageError, match="10×10 pixels, its data 400×30"):
+        probe(io.BytesIO(content), POLICY)
+
+
 def test_a_broken_one_is_refused_and_what_the_library_says_is_only_its_cause(photos: Path) -> None:
     content = (photos / "quadrants.heic").read_bytes().replace(b"hvcC", b"hvcX")
     assert probe(io.BytesIO(content), POLICY).width == 80

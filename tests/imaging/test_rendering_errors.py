@@ -12,7 +12,7 @@ from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, render
 from sqlalchemy_imageattach.imaging.raster import colours, frames
 from tests.pictures import encode, texture
 
-STAGES = ["resizable", "Colours", "resampled", "turned", "encoded", "plan"]
+STAGES = ["resizable", "Colours", "resampled", "turned", "encode_all", "plan"]
 ONE = [Rendition(width=8)]
 
 

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError
+from sqlalchemy_imageattach.imagetypes import by_name
 from sqlalchemy_imageattach.imaging import VECTOR_TYPES, Rendition
 from sqlalchemy_imageattach.imaging.rendition import FILTERS, SAME_AS_ORIGINAL
 
@@ -260,7 +261,8 @@ def variant(mimetype: str = JPEG, *, moves: bool = True, **options: Any) -> str:
         {"width": 300, "height": 200, "fit": "fill"},
         {"width": 300, "height": 200, "fit": "fill", "focal_point": (1.0, 0.0)},
         {"width": 300, "focal_point": (0.0, 1.0)},
-        {"width": 300, "quality": 85},
+        {"width": 300, "quality": 80},
+        {"width": 600, "quality": 85},
         {"width": 300, "format": "png", "quality": 3},
         {"width": 300, "filter": "lanczos"},
         {"width": 300, "filter": "kaiser"},
@@ -289,7 +291,7 @@ SQUARE: dict[str, Any] = {"width": 300, "height": 300, "fit": "fill"}
         ({**SQUARE, "focal_point": (0.5, 0.0)}, {**SQUARE, "focal_point": (0.5, 1.0)}),  # nothing to choose from
         ({**SQUARE, "focal_point": (0.0, 0.5)}, {**SQUARE, "focal_point": (0.3, 0.5)}),  # at the edge already
         ({**SQUARE, "focal_point": (0.1 + 0.2 + 0.1, 0.5)}, {**SQUARE, "focal_point": (0.4, 0.5)}),
-        ({**SQUARE, "quality": 85}, SQUARE),
+        ({**SQUARE, "quality": 80}, SQUARE),
         ({"width": 300, "filter": "catrom"}, {"width": 300, "filter": "mitchell"}),
         ({"width": 300, "quality": 50}, {"ratio": 1 / 3, "quality": 50, "format": "jpg"}),
     ],
@@ -360,3 +362,17 @@ def test_pictures_of_1x_are_known_by_the_side_that_was_given(
     options: dict, size: tuple[int, int], expected: bool
 ) -> None:
     assert Rendition(**options).is_size_of_1x(size, 640, 480) is expected
+
+
+@pytest.mark.parametrize(
+    ("form", "small", "large"), [("jpeg", 80, 85), ("webp", 90, 88), ("avif", 71, 71), ("png", None, None)]
+)
+def test_the_default_quality_is_that_of_the_type_and_of_the_size(form: str, small: object, large: object) -> None:
+    writing = by_name[form].writing
+    assert writing is not None
+    for size, usual in (((480, 480), small), ((1, 480), small), ((481, 10), large), ((10, 481), large)):
+        assert writing.quality_of(*size) == usual
+
+
+def test_the_default_of_the_other_size_is_no_default() -> None:
+    assert variant(width=300, quality=85) != "" != variant(width=600, quality=80)

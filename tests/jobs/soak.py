@@ -181,7 +181,7 @@ def database() -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/soak jobs", description=__doc__)
     parser.add_argument("queues", nargs="*", help="celery, dramatiq or rq; by default celery and dramatiq", default=[])
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, String, create_engine, delete, insert, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sqlalchemy_imageattach.entity import Image, LegacyImage
-from sqlalchemy_imageattach.errors import InvalidTypeError
+from sqlalchemy_imageattach.errors import ContextError, InvalidTypeError
 from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.maintenance import ProblemKind, SweepRefusedError, check, repair, sweep
 from sqlalchemy_imageattach.store import Store, key_of
@@ -260,6 +260,8 @@ def test_it_refuses_a_session_that_might_show_old_rows_and_what_is_no_store(sess
         repair(session, Base, store, dry_run=False)
     repair(session, Base, store).close()
     with pytest.raises(InvalidTypeError, match="expected a store"):
-        repair(session, Base, None)  # type: ignore[arg-type]
+        repair(session, Base, "s3://bucket")  # type: ignore[arg-type]
+    with pytest.raises(ContextError, match="no image store is set"):
+        repair(session, Base)
     with pytest.raises(NotImplementedError):
         repair(session, Base, FourMethodStore())

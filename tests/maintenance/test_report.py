@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from sqlalchemy_imageattach.bulk import keyset
 from sqlalchemy_imageattach.context import store_context
-from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, StoreError
+from sqlalchemy_imageattach.errors import ContextError, InvalidTypeError, InvalidValueError, StoreError
 from sqlalchemy_imageattach.key import ImageKey, new_revision
 from sqlalchemy_imageattach.maintenance import ProblemKind, SweepRefusedError, check, sweep
 from sqlalchemy_imageattach.store import ListingNotSupportedError, Store, StoredBlob, key_of
@@ -637,7 +637,7 @@ def test_a_store_that_cannot_list_is_refused_by_its_name(session) -> None:
     [
         ({"session": None}, InvalidTypeError, "expected a Session"),
         ({"declarative_base": object}, InvalidTypeError, "expected a declarative base class"),
-        ({"store": None}, InvalidTypeError, "store: expected a store"),
+        ({"store": None}, ContextError, "no image store is set"),
         ({"store": "memory:"}, InvalidTypeError, "expected a store"),
         ({"grace": 24}, InvalidTypeError, "grace: expected a timedelta"),
         ({"grace": timedelta(seconds=-1)}, InvalidValueError, "grace: expected 0 or more"),

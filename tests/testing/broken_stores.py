@@ -12,6 +12,7 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+from sqlalchemy_imageattach.blobpart import BlobPart, BlobStat
 from sqlalchemy_imageattach.errors import BlobExistsError, BlobNotFoundError
 from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import Store
@@ -915,6 +916,58 @@ class CannotBePickled(Sound):
 @breaks("__reduce__: gives a copy of the store, by pickling, that stands for the same place", pickles=True)
 class IsPickledWithItsBlobs(OldStore):
     pass
+
+
+@breaks("get_part: gives the bytes that were asked for, and no others")
+class GivesAllOfIt(Sound):
+    def get_part(self, key, start=0, length=None):
+        return super().get_part(key)
+
+
+@breaks("get_part: gives the bytes that were asked for, and no others")
+class CountsFromOne(Sound):
+    def get_part(self, key, start=0, length=None):
+        return super().get_part(key, max(start - 1, 0), length)
+
+
+@breaks("get_part: gives what there is where more is asked for")
+class WantsToKnowTheEnd(Sound):
+    def get_part(self, key, start=0, length=None):
+        if start >= super().stat_key(key).byte_size:
+            raise OSError("invalid range")
+        return super().get_part(key, start, length)
+
+
+@breaks("get_part: says of the whole blob how long it is, if it says so")
+class TellsTheLengthOfThePart(Sound):
+    def get_part(self, key, start=0, length=None):
+        part = super().get_part(key, start, length)
+        return replace(part, stat=replace(part.stat, byte_size=part.stat.byte_size - start))
+
+
+@breaks("stat_key: says how long the blob is, and when it was written, if it says so")
+class TellsNoTimeZone(Sound):
+    def stat_key(self, key):
+        return replace(super().stat_key(key), modified_at=datetime.now())
+
+
+@breaks("stat_key: says how long the blob is, and when it was written, if it says so")
+class TellsKilobytes(Sound):
+    def stat_key(self, key):
+        stat = super().stat_key(key)
+        return replace(stat, byte_size=stat.byte_size // 1024)
+
+
+@breaks("get_part: says by an OSError that there is no such blob")
+class HasEmptyParts(Sound):
+    def get_part(self, key, start=0, length=None):
+        return super().get_part(key, start, length) if key in self else BlobPart(io.BytesIO(), BlobStat(0))
+
+
+@breaks("stat_key: says by an OSError that there is no such blob")
+class TellsNothing(Sound):
+    def stat_key(self, key):
+        return super().stat_key(key) if key in self else BlobStat()
 
 
 @breaks("targets: names the stores that are written, where it stands for others")

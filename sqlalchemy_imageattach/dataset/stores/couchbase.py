@@ -46,6 +46,9 @@ __all__ = ["CouchbaseDataset"]
 
 _DRAWS = 50
 
+#: Of the records that are written here.
+_VERSION = 1
+
 #: What a document of Couchbase can have, in bytes.
 LONGEST = 20 * 2**20
 
@@ -181,6 +184,10 @@ class CouchbaseDataset:
             else:
                 self._append("failures", key)
 
+    def note_many(self, failures: Sequence[Failure]) -> None:
+        for failure in failures:
+            self.note(failure)
+
     def failures(self, label: str | None = None) -> Iterator[Failure]:
         told = set()
         for key in self._listed("failures"):
@@ -306,6 +313,11 @@ class CouchbaseDataset:
         return found if found is not None and found["slot"] == slot else None
 
     def _sample(self, found: Any) -> Sample:
+        if found.get("version") != _VERSION:
+            raise DatasetError(
+                f"expected a record of version {_VERSION}, got version {found.get('version')!r}: this dataset was made"
+                " by another version of SQLAlchemy-ImageAttach; read it by that one, or collect into another prefix"
+            )
         provenance = dict(found["provenance"])
         if provenance["fetched_at"] is not None:
             provenance["fetched_at"] = datetime.fromisoformat(provenance["fetched_at"])
@@ -338,7 +350,7 @@ def _record(label: str, uri: str, picture: Picture, provenance: Provenance, slot
     width, height = picture.size
     return {
         "type": "image",
-        "version": 1,
+        "version": _VERSION,
         "label": label,
         "uri": uri,
         "mimetype": picture.mimetype,

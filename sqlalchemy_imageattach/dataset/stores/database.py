@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any
 
-from sqlalchemy import delete, insert, inspect, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Table, delete, insert, inspect, select, update
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
 from ...arguments import wrong_type
 from ...context import find_store, store_context
+from ...errors import DatasetError
 from ...search.fingerprint import HammingDistance
 from ...store import Store, key_of
 from ..attach import attach
@@ -26,6 +28,11 @@ from .protocol import Item
 __all__ = ["SQLAlchemyDataset"]
 
 _PAGE = 200
+
+#: How databases say that a table or a column is missing: SQLite, PostgreSQL, MariaDB.
+_NOT_THERE = re.compile(
+    r"no such (?:table|column)|has no column|(?:relation|column) .* does not exist|(?:doesn't exist|Unknown column)"
+)
 
 
 class SQLAlchemyDataset:
@@ -156,23 +163,27 @@ class SQLAlchemyDataset:
         return None if row is None else _failure(row)
 
     def note(self, failure: Failure) -> None:
-        table = failures_of(self.cls)
-        key = source_key(failure.label, failure.uri)
-        values = {
-            "label": failure.label,
-            "uri": failure.uri,
-            "reason": failure.reason,
-            "detail": failure.detail,
-            "attempts": failure.attempts,
-            "is_final": failure.is_final,
-            "failed_at": datetime.now(UTC),
-        }
-        changed = update(table).where(table.c.source_key == key).values(values)
+        self.note_many([failure])
+
+    def note_many(self, failures: Sequence[Failure]) -> None:
+        table, now = failures_of(self.cls), datetime.now(UTC)
+        rows = [_row_of(failure) | {"failed_at": now} for failure in failures]
+        try:
+            with self._session() as session:
+                session.execute(delete(table).where(table.c.source_key.in_([row["source_key"] for row in rows])))
+                session.execute(insert(table), rows)
+                session.commit()
+        except IntegrityError:  # another one has noted some meanwhile
+            for row in rows:
+                self._note(table, row)
+
+    def _note(self, table: Table, row: dict[str, Any]) -> None:
+        changed = update(table).where(table.c.source_key == row["source_key"]).values(row)
         with self._session() as session:
             if not session.execute(changed).rowcount:  # type: ignore[attr-defined]
                 try:
                     with session.begin_nested():
-                        session.execute(insert(table).values(source_key=key, **values))
+                        session.execute(insert(table).values(row))
                 except IntegrityError:  # another one was first
                     session.execute(changed)
             session.commit()
@@ -192,8 +203,17 @@ class SQLAlchemyDataset:
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
-        with self._sessions() as session, nullcontext() if self._store is None else store_context(self._store):
-            yield session
+        try:
+            with self._sessions() as session, nullcontext() if self._store is None else store_context(self._store):
+                yield session
+        except (OperationalError, ProgrammingError) as error:
+            if _NOT_THERE.search(str(error.orig)):
+                raise DatasetError(
+                    f"the tables of {self.cls.__name__} are not those of this version"
+                    f" ({str(error.orig).splitlines()[0]}): make those that are missing by metadata.create_all(), and"
+                    " bring others up to date by a migration of Alembic"
+                ) from error
+            raise
 
     def _row(self, session: Session, key: str) -> LabelledImage | None:
         return session.scalars(select(self.cls).where(self.cls.source_key == key)).one_or_none()
@@ -203,7 +223,7 @@ class SQLAlchemyDataset:
             return session.scalar(select(self.cls.id).where(*where).limit(1)) is not None
 
     def _sample(self, session: Session, row: LabelledImage) -> Sample:
-        store = find_store(self._store, session.info)
+        store = find_store(self._store, session.info, type(row))
         return sample_of(row, store)
 
 
@@ -215,6 +235,18 @@ def sample_of(row: LabelledImage, store: Store) -> Sample:
     )
     opening: partial[IO[bytes]] = partial(store.get, key)
     return Sample(row.label, row.uri, row.mimetype, row.size, row.checksum or "", provenance, opening)
+
+
+def _row_of(failure: Failure) -> dict[str, Any]:
+    return {
+        "source_key": source_key(failure.label, failure.uri),
+        "label": failure.label,
+        "uri": failure.uri,
+        "reason": failure.reason,
+        "detail": failure.detail,
+        "attempts": failure.attempts,
+        "is_final": failure.is_final,
+    }
 
 
 def _failure(row: Any) -> Failure:

@@ -106,6 +106,9 @@ class CommitDoubt:
 _watches: WeakKeyDictionary[Connection, WeakSet[CommitDoubt]] = WeakKeyDictionary()
 
 
+_listened_to: WeakSet[Engine] = WeakSet()
+
+
 def _telling(tell: Callable[..., None]) -> Callable[..., None]:
     def listener(connection: Connection, *args: Any) -> None:
         for watch in _watches.get(connection, ()):
@@ -131,7 +134,10 @@ def _has_failed(context: ExceptionContext) -> None:
 
 
 def _listen_to(engine: Engine) -> None:
-    # once for each engine: to come and go with each transaction would take longer than the rest of it
+    # once for each engine: to come and go with each transaction would take longer than the rest of it, and asking half
+    if engine in _listened_to:
+        return
+    _listened_to.add(engine)
     if not event.contains(engine, "commit", _LISTENERS["commit"]):
         for name, listener in _LISTENERS.items():
             event.listen(engine, name, listener)

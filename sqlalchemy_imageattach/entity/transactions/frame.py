@@ -16,10 +16,11 @@ from ...errors import BlobExistsError, StoreError
 from ...key import ImageKey
 from ...spool import Spool
 from ...store import Store, are_same_place, key_of, targets_of
+from ...uploads.quarantine import QuarantinedFile, UploadedContent, used
 from .locations import Locations
 from .pending import Content, blob_state
 
-__all__ = ["BlobRef", "Frame", "Write", "innermost"]
+__all__ = ["BlobRef", "Claim", "Frame", "Write", "innermost"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,11 +90,17 @@ class Write:
             if place not in self._former:
                 self._former[place] = _read_if_there(place)
         try:
-            with self._content.open() as file:
-                self.blob.store.put(self.blob.key, file, reproducible=self._reproducible)
+            self._put(self._content)
         except BlobExistsError:
             self._is_of_another = True
             raise
+
+    def _put(self, content: Content) -> None:
+        store, key, reproducible = self.blob.store, self.blob.key, self._reproducible
+        if isinstance(content, UploadedContent) and content.copy_into(store, key, reproducible=reproducible):
+            return
+        with content.open() as file:
+            store.put(key, file, reproducible=reproducible)
 
     def undo(self) -> None:
         """Delete the blob, or bring back what its places held before, where they are written more than once."""
@@ -132,6 +139,34 @@ class Write:
         if (image := self.image) is not None:
             state = blob_state(image)
             state.pending = state.made_from = None
+
+
+class Claim(Write):
+    """The mark that an upload was used, which a flush has to make, or has made."""
+
+    def __init__(self, image: Any, upload: QuarantinedFile) -> None:
+        super().__init__(image, BlobRef.of(upload.store, upload.mark), Spool.of(b""))
+        self._upload = upload
+
+    def perform(self) -> None:
+        try:
+            self._upload.claim()
+        except BlobExistsError as error:
+            self._is_of_another = True
+            raise used() from error
+
+    def undo(self) -> None:
+        if not self._is_of_another:
+            self.blob.store.delete_key(self.blob.key)
+
+    def was_performed(self, locations: Locations) -> None:
+        """No image has it as its blob."""
+
+    def was_rolled_back(self) -> None:
+        """No image has it as its blob."""
+
+    def was_committed(self) -> None:
+        """No image has it as its blob."""
 
 
 @dataclass(slots=True)

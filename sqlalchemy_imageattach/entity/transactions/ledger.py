@@ -102,7 +102,10 @@ class Ledger:
         assert session is not None
         transaction = session.get_nested_transaction() or session.get_transaction()
         assert transaction is not None, "a flush without a transaction"
-        return self._frames.setdefault(transaction, Frame())
+        frame = self._frames.get(transaction)
+        if frame is None:
+            frame = self._frames[transaction] = Frame()
+        return frame
 
     def has_claimed(self, row: tuple[Any, ...]) -> bool:
         """Whether a transaction of this session that goes on has locked ``row``."""

@@ -22,15 +22,16 @@ from PIL import (
 )
 
 from ...errors import UnreadableImageError, UnsupportedLayoutError
+from ..formats import jpeg, tiff
 from ..info import ImageInfo
 from ..policy import ImagePolicy
-from ..raster.decoding import decoding
+from ..raster.decoding import decoding, refuse_rare
 from ..raster.frames import Frame
 from ..raster.gifframes import gif_frames
 from ..raster.heifcolours import said_profile
 from ..raster.pngframes import png_frames
-from ..raster.resample import HEADROOM, plan
-from ..reader import Guarded
+from ..raster.resample import ENOUGH, plan
+from ..reader import Guarded, Reader
 from ..rendition import Order
 
 __all__ = ["PillowDecoder"]
@@ -50,6 +51,13 @@ _DECODERS: Final[dict[str, Callable[[Any], ImageFile.ImageFile]]] = {
     "image/tiff": TiffImagePlugin.TiffImageFile,
     "image/vnd.microsoft.icon": IcoImagePlugin.IcoImageFile,
     "image/webp": WebPImagePlugin.WebPImageFile,
+}
+
+
+#: What tells whether an intact file may be coded in a way that Pillow does not read: it does not say so itself.
+_RARE: Final[dict[str, Callable[[Reader], bool]]] = {
+    "image/jpeg": jpeg.has_rare_coding,
+    "image/tiff": tiff.has_rare_coding,
 }
 
 
@@ -87,7 +95,16 @@ def _frames(source: Guarded, info: ImageInfo, orders: Sequence[Order] | None) ->
         return _gif_frames(source, info)
     if info.mimetype == "image/png":
         return png_frames(source, info)
-    return _other_frames(source, info, orders)
+    return _of_rare_coding(source, info, _other_frames(source, info, orders))
+
+
+def _of_rare_coding(source: Guarded, info: ImageInfo, frames: Iterator[Frame]) -> Iterator[Frame]:
+    try:
+        yield from frames
+    except UnreadableImageError as error:
+        if error.code == "undecodable" and info.mimetype in _RARE and _RARE[info.mimetype](Reader(source)):
+            refuse_rare(info.mimetype, error.__cause__)
+        raise
 
 
 def _gif_frames(source: Guarded, info: ImageInfo) -> Iterator[Frame]:
@@ -168,7 +185,7 @@ def _draft(image: ImageFile.ImageFile, orders: Sequence[Order], info: ImageInfo)
     plans = [plan(order, image.size, info.orientation) for order in orders]
     if any(wanted.kernel == Image.Resampling.NEAREST for wanted in plans):
         return 1.0, 1.0
-    scale = HEADROOM * max(wanted.scale for wanted in plans)
+    scale = ENOUGH * max(wanted.scale for wanted in plans)
     width, height = image.size
     drafted = image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
     if drafted is None:

@@ -20,7 +20,7 @@ from PIL import Image
 from ...errors import EngineUnavailableError, TooCostlyError, UnreadableImageError
 from ..info import ImageInfo
 from ..policy import ImagePolicy
-from ..raster.decoding import decoding
+from ..raster.decoding import decoding, refuse_rare
 from ..raster.frames import Frame
 from ..raster.heifcolours import said_profile
 from ..reader import Guarded
@@ -101,6 +101,8 @@ class WandDecoder:
         turned = info.mimetype in _TURNED
         stored = (info.width, info.height) if turned else info.stored_size
         for image, profile, duration, loop in _decoded(source, info):
+            if 0 in image.size:
+                refuse_rare(info.mimetype, None)
             if image.size != stored:
                 msg = f"the {info.mimetype} is damaged: its header says {stored}, its decoder {image.size} pixels"
                 raise UnreadableImageError(msg, code="damaged")

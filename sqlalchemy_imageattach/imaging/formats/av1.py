@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..reader import Reader, refuse_damaged
+from .bits import Bits
 
 __all__ = ["coded_size"]
 
@@ -18,7 +19,7 @@ def coded_size(reader: Reader, start: int, end: int) -> tuple[int, int]:
     while start + 1 < end:
         kind, start, length = _unit(reader, start, end)
         if kind == _SEQUENCE_HEADER:
-            wide, high = _size(_Bits(reader.at(start, min(length, _LONGEST))))
+            wide, high = _size(reader, Bits(reader.at(start, min(length, _LONGEST)), "an AVIF"))
             width, height = max(width, wide), max(height, high)
         start += length
     return width, height
@@ -30,7 +31,8 @@ def _unit(reader: Reader, start: int, end: int) -> tuple[int, int, int]:
     kind, extended, sized = head[0] >> 3 & 15, head[0] >> 2 & 1, head[0] >> 1 & 1
     place = 1 + extended
     if not sized:
-        return kind, start + place, max(0, end - start - place)
+        # it would reach to the end, but one decoder goes on behind what it has used of it
+        refuse_damaged("an AVIF whose picture data do not say how long their parts are")
     length = shift = 0
     while place < len(head):
         byte = head[place]
@@ -42,28 +44,31 @@ def _unit(reader: Reader, start: int, end: int) -> tuple[int, int, int]:
     refuse_damaged("an AVIF whose picture data are no units of AV1")
 
 
-def _size(bits: _Bits) -> tuple[int, int]:
+def _size(reader: Reader, bits: Bits) -> tuple[int, int]:
+    reader.spend(4)
     bits.take(3 + 1)  # profile, still picture
     if bits.take(1):
         bits.take(5)
     else:
-        _skip_operating_points(bits)
+        _skip_operating_points(reader, bits)
     wide, high = bits.take(4) + 1, bits.take(4) + 1
     return bits.take(wide) + 1, bits.take(high) + 1
 
 
-def _skip_operating_points(bits: _Bits) -> None:
+def _skip_operating_points(reader: Reader, bits: Bits) -> None:
     model = delay = 0
     if bits.take(1):  # timing
         bits.take(64)
         if bits.take(1):
-            bits.skip_variable()
+            bits.variable()
         model = bits.take(1)
         if model:
             delay = bits.take(5) + 1
             bits.take(32 + 5 + 5)
     display = bits.take(1)
-    for _ in range(bits.take(5) + 1):
+    points = bits.take(5) + 1
+    reader.spend(points)
+    for _ in range(points):
         bits.take(12)
         if bits.take(5) > 7:
             bits.take(1)
@@ -71,23 +76,3 @@ def _skip_operating_points(bits: _Bits) -> None:
             bits.take(2 * delay + 1)
         if display and bits.take(1):
             bits.take(4)
-
-
-class _Bits:
-    """Numbers of some bits each, one after the other."""
-
-    def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(data)
-        self._left = 8 * len(data)
-
-    def take(self, count: int) -> int:
-        if count > self._left:
-            refuse_damaged("an AVIF whose sequence header is cut off")
-        self._left -= count
-        return self._value >> self._left & (1 << count) - 1
-
-    def skip_variable(self) -> None:
-        zeros = 0
-        while not self.take(1):
-            zeros += 1
-        self.take(min(zeros, 32))

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from ..reader import Reader, refuse_damaged, refuse_truncated
-from . import av1
+from . import av1, hevc, items
 from .header import Header
 
 __all__ = ["Colours", "colours", "scan"]
@@ -187,11 +187,11 @@ class _Meta:
         largest, area, tiles = size, size[0] * size[1], 0
         for item, kind in self._kinds.items():
             said = next((_pair(self.reader, box) for box in self._properties_of(item) if box.kind == b"ispe"), None)
-            if kind == b"av01":
-                coded = self._coded_size(item)
-                if said is not None and (coded[0] > said[0] or coded[1] > said[1]):
-                    refuse_damaged(f"its header says {said[0]}×{said[1]} pixels, its data {coded[0]}×{coded[1]}")
-                said = said or coded
+            coded, beyond = self._coded_size(item, kind)
+            if said is not None:
+                _check_coded(said, coded, beyond)
+            elif coded != (0, 0):
+                said = coded
             if said is not None:
                 largest = max(largest, said, key=_area)
                 tiles += _area(said)
@@ -199,12 +199,15 @@ class _Meta:
             refuse_damaged(f"an AVIF or HEIF of {area:,} pixels whose parts have {tiles:,}")
         return largest if _area(largest) > area else None
 
-    def _coded_size(self, item: int) -> tuple[int, int]:
-        width = height = 0
-        for start, length in self._places.get(item, ()):
-            wide, high = av1.coded_size(self.reader, start, start + length)
-            width, height = max(width, wide), max(height, high)
-        return width, height
+    def _coded_size(self, item: int, kind: bytes) -> tuple[tuple[int, int], int]:
+        """The size that the data of an item say, and by how much it may be larger than what is shown."""
+        sizes = [(0, 0)]
+        if kind == b"av01":
+            sizes += (av1.coded_size(self.reader, at, at + length) for at, length in self._places.get(item, ()))
+        elif kind == b"hvc1":
+            boxes = [box for box in self._properties_of(item) if box.kind == b"hvcC"]
+            sizes += (hevc.coded_size(self.reader, box.start, box.end) for box in boxes)
+        return (max(wide for wide, _ in sizes), max(high for _, high in sizes)), hevc.BLOCK if kind == b"hvc1" else 0
 
     def _properties_of(self, item: int) -> Iterator[_Box]:
         for number in self._associations.get(item, ()):
@@ -227,7 +230,7 @@ class _Meta:
         found: dict[int, list[int]] = {}
         for box in _boxes(self.reader, properties.start, properties.end):
             if box.kind == b"ipma":
-                for item, numbers in _associations(self.reader, _content(self.reader, box)):
+                for item, numbers in items.associations(self.reader, _content(self.reader, box)):
                     found.setdefault(item, []).extend(numbers)
         return found
 
@@ -251,43 +254,12 @@ class _Meta:
         if b"iloc" not in self.boxes:
             return {}
         idat = self.boxes[b"idat"].start if b"idat" in self.boxes else 0
-        return dict(_locations(self.reader, _content(self.reader, self.boxes[b"iloc"]), idat))
+        return dict(items.places(self.reader, _content(self.reader, self.boxes[b"iloc"]), idat))
 
 
-def _locations(reader: Reader, data: bytes, idat: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    numbers = _Numbers(data)
-    version = numbers.take(1)
-    numbers.take(3)
-    sizes = numbers.take(2)
-    offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
-    index_size = sizes & 15 if version else 0
-    for _ in range(numbers.take(4 if version == 2 else 2)):
-        item = numbers.take(4 if version == 2 else 2)
-        within = numbers.take(2) & 15 if version else 0
-        numbers.take(2)
-        base = numbers.take(base_size) + (idat if within == 1 else 0)
-        extents = []
-        for _ in range(numbers.take(2)):
-            reader.spend(1)
-            numbers.take(index_size)
-            start, length = base + numbers.take(offset_size), numbers.take(length_size)
-            if within < 2 and start < reader.size:
-                extents.append((start, min(length or reader.size, reader.size - start)))
-        reader.spend(1)
-        yield item, extents
-
-
-class _Numbers:
-    """Numbers of some bytes each, one after the other."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._place = data, 0
-
-    def take(self, size: int) -> int:
-        self._place += size
-        if self._place > len(self._data):
-            refuse_damaged("an AVIF or HEIF that does not say where its pictures are")
-        return int.from_bytes(self._data[self._place - size : self._place])
+def _check_coded(said: tuple[int, int], coded: tuple[int, int], beyond: int) -> None:
+    if coded[0] > said[0] + beyond or coded[1] > said[1] + beyond:
+        refuse_damaged(f"its header says {said[0]}×{said[1]} pixels, its data {coded[0]}×{coded[1]}")
 
 
 def _area(size: tuple[int, int]) -> int:
@@ -305,25 +277,6 @@ def _cropped(reader: Reader, box: _Box, size: tuple[int, int]) -> tuple[int, int
     if not width_by or not height_by:
         return size
     return min(size[0], width // width_by), min(size[1], height // height_by)
-
-
-def _associations(reader: Reader, data: bytes) -> Iterator[tuple[int, list[int]]]:
-    """The items, and the numbers of the properties of each in their order."""
-    wide_items, wide_numbers = data[:1] != b"\0", bool(data[3:4] and data[3] & 1)
-    size, mask = (2, 0x7FFF) if wide_numbers else (1, 0x7F)
-    position = 8
-    for _ in range(int.from_bytes(data[4:8])):
-        item = int.from_bytes(data[position : position + (4 if wide_items else 2)])
-        position += 4 if wide_items else 2
-        if position >= len(data):
-            return
-        count = data[position]
-        position += 1
-        reader.spend(1 + count // 4)
-        end = min(position + size * count, len(data))
-        # the highest bit says that the property is essential
-        yield item, [int.from_bytes(data[i : i + size]) & mask for i in range(position, end, size)]
-        position += size * count
 
 
 class _Track:
@@ -397,9 +350,7 @@ def _scan_movie(reader: Reader, movie: _Box, brand: bytes) -> Header:
         best = max(best, (track.samples, *track.size))
         largest = max(largest, track.size, key=_area)
         if brand == b"avis":
-            coded = track.coded_size()
-            if coded[0] > track.size[0] or coded[1] > track.size[1]:
-                refuse_damaged(f"its header says {track.size} pixels, its data {coded}")
+            _check_coded(track.size, track.coded_size(), 0)
     frames, width, height = best
     if not frames:
         refuse_damaged("an AVIF or HEIF sequence without any picture")

@@ -11,9 +11,10 @@ from ..reader import Reader, refuse_costly, refuse_damaged, refuse_truncated
 from .exif import LONGEST, orientation_of
 from .header import Header
 
-__all__ = ["scan"]
+__all__ = ["has_rare_coding", "scan"]
 
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_USUAL: Final = frozenset({0xC0, 0xC1, 0xC2})
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _WITHIN_DATA: Final = _WITHOUT_LENGTH | {0x00, 0xFF}
@@ -24,7 +25,7 @@ _MOST_PIXELS_OF_SCANS: Final = 2_500_000_000
 #: Decoders join what is said in several blocks one by one, in time that grows with the square of their number.
 _MOST_BLOCKS: Final = 100
 #: How many finds in a row are one step of the reader.
-_FINDS_A_STEP: Final = 8
+_FINDS_A_STEP: Final = 4
 
 
 def scan(reader: Reader) -> Header:
@@ -70,6 +71,17 @@ def scan(reader: Reader) -> Header:
     return Header(width, height, orientation or 1)
 
 
+def has_rare_coding(reader: Reader) -> bool:
+    """Whether a JPEG that has been looked through is lossless, arithmetic, hierarchical or not of 8 bits."""
+    offset = 2
+    while True:
+        offset, marker = _next_marker(reader, offset)
+        if marker in _FRAME_HEADERS:
+            return marker not in _USUAL or reader.at(offset + 2, 1)[0] != 8
+        if marker not in _WITHOUT_LENGTH:
+            offset += int.from_bytes(reader.at(offset, 2))
+
+
 def _next_marker(reader: Reader, offset: int) -> tuple[int, int]:
     # stray bytes between segments are common enough that every decoder skips them; so many of them are not
     for _ in range(4096):
@@ -85,7 +97,10 @@ def _check_scans(reader: Reader, first: int, end: int, pixels: int) -> None:
     most = min(_MOST_SCANS, max(10, _MOST_PIXELS_OF_SCANS // pixels))
     scans, offset = 1, first
     for chunk in reader.chunks(first):
-        scans += chunk.count(b"\xff\xda")
+        # from the back, which takes a third of the time of a search from the front where all bytes are 0xFF
+        place = len(chunk)
+        while scans <= most and (place := chunk.rfind(b"\xff\xda", 0, place)) >= 0:
+            scans += 1
         offset += len(chunk)
         if scans > most or offset > end:
             break

@@ -8,11 +8,12 @@ told to fit the page into it; so a file that lies to this module gets an ugly th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from ..reader import Reader, refuse_damaged, refuse_truncated
 from .header import Header
-from .pdfxref import Place, Sections, dictionary_at, inflated
+from .pdfxref import Sections, dictionary_at, inflated
 
 __all__ = ["scan"]
 
@@ -32,7 +33,10 @@ _LARGEST_PAGE: Final = 10_000_000
 #: How much of the end is searched for the mark of the end.
 _END: Final = 2**20
 #: How many bytes are searched in one step of the reader.
-_SEARCHED_A_STEP: Final = 4096
+_SEARCHED_A_STEP: Final = 3072
+#: How many bytes of the list of its objects, in a stream of them, are read in one step.
+_LISTED_A_STEP: Final = 8
+_PAIR: Final = re.compile(rb"([0-9]{1,10})\s{1,8}([0-9]{1,10})(?:\s|\Z)")
 
 
 def scan(reader: Reader) -> Header:
@@ -46,9 +50,10 @@ class _Pdf:
     def __init__(self, reader: Reader, data: bytes) -> None:
         self.reader, self.data = reader, data
         self.sections = Sections(reader, data)
-        #: what was looked for without the table: for objects in streams, the stream's object and the place in it
-        self.packed: dict[int, Place] | None = None
-        self.streams: dict[int, bytes] = {}
+        #: what was looked for without the table: for objects in streams, where the stream's object begins
+        self.packed: dict[int, int] | None = None
+        #: what a stream of objects holds, and where each of them begins in it, by where the stream's object begins
+        self.streams: dict[int, tuple[bytes, dict[int, int]]] = {}
 
     def first_page(self) -> Header:
         node = self._object(self._reference(self._object(self._root()), b"Pages"))
@@ -80,12 +85,12 @@ class _Pdf:
         return int(match[1])
 
     def _value(self, node: bytes, key: bytes) -> bytes | None:
-        value = _after(node, key)
+        value = _after(self.reader, node, key)
         reference = _REFERENCE.match(value or b"")
         return self._object(int(reference[1]))[:200] if reference else value
 
     def _reference(self, node: bytes, key: bytes) -> int:
-        match = _REFERENCE.match(_after(node, key) or b"")
+        match = _REFERENCE.match(_after(self.reader, node, key) or b"")
         if match is None:
             refuse_damaged(f"a PDF whose {key.decode()} cannot be found (it may be encrypted)")
         return int(match[1])
@@ -110,7 +115,7 @@ class _Pdf:
             return None if start is None else dictionary_at(self.reader, self.data, start)
         outer = self.sections.place(place.stream)
         start = None if outer is None or outer.stream is not None else self._head(place.stream, outer.offset)
-        return None if start is None else self._packed_in(start).get(number)
+        return None if start is None else self._packed_in(start, number)
 
     def _head(self, number: int, offset: int) -> int | None:
         """Where the content of an object begins that should be at ``offset``."""
@@ -138,10 +143,10 @@ class _Pdf:
                 start = self._start_before(place)
                 if start is not None and start not in found:
                     found.add(start)
-                    for inner in self._packed_in(start):
-                        self.packed.setdefault(inner, Place(start, start))
-        place_of = self.packed.get(number)
-        return self._packed_in(place_of.offset).get(number) if place_of else None
+                    for inner in self._listed(start):
+                        self.packed.setdefault(inner, start)
+        outer = self.packed.get(number)
+        return None if outer is None else self._packed_in(outer, number)
 
     def _start_before(self, place: int) -> int | None:
         """Where the object begins within which this place is."""
@@ -153,23 +158,24 @@ class _Pdf:
                 return None if start < 0 else start + 3
             place = start
 
-    def _packed_in(self, start: int) -> dict[int, bytes]:
-        """The objects in the stream of the object that begins there."""
-        text = dictionary_at(self.reader, self.data, start)
-        first, content = _integer(text, b"First"), self._content(start)
-        if first is None:
-            return {}
-        self.reader.spend(first // 32)
-        words = [int(word) for word in content[:first].split() if word.isdigit() and len(word) < 11]
-        return {
-            number: content[first + place : first + place + _MOST_BYTES_OF_OBJECT]
-            for number, place in zip(words[::2], words[1::2], strict=False)
-        }
+    def _packed_in(self, start: int, number: int) -> bytes | None:
+        """An object in the stream of the object that begins there."""
+        place = self._listed(start).get(number)
+        return None if place is None else self.streams[start][0][place : place + _MOST_BYTES_OF_OBJECT]
 
-    def _content(self, start: int) -> bytes:
+    def _listed(self, start: int) -> dict[int, int]:
+        """Where each object begins in the stream of the object that begins there."""
         if start not in self.streams:
-            self.streams[start] = inflated(self.reader, self.data, start)
-        return self.streams[start]
+            first = _integer(self.reader, dictionary_at(self.reader, self.data, start), b"First")
+            content = inflated(self.reader, self.data, start) if first is not None else b""
+            self.streams[start] = content, dict(self._pairs(content, first or 0))
+        return self.streams[start][1]
+
+    def _pairs(self, content: bytes, first: int) -> Iterator[tuple[int, int]]:
+        end = min(first, len(content))
+        self.reader.spend(end // _LISTED_A_STEP)
+        for match in _PAIR.finditer(content, 0, end):
+            yield int(match[1]), first + int(match[2])
 
     def _rfind(self, word: bytes, end: int) -> int:
         place = self.data.rfind(word, 0, end)
@@ -177,18 +183,19 @@ class _Pdf:
         return place
 
 
-def _after(node: bytes, key: bytes) -> bytes | None:
+def _after(reader: Reader, node: bytes, key: bytes) -> bytes | None:
     """What follows a key."""
     word, place = b"/" + key, -1
     while (place := node.find(word, place + 1)) >= 0:
+        reader.spend(1)
         end = place + len(word)
         if not node[end : end + 1].isalnum():
             return node[end : end + 200]
     return None
 
 
-def _integer(node: bytes, key: bytes) -> int | None:
-    match = _NUMBER.match((_after(node, key) or b"").lstrip())
+def _integer(reader: Reader, node: bytes, key: bytes) -> int | None:
+    match = _NUMBER.match((_after(reader, node, key) or b"").lstrip())
     return int(float(match[0])) if match else None
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from itertools import chain, repeat
+from operator import add
 from typing import Final, NamedTuple
 
 from ..reader import Reader, refuse_damaged, refuse_truncated
 from .exif import ORIENTATION
 from .header import Header
 
-__all__ = ["scan"]
+__all__ = ["has_rare_coding", "scan"]
 
-_WIDTH, _HEIGHT = 0x0100, 0x0101
+_WIDTH, _HEIGHT, _COMPRESSION = 0x0100, 0x0101, 0x0103
+#: None, those of fax, LZW, JPEG, Deflate by either number, and PackBits; 0 where it is not said.
+_USUAL: Final = frozenset({0, 1, 2, 3, 4, 5, 7, 8, 32773, 32946})
 #: The tags of offsets and lengths: of strips, and of tiles.
 _PARTS: Final = ((0x0111, 0x0117), (0x0144, 0x0145))
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -32,6 +37,11 @@ class _Tag(NamedTuple):
 def scan(reader: Reader) -> Header:
     """Look through a TIFF: all of its pages, of which the first one counts."""
     return _Tiff(reader).scan()
+
+
+def has_rare_coding(reader: Reader) -> bool:
+    """Whether the first page of a TIFF that has been looked through is compressed in a way that is not usual."""
+    return _Tiff(reader).compression() not in _USUAL
 
 
 class _Tiff:
@@ -70,6 +80,10 @@ class _Tiff:
             largest=largest if largest[0] * largest[1] > width * height else None,
         )
 
+    def compression(self) -> int:
+        (offset,) = self._unpack(self.word, 8 if self.big else 4)
+        return self._single(self._directory(offset)[0], _COMPRESSION)
+
     def _directory(self, offset: int) -> tuple[dict[int, _Tag], int]:
         (entries,) = self._unpack(self.count, offset)
         if entries > 65_535:
@@ -91,15 +105,19 @@ class _Tiff:
     def _check_parts(self, tags: dict[int, _Tag]) -> None:
         for offsets, lengths in _PARTS:
             if offsets in tags:
-                starts, sizes = self._values(tags, offsets), self._values(tags, lengths) if lengths in tags else []
-                sizes += [1] * (len(starts) - len(sizes))
-                end = max((start + size for start, size in zip(starts, sizes, strict=False)), default=0)
+                end = self._end_of_parts(tags, offsets, lengths)
                 if end > self.reader.size:
                     refuse_truncated(f"a TIFF that needs {end:,} bytes, of which {self.reader.size:,} are there")
                 return
         refuse_damaged("a TIFF without any picture data")
 
-    def _values(self, tags: dict[int, _Tag], name: int) -> list[int]:
+    def _end_of_parts(self, tags: dict[int, _Tag], offsets: int, lengths: int) -> int:
+        """Where the last of the strips or tiles ends, each of which has one byte at the least."""
+        starts = self._values(tags, offsets)
+        sizes = chain(self._values(tags, lengths) if lengths in tags else (), repeat(1))
+        return max(map(add, starts, sizes), default=0)
+
+    def _values(self, tags: dict[int, _Tag], name: int) -> Iterator[int]:
         tag = tags[name]
         if tag.kind not in _INTEGERS or not 0 < tag.number <= _MOST_PARTS:
             refuse_damaged(f"a TIFF whose tag 0x{name:04x} holds no offsets")
@@ -107,11 +125,9 @@ class _Tiff:
         self.reader.spend(tag.number // _VALUES_A_STEP)
         size = _BYTES[tag.kind]
         end = tag.offset + tag.number * size
-        values: list[int] = []
         for start in range(tag.offset, end, _CHUNK):
             data = self.reader.at(start, min(_CHUNK, end - start))
-            values += struct.unpack(f"{self.order}{len(data) // size}{_INTEGERS[tag.kind]}", data)
-        return values
+            yield from struct.unpack(f"{self.order}{len(data) // size}{_INTEGERS[tag.kind]}", data)
 
     def _single(self, tags: dict[int, _Tag], name: int) -> int:
         tag = tags.get(name)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from ...errors import UnsupportedLayoutError
+from ...errors import UnreadableImageError, UnsupportedLayoutError
 from ..engines.choice import Engine, engines
 from ..info import ImageInfo
 from ..policy import ImagePolicy
@@ -86,5 +86,9 @@ def _first(candidates: Iterator[Engine], source: Guarded, work: Callable[[Engine
             return work(engine)
         except UnsupportedLayoutError as error:
             refused = refused or error
+        except UnreadableImageError as error:
+            # one that does not know the kind of a file either may call it damaged
+            if refused is None or error.code != "undecodable":
+                raise
     assert refused is not None  # there is an engine, else its absence has been raised
     raise refused

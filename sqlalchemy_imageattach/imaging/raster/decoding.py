@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 from PIL import Image
 
@@ -17,10 +17,12 @@ from ...errors import (
 )
 from ..reader import Guarded
 
-__all__ = ["decoding", "making"]
+__all__ = ["decoding", "making", "refuse_rare"]
 
 #: How Pillow's decoders begin to say that a file is of a kind that they do not read, which may well be intact.
 _RARE: Final = ("unsupported", "unknown pixel mode", "unknown data organization", "cannot handle", "unrecognized")
+#: What they say elsewhere in their messages.
+_RARE_ANYWHERE: Final = ("not implemented", "not supported", "invalid value for samples per pixel")
 
 
 @contextmanager
@@ -47,12 +49,21 @@ def decoding(source: Guarded, mimetype: str) -> Iterator[None]:
             raise source.failure from None
         # the type of the error only: its text is a library's, and may tell paths and which files there are
         if _is_of_rare_layout(error):
-            msg = f"no decoder installed reads this kind of {mimetype} ({type(error).__name__}); convert it first"
-            raise UnsupportedLayoutError(msg, mimetype=mimetype) from error
+            refuse_rare(mimetype, error)
         msg = f"the {mimetype} cannot be decoded ({type(error).__name__}); give an intact file"
         raise UnreadableImageError(msg, code="undecodable", mimetype=mimetype) from error
     if source.failure is not None:
         raise source.failure
+
+
+def refuse_rare(mimetype: str, cause: BaseException | None) -> NoReturn:
+    """Refuse a file that may be intact.
+
+    :raises UnsupportedLayoutError: always, from the decoder's own error
+    """
+    said = f" ({type(cause).__name__})" if cause is not None else ""
+    msg = f"no decoder installed reads this kind of {mimetype}{said}; convert it first"
+    raise UnsupportedLayoutError(msg, mimetype=mimetype) from cause
 
 
 @contextmanager
@@ -82,4 +93,9 @@ def _lack_of_memory(mimetype: str) -> TooCostlyError:
 
 
 def _is_of_rare_layout(error: Exception) -> bool:
-    return isinstance(error, NotImplementedError) or str(error).lower().startswith(_RARE)
+    said = str(error).lower()
+    return (
+        isinstance(error, NotImplementedError)
+        or said.startswith(_RARE)
+        or any(words in said for words in _RARE_ANYWHERE)
+    )

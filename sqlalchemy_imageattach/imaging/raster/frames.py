@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 from PIL import Image
 
 from ...imagetypes import by_mimetype
 from ..rendition import Order
 from .colours import Colours, resizable
-from .encode import encoded
-from .resample import View, plan, resampled, turned
+from .encode import Job, encode_all
+from .resample import Plan, View, plan, resampled, turned
 
 __all__ = ["Frame", "produce"]
 
@@ -38,33 +38,45 @@ class Frame:
     loop: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Strip:
-    """The frames of one order."""
+    """What one plan makes of the frames: the picture that stands for all of them, and those of the animation."""
 
-    frames: list[Image.Image] = field(default_factory=list)
-    durations: list[float] = field(default_factory=list)
+    still: Image.Image
+    frames: list[Image.Image]
 
 
 def produce(frames: Iterator[Frame], orders: Sequence[Order]) -> list[bytes]:
-    """One file for each order.  All of the frames are asked for if an order is animated, else only the first."""
-    animated = any(order.rendition.animated for order in orders)
+    """One file for each order.  All of the frames are asked for if an order is animated, else only the first.
+
+    Each size is made once, whatever the number of its formats.  What was decoded is let go before the first file is
+    made: from then on there are the finished pictures only.
+    """
     first = next(frames)
-    colours: dict[tuple[bytes | None, str], Colours] = {}
-    stills = _pictures(first, orders, colours)
-    strips = [_Strip() for _ in orders]
-    for frame in _animation(first, frames) if animated else ():
-        pictures = stills if frame is first else _pictures(frame, orders, colours)
-        for strip, picture in zip(strips, pictures, strict=True):
-            strip.frames.append(picture)
-            strip.durations.append(frame.duration or 0.0)
-    files = []
-    for order, strip, still in zip(orders, strips, stills, strict=True):
-        # a type that holds one frame, and a source that has but one, give a still picture
-        moves = order.rendition.animated and len(strip.frames) > 1 and _holds_frames(order.target.mimetype)
-        pictures, durations = (strip.frames, strip.durations) if moves else ([still], [0.0])
-        files.append(encoded(pictures, order.target.mimetype, order.rendition, durations, first.loop))
-    return files
+    plans = [plan(order, first.stored, first.orientation) for order in orders]
+    maker = _Maker(plans)
+    # what shows for no time is no part of the animation
+    durations = [] if first.duration is None else [first.duration]
+    strips = {wanted: _Strip(made, [made] * len(durations)) for wanted, made in maker.pictures(first).items()}
+    loop = first.loop
+    del first
+    if any(order.rendition.animated for order in orders):
+        for frame in frames:
+            durations.append(frame.duration or 0.0)
+            for wanted, made in maker.pictures(frame).items():
+                strips[wanted].frames.append(made)
+    elif isinstance(frames, Generator):
+        frames.close()
+    jobs = [_job(order, strips[wanted], durations, loop) for order, wanted in zip(orders, plans, strict=True)]
+    return encode_all(jobs)
+
+
+def _job(order: Order, strip: _Strip, durations: Sequence[float], loop: int | None) -> Job:
+    mimetype = order.target.mimetype
+    # a type that holds one frame, and a source that has but one, give a still picture
+    if order.rendition.animated and len(strip.frames) > 1 and _holds_frames(mimetype):
+        return Job(strip.frames, mimetype, order.rendition, durations, loop)
+    return Job([strip.still], mimetype, order.rendition, [0.0], loop)
 
 
 def _holds_frames(mimetype: str) -> bool:
@@ -72,20 +84,20 @@ def _holds_frames(mimetype: str) -> bool:
     return writing is not None and writing.moves
 
 
-def _animation(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
-    if first.duration is not None:
-        yield first
-    yield from rest
+class _Maker:
+    """Makes what plans want of each frame of a source, each plan once."""
 
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self._plans = list(dict.fromkeys(plans))
+        #: A profile is made ready once for all frames.
+        self._colours: dict[tuple[bytes | None, str], Colours] = {}
 
-def _pictures(
-    frame: Frame, orders: Sequence[Order], known: dict[tuple[bytes | None, str], Colours]
-) -> list[Image.Image]:
-    """What the orders want of a frame; a profile is made ready once for all frames."""
-    image = resizable(frame.image)
-    source = View(image, (0.0, 0.0, float(frame.stored[0]), float(frame.stored[1])), frame.scale)
-    colours = known.setdefault((frame.profile, image.mode), Colours(frame.profile, image.mode))
-    pictures: dict[int, Image.Image] = {}
-    for number, pixels in resampled(source, [plan(order, frame.stored, frame.orientation) for order in orders]):
-        pictures[number] = turned(colours.finished(pixels), frame.orientation)
-    return [pictures[number] for number in range(len(orders))]
+    def pictures(self, frame: Frame) -> dict[Plan, Image.Image]:
+        """Finished and upright."""
+        image = resizable(frame.image)
+        source = View(image, (0.0, 0.0, float(frame.stored[0]), float(frame.stored[1])), frame.scale)
+        colours = self._colours.setdefault((frame.profile, image.mode), Colours(frame.profile, image.mode))
+        return {
+            self._plans[number]: turned(colours.finished(pixels), frame.orientation)
+            for number, pixels in resampled(source, self._plans)
+        }

@@ -1,7 +1,7 @@
 """Many sizes of one picture: each made from the smallest one that is still good enough for it.
 
 A picture of at least :data:`HEADROOM` times the size wanted gives a result that cannot be told from one made of the
-original (within 0.1 dB after JPEG), and costs a fraction.
+original, and costs a fraction: within 0.05 dB of what a full decode and one Lanczos give, after JPEG, on photographs.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import Final, NamedTuple
 from PIL import Image
 
 from ..rendition import KERNELS, Order
+from .resize import Box, resized
 
-__all__ = ["HEADROOM", "Plan", "View", "plan", "resampled", "turned"]
+__all__ = ["ENOUGH", "HEADROOM", "Plan", "View", "plan", "resampled", "turned"]
 
 #: How much larger, in both directions, the picture has to be that another one is made from.
 HEADROOM: Final = 1.5
-#: Rounding to whole pixels must not stop 1920 from serving 1280.
-_ROUNDING: Final = 0.02
-
-Box = tuple[float, float, float, float]
+#: The same but for whole pixels, which must not stop 1920 from serving 1280, nor a quarter of 11,500 from serving 1920.
+ENOUGH: Final = HEADROOM - 0.02
 
 _Resampling = Image.Resampling
 _KERNELS: Final[dict[str, Image.Resampling]] = {
@@ -86,7 +85,7 @@ class View:
             min(float(self.image.width), (right - self.box[0]) * across),
             min(float(self.image.height), (bottom - self.box[1]) * down),
         )
-        image = self.image.resize(wanted.size, wanted.kernel, box)
+        image = resized(self.image, wanted.size, wanted.kernel, box)
         return View(image, wanted.box, (wanted.size[0] / (right - left), wanted.size[1] / (bottom - top)))
 
     def serves(self, wanted: Plan) -> bool:
@@ -94,7 +93,7 @@ class View:
         within = all(mine <= other + 1e-6 for mine, other in zip(self.box[:2], wanted.box[:2], strict=True)) and all(
             mine >= other - 1e-6 for mine, other in zip(self.box[2:], wanted.box[2:], strict=True)
         )
-        return within and min(self.scale) >= (HEADROOM - _ROUNDING) * wanted.scale
+        return within and min(self.scale) >= ENOUGH * wanted.scale
 
 
 def plan(order: Order, stored: tuple[int, int], orientation: int) -> Plan:

@@ -21,7 +21,7 @@ from ...errors import (
 from ...file import copy_chunks
 from ...key import ImageKey, extension_of
 from ...paths import is_inside
-from ...serving.host import request_url
+from ...serving.host import checked_base_url, request_url
 from ...serving.wsgi import RequestUrlMiddleware, StaticServerMiddleware
 from ...store import Store, StoredBlob
 from ..keyed import KeyedStore
@@ -98,6 +98,13 @@ class BaseFileSystemStore(KeyedStore):
         :raises StoreAccessDeniedError: a symbolic link leads out of the store there
         """
         return self._path(key.file_path())
+
+    def find_path(self, key: ImageKey) -> str:
+        """The path at which the file of ``key`` is, by whatever name; that of today if it is not there.
+
+        :raises StoreAccessDeniedError: a symbolic link leads out of the store there
+        """
+        return self._path(self._name_of(key))
 
     def _path(self, name: str) -> str:
         """The path of a name that a key gave.  **The only way from a key to a path.**"""
@@ -233,7 +240,7 @@ class FileSystemStore(BaseFileSystemStore):
 
     def __init__(self, path: str | os.PathLike[str], base_url: str, **options: Any) -> None:
         super().__init__(path, **options)
-        self._base_url = _url("base_url", base_url)
+        self._base_url = checked_base_url("base_url", base_url)
 
     @property
     def base_url(self) -> str:
@@ -322,7 +329,7 @@ class HttpExposedFileSystemStore(BaseFileSystemStore):
 
     def _host_url(self) -> str:
         if self.host_url_getter is not None:
-            return _url("host_url_getter", self.host_url_getter())
+            return checked_base_url("host_url_getter", self.host_url_getter())
         url = request_url.get()
         if url is None:
             raise UnknownHostError(
@@ -357,14 +364,6 @@ def _directory(path: object) -> str:
     if os.path.exists(absolute) and not os.path.isdir(absolute):
         raise InvalidValueError(f"path: expected a directory, but {absolute!r} is a file")
     return absolute
-
-
-def _url(name: str, url: object) -> str:
-    if not isinstance(url, str):
-        raise wrong_type(name, url, "a URL (str)")
-    if any(char <= " " or char in "\"'<>\\`\x7f" for char in url):
-        raise wrong_value(name, url, "a URL without spaces, quotes and control characters", "percent-encode them")
-    return url if url.endswith("/") else f"{url}/"
 
 
 def _prefix(prefix: object) -> str:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ...blobpart import BlobPart, BlobStat
 from ...errors import BlobExistsError, BlobNotFoundError, InvalidValueError, StoreAccessDeniedError, StoreError
 from ...file import COPY_CHUNK
 from ...key import ImageKey
@@ -28,7 +29,7 @@ from ..bucket import (
 )
 from ..keyed import KeyedStore
 from .backends import checked_backend
-from .transfer import ObjectReader, StoredObject, object_errors, upload
+from .transfer import ObjectReader, StoredObject, object_errors, open_part, stat_of_object, upload
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -105,6 +106,13 @@ class ObjectStore(KeyedStore):
             result = obstore.get(blob.store, blob.name)
         return io.BufferedReader(ObjectReader(result, blob), COPY_CHUNK)
 
+    def _get_part(self, key: ImageKey, start: int, length: int | None) -> BlobPart:
+        """By a request for just these bytes."""
+        return of_first_found(self._objects(key), lambda blob: open_part(blob, start, length))
+
+    def _stat(self, key: ImageKey) -> BlobStat:
+        return of_first_found(self._objects(key), stat_of_object)
+
     def _url(self, key: ImageKey) -> str:
         """The blob's URL, whether or not it is there; one of 1.x is taken to have the name of today.
 
@@ -175,7 +183,7 @@ class ObjectStore(KeyedStore):
         :raises StoreError: the service refuses to tell, or cannot be reached
         """
         try:
-            of_first_found(self._objects(self.own_key(key)), self._look_at)
+            of_first_found(self._objects(self.own_key(key)), stat_of_object)
         except BlobNotFoundError:
             return False
         return True
@@ -232,12 +240,6 @@ class ObjectStore(KeyedStore):
         """
         with suppress(StoreAccessDeniedError):
             next(self.list_blobs(), None)
-
-    def _look_at(self, blob: StoredObject) -> None:
-        import obstore
-
-        with object_errors("read", blob):
-            obstore.head(blob.store, blob.name)
 
     def is_same_place(self, other: Store) -> bool:
         """Whether both have the same store of obstore, and the same prefix."""

@@ -13,13 +13,22 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from ...blobpart import BlobPart, BlobStat
 from ...errors import BlobNotFoundError, StoreAccessDeniedError, StoreError
 from ...file import COPY_CHUNK, read_chunks
 
 if TYPE_CHECKING:
     from obstore import Attributes
 
-__all__ = ["PART_SIZE", "ObjectReader", "StoredObject", "object_errors", "upload"]
+__all__ = [
+    "PART_SIZE",
+    "ObjectReader",
+    "StoredObject",
+    "object_errors",
+    "open_part",
+    "stat_of_object",
+    "upload",
+]
 
 #: The bytes of a part of a long blob: the least that all services take is 5 MiB.
 PART_SIZE = 8 * 2**20
@@ -114,6 +123,45 @@ def upload(stored: StoredObject, file: IO[bytes], attributes: Attributes | None,
         if fresh and not (isinstance(error, StoreError) and error.errno in _NOTHING_DONE):
             _withdraw(stored)
         raise
+
+
+def stat_of_object(stored: StoredObject) -> BlobStat:
+    """What the service says of an object.
+
+    :raises BlobNotFoundError: there is no such object
+    :raises StoreError: the service refuses, or cannot be reached
+    """
+    import obstore
+
+    with object_errors("read", stored):
+        meta = obstore.head(stored.store, stored.name)
+    return BlobStat(meta["size"], meta["last_modified"])
+
+
+def open_part(stored: StoredObject, start: int, length: int | None) -> BlobPart:
+    """A part of an object, by one request for it; by one more where it begins at the end of the object, or later.
+
+    :raises BlobNotFoundError: there is no such object
+    :raises StoreError: the service refuses, or cannot be reached
+    """
+    import obstore
+
+    options: Any = {"range": {"offset": start} if length is None else (start, start + length)}
+    try:
+        with object_errors("read", stored):
+            result = obstore.get(stored.store, stored.name, options=options if start or length is not None else None)
+    except BlobNotFoundError:
+        raise
+    except StoreError:
+        # what is said of a range that is not there differs among services
+        stat = stat_of_object(stored) if start else None
+        if stat is None or start < (stat.byte_size or 0):
+            raise
+        return BlobPart(io.BytesIO(), stat)
+    meta = result.meta
+    return BlobPart(
+        io.BufferedReader(ObjectReader(result, stored), COPY_CHUNK), BlobStat(meta["size"], meta["last_modified"])
+    )
 
 
 class ObjectReader(io.RawIOBase):

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import IO, Any
 
+from ...blobpart import BlobPart, BlobStat
 from ...errors import BlobExistsError, BlobNotFoundError, StoreAccessDeniedError, StoreError
 from ...key import ImageKey
 from ...store import Store, StoredBlob
@@ -32,7 +33,7 @@ from .client import Connection, LazyClient
 from .errors import S3Object, s3_errors
 from .headers import ObjectHeaders
 from .listing import abort_upload, list_objects, list_uploads
-from .transfer import S3Reader, copy, etag_of, put_if_absent, upload
+from .transfer import S3Reader, copy, etag_of, open_part, put_if_absent, upload
 
 __all__ = ["S3Store"]
 
@@ -172,6 +173,14 @@ class S3Store(KeyedStore):
         with s3_errors("read", blob):
             answer = self.client.get_object(Bucket=blob.bucket, Key=blob.name)
         return S3Reader.of_answer(answer, blob)
+
+    def _get_part(self, key: ImageKey, start: int, length: int | None) -> BlobPart:
+        """By a request for just these bytes."""
+        return of_first_found(self._objects(key), lambda blob: open_part(self.client, blob, start, length))
+
+    def _stat(self, key: ImageKey) -> BlobStat:
+        head = of_first_found(self._objects(key), self._head_of)
+        return BlobStat(head["ContentLength"], head["LastModified"])
 
     def _url(self, key: ImageKey) -> str:
         """The blob's URL, without a request, whether or not it is there; one of 1.x is taken to have the name of today.

@@ -17,11 +17,21 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any
 
+from ...blobpart import BlobPart, BlobStat
 from ...errors import BlobExistsError, StoreError
 from ...file import COPY_CHUNK, read_chunks
 from .errors import S3Object, s3_errors, status_of, was_refused
 
-__all__ = ["PART_SIZE", "S3Reader", "content_type_of", "copy", "etag_of", "put_if_absent", "upload"]
+__all__ = [
+    "PART_SIZE",
+    "S3Reader",
+    "content_type_of",
+    "copy",
+    "etag_of",
+    "open_part",
+    "put_if_absent",
+    "upload",
+]
 
 #: The bytes of a part.  All but the last one have as many, which some services want.
 PART_SIZE = 8 * 2**20
@@ -115,6 +125,32 @@ def _try_to(doing: str, s3_object: S3Object, tidy_up: Callable[[], object]) -> N
     except Exception as error:
         # the first error is the one to raise, and the sweeper finds what is left
         _log.warning("cannot %s %s, which could not be stored: %s", doing, s3_object, error)
+
+
+def open_part(client: Any, s3_object: S3Object, start: int, length: int | None) -> BlobPart:
+    """A part of an object, by one request for it; by one more where it begins at the end of the object, or later.
+
+    :raises BlobNotFoundError: there is no such object
+    :raises StoreError: the service refuses, or cannot be reached
+    """
+    wanted = {"Bucket": s3_object.bucket, "Key": s3_object.name}
+    asked = {} if start == 0 and length is None else {"Range": _range(start, length)}
+    try:
+        with s3_errors("read", s3_object):
+            answer = client.get_object(**wanted, **asked)
+    except StoreError as error:
+        if status_of(error) != 416:
+            raise
+        with s3_errors("read", s3_object):
+            answer = client.head_object(**wanted)
+        return BlobPart(io.BytesIO(), BlobStat(answer["ContentLength"], answer["LastModified"]))
+    # bytes 200-1023/146515
+    size = int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else answer["ContentLength"]
+    return BlobPart(S3Reader.of_answer(answer, s3_object), BlobStat(size, answer["LastModified"]))
+
+
+def _range(start: int, length: int | None) -> str:
+    return f"bytes={start}-{'' if length is None else start + length - 1}"
 
 
 class S3Reader(io.RawIOBase):

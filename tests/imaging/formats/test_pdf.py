@@ -137,7 +137,7 @@ def test_a_document_without_a_page_of_some_size_is_refused(file: io.BytesIO) -> 
 
 
 def test_a_stream_that_inflates_without_end_is_not_followed() -> None:
-    bomb = zlib.compress(b"3 0 " + b"\0" * 200_000_000)
+    bomb = zlib.compress(b"3 0 " + b"\0" * 40_000_000)
     file = io.BytesIO(
         b"%PDF-1.5\n9 0 obj\n<< /Type /ObjStm /N 1 /First 4 /Filter /FlateDecode >>\nstream\n"
         + bomb

@@ -1,0 +1,31 @@
+"""Uploads that do not pass through the application, and those that outlive the form that they came with.
+
+A browser asks the application for a :class:`Permit`, sends the file straight to the store by what that says, and comes
+back with its token, which the application turns into a picture::
+
+    uploads = Uploads(secret, S3Store("pictures"))
+    set_default_uploads(uploads)
+
+    permit = uploads.direct_upload(UserPicture, user=user.id)
+    ...
+    user.picture.from_upload(token, user=user.id)
+    session.commit()
+
+What is sent lies in quarantine: below a name of its own in the store, and nobody's picture.  It is looked at as every
+upload is, copied to where the row says in the transaction that attaches it, and deleted after the commit.  A token is
+for one picture of one class, by one user, and once; it stays good if the transaction is rolled back.
+"""
+
+from __future__ import annotations
+
+from .endpoint import UploadEndpoint
+from .issuing import SESSION_UPLOADS_KEY, Permit, Uploads, find_uploads, set_default_uploads
+
+__all__ = [
+    "SESSION_UPLOADS_KEY",
+    "Permit",
+    "UploadEndpoint",
+    "Uploads",
+    "find_uploads",
+    "set_default_uploads",
+]

@@ -1,0 +1,136 @@
+"""Where uploads are until a transaction takes them: blobs of a store, below a name that no image class can have.
+
+Each upload has two of them: what was sent, and a mark that it was used.  Who sent it can send it again and again for as
+long as the signed request is valid, so it is the mark that makes it one of one use; it stays until it is swept.  Their
+names begin with a dot, so that no web server that keeps such files to itself gives them out.
+
+``imageattach sweep`` and :func:`~sqlalchemy_imageattach.maintenance.sweep` delete both after the grace period.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+from dataclasses import dataclass
+from typing import IO, Any
+
+from ..errors import UploadError
+from ..key import ImageKey
+from ..spool import Spool
+from ..store import Store, is_missing
+
+__all__ = ["QUARANTINE", "QuarantinedFile", "UploadedContent", "is_quarantined", "new_id"]
+
+#: The object type of what is in quarantine.  That of a new blob never begins with a dot.
+QUARANTINE = ".imageattach-uploads"
+
+_SENT, _USED = 0, 1
+_MARK = b"This upload was used\n"
+
+
+def new_id() -> str:
+    """Names an upload; nobody can guess it."""
+    return f"{_half()}x{_half()}"
+
+
+def _half() -> int:
+    return secrets.randbits(62) + 1
+
+
+def is_quarantined(key: ImageKey) -> bool:
+    """Whether a blob is an upload that nobody has taken yet, or the mark of one."""
+    return key.object_type == QUARANTINE
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedFile:
+    """One upload.
+
+    :param store: where it is
+    :param id: of :func:`new_id`
+    """
+
+    store: Store
+    id: str
+
+    @property
+    def key(self) -> ImageKey:
+        """What is sent."""
+        return self._key(_SENT)
+
+    @property
+    def mark(self) -> ImageKey:
+        """That it was used."""
+        return self._key(_USED)
+
+    def _key(self, which: int) -> ImageKey:
+        width, height = map(int, self.id.split("x"))
+        return ImageKey(QUARANTINE, which, width, height, "image/png")  # whatever it is: a name without a page behind
+
+    def put(self, file: IO[bytes]) -> None:
+        """Store what was sent, in place of what was before."""
+        self.store.put(self.key, file, reproducible=False)
+
+    def read(self, max_bytes: int | None) -> UploadedContent:
+        """What was sent.
+
+        :raises UploadError: nothing was, or it was used already
+        :raises PolicyViolationError: it has more bytes
+        :raises OSError: the store cannot be reached
+        """
+        if self.store.has_key(self.mark):
+            raise used()
+        try:
+            file = self.store.get(self.key)
+        except OSError as error:
+            if not is_missing(error):
+                raise
+            msg = "the picture has not arrived, or was kept too long: upload it again"
+            raise UploadError(msg, code="not_uploaded") from error
+        with file:
+            version = self.store.version_of(file)
+            return UploadedContent(Spool.read_from(file, limit=max_bytes), self, version)
+
+    def claim(self) -> None:
+        """Mark it as used: of several who try, one can.
+
+        :raises BlobExistsError: somebody else was faster
+        """
+        self.store.put_once(self.mark, io.BytesIO(_MARK))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UploadedContent:
+    """What was sent, as it was when it was looked at.
+
+    :param spool: a copy of it
+    :param file: where it is
+    :param version: what tells it from what may be sent in its place later, if its store can tell
+    """
+
+    spool: Spool
+    file: QuarantinedFile
+    version: str | None
+
+    @property
+    def byte_size(self) -> int:
+        return self.spool.byte_size
+
+    @property
+    def checksum(self) -> str:
+        return self.spool.checksum
+
+    def open(self) -> IO[bytes]:
+        """The copy, from its start."""
+        return self.spool.open()
+
+    def copy_into(self, store: Store, key: ImageKey, *, reproducible: bool) -> bool:
+        """Have the store copy what was looked at, and nothing else; tells whether it did."""
+        if self.version is None:
+            return False
+        return store.copy_from(self.file.store, self.file.key, key, version=self.version, reproducible=reproducible)
+
+
+def used(**details: Any) -> UploadError:
+    """The error that an upload was used already."""
+    return UploadError("this upload was used already: upload the picture again", code="upload_used", **details)
