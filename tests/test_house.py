@@ -21,6 +21,13 @@ cli/                        the command imageattach: one command per operation b
     dataset.py              imageattach dataset
     params.py               what commands take
     output.py               lines, JSON, progress
+integrations/               frameworks and admin panels; glue only
+    __init__.py
+    flask_admin.py          fields for Flask-Admin
+    sqladmin.py             fields for SQLAdmin
+    starlette_admin.py      fields for starlette-admin
+    wtforms.py              a field for one picture
+    pictures.py             what panels have in common
 dataset/                    collections of pictures for training and analysis
     __init__.py             face
     torch.py                as PyTorch takes it
@@ -123,6 +130,7 @@ bulk/                       what operations over all rows share; private
 entity/                     images attached to mapped objects
     __init__.py             face
     listeners.py            the order of a flush, told and listened to
+    swapping.py             images that get the keys of one another
     rekeying.py             owners with a new primary key
     relationship.py         image_attachment(), ImageAttachment
     assigning.py            files assigned to an attribute
@@ -242,6 +250,7 @@ imaging/                    knows no SQLAlchemy, no store
         pdfium.py           PDF
         heif.py             HEIC
         wand.py             ImageMagick
+        vips.py             libvips
         pillow.py           the types of the web
         vector.py           pixels for what has none
     raster/

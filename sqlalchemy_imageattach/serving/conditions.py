@@ -91,7 +91,9 @@ def refused(selection: Selection, resource: Resource) -> Answer | None:
 def not_modified(headers: Iterable[tuple[str, str]], resource: Resource) -> Answer:
     """The answer to who has it already, with what of ``headers`` is said of that as well: not the type."""
     kept = [(name, value) for name, value in headers if name != "Content-Type"]
-    return Answer(304, [*kept, *validators_of(Selection(304), resource)])
+    validators = validators_of(Selection(304), resource)
+    # the time is of no use to who has a tag
+    return Answer(304, [*kept, *(pair for pair in validators if resource.etag is None or pair[0] == "ETag")])
 
 
 def validators_of(selection: Selection, resource: Resource) -> Headers:

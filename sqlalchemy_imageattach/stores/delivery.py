@@ -98,7 +98,7 @@ class Delivery:
     def _handed_on(self, store: Store, key: ImageKey, headers: list[tuple[str, str]]) -> Answer:
         if self.send == "redirect":
             # a signed URL is not valid for ever
-            return Answer(302, [("Location", _header(store.url_of(key))), ("Content-Length", "0"), NO_STORE])
+            return message(302, [("Location", _header(store.url_of(key))), NO_STORE])
         directory = _directory_of(store)
         if directory is None:
             raise StoreError(f"{store!r} has no directory to send from")

@@ -32,7 +32,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from ..arguments import wrong_type
-from ..blobpart import BlobPart, BlobStat, part_of
+from ..blobpart import BlobPart, BlobStat
 from ..errors import BlobExistsError, BlobNotFoundError, InvalidValueError
 from ..file import COPY_CHUNK, is_seekable
 from ..key import ImageKey
@@ -108,8 +108,17 @@ class OverlayStore(KeyedStore):
 
     def get_part(self, key: ImageKey, start: int = 0, length: int | None = None) -> BlobPart:
         """A part of the blob of the store that has it; what it raises is what :meth:`get` raises."""
-        file = self._own_file(key)
-        return self.underlying.get_part(key, start, length) if file is None else part_of(file, start, length)
+        try:
+            part = self.overriding.get_part(key, start, length)
+        except OSError as error:
+            if is_missing(error):
+                return self.underlying.get_part(key, start, length)
+            raise
+        size = part.stat.byte_size
+        if (size is None or size <= len(MARK)) and self._state(key) is not State.PRESENT:
+            part.file.close()
+            raise _deleted(key)
+        return part
 
     def stat_key(self, key: ImageKey) -> BlobStat:
         """What there is to say of the blob of the store that has it."""
@@ -224,8 +233,7 @@ class OverlayStore(KeyedStore):
         try:
             head = _read_fully(file, len(MARK) + 1)
             if head == MARK:
-                msg = f"no such blob: {key.file_path()} is deleted in this overlay"
-                raise BlobNotFoundError(errno.ENOENT, msg)
+                raise _deleted(key)
             return _put_back(file, head)
         except BaseException:
             file.close()
@@ -273,6 +281,10 @@ class _Prepended(io.RawIOBase):
         if not self.closed:
             self._rest.close()
         super().close()
+
+
+def _deleted(key: ImageKey) -> BlobNotFoundError:
+    return BlobNotFoundError(errno.ENOENT, f"no such blob: {key.file_path()} is deleted in this overlay")
 
 
 def _read_fully(file: IO[bytes], size: int) -> bytes:
