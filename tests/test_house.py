@@ -21,6 +21,13 @@ cli/                        the command imageattach: one command per operation b
     dataset.py              imageattach dataset
     params.py               what commands take
     output.py               lines, JSON, progress
+integrations/               frameworks and admin panels; glue only
+    __init__.py
+    flask_admin.py          fields for Flask-Admin
+    sqladmin.py             fields for SQLAdmin
+    starlette_admin.py      fields for starlette-admin
+    wtforms.py              a field for one picture
+    pictures.py             what panels have in common
 dataset/                    collections of pictures for training and analysis
     __init__.py             face
     torch.py                as PyTorch takes it
