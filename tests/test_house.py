@@ -253,6 +253,7 @@ imaging/                    knows no SQLAlchemy, no store
         decoder.py          an engine out of what only decodes
         resvg.py            SVG
         svgdocument.py      an SVG as it is drawn
+        csstransform.py     a style as an attribute
         pdfium.py           PDF
         heif.py             HEIC
         wand.py             ImageMagick
