@@ -13,6 +13,7 @@ from typing import Any
 
 from pyramid.config import Configurator
 from pyramid.exceptions import ConfigurationError
+from pyramid.tweens import MAIN
 from pyramid.wsgi import wsgiapp2
 
 from ..arguments import check_type
@@ -32,7 +33,7 @@ def includeme(config: Configurator) -> None:
     :raises ConfigurationError: when the configuration is complete, if there is no store
     """
     config.add_directive("set_image_store", _set_image_store)
-    config.add_tween(_TWEEN, over=["pyramid_tm.tm_tween_factory", "pyramid.tweens.MAIN"])
+    config.add_tween(_TWEEN, over=["pyramid_tm.tm_tween_factory", MAIN])
     config.add_request_method(lambda request: request.registry[_KEY], "image_store", reify=True)
     if url := config.get_settings().get("imageattach.store"):
         config.set_image_store(Store.from_url(url))

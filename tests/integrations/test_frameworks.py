@@ -337,5 +337,7 @@ def test_pyramid_wants_a_store() -> None:
     config.include("sqlalchemy_imageattach.integrations.pyramid")
     with pytest.raises(ConfigurationError, match=r"imageattach\.store"):
         config.commit()
+    # by its URL alone, and without pyramid_tm
     with Configurator(settings={"imageattach.store": "file:///var/images?base_url=/images/"}) as found:
         found.include("sqlalchemy_imageattach.integrations.pyramid")
+        assert found.make_wsgi_app()
