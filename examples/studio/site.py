@@ -1,8 +1,8 @@
 """The FastAPI application of the studio.
 
-A member gets a permit, the browser sends the file to the bucket, and the token comes back.  The bucket is private: signed
-URLs of originals stand in the pages of their owner only.  Smaller sizes are made when somebody first looks at them, and
-are given to their owner only.
+A member gets a permit, the browser sends the file to the bucket, and the token comes back.  The bucket is private:
+signed URLs of originals stand in the pages of their owner only.  Smaller sizes are made when they are first looked at,
+and given to their owner only.
 """
 
 from __future__ import annotations
