@@ -21,7 +21,7 @@ from typing import Any
 import harness
 from PIL import Image
 
-from sqlalchemy_imageattach.imaging import Rendition, render
+from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, render
 from sqlalchemy_imageattach.imaging.raster import encode, resize
 
 ONE = (300,)
@@ -46,6 +46,12 @@ def height_of(image: Image.Image, width: int) -> int:
 def ours(photo: bytes, widths: Sequence[int], forms: Sequence[str]) -> None:
     """One decode for all sizes and formats."""
     render(io.BytesIO(photo), [Rendition(width=width, format=form) for form in forms for width in widths])
+
+
+def ours_by_vips(photo: bytes, widths: Sequence[int], forms: Sequence[str]) -> None:
+    """With the libvips engine, in this process."""
+    wanted = [Rendition(width=width, format=form) for form in forms for width in widths]
+    render(io.BytesIO(photo), wanted, ImagePolicy(engines=("vips",), isolate=False))
 
 
 @contextmanager
@@ -170,7 +176,7 @@ def peers() -> dict[str, Way]:
         except ImportError as error:
             print(f"not here: {error}")
     if harness.try_require(pyvips="pyvips[binary]>=3.0,<4"):
-        found["pyvips: thumbnail for each"] = vips_for_each
+        found |= {"ours, by libvips": ours_by_vips, "pyvips: thumbnail for each": vips_for_each}
     if harness.try_require(django="Django>=5.2", sorl="sorl-thumbnail>=12.11", easy_thumbnails="easy-thumbnails>=2.10"):
         from django.conf import settings
 

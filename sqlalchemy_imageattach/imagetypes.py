@@ -85,7 +85,7 @@ TYPES: Final[tuple[ImageType, ...]] = (
         extension=".jpe",
         aliases=(".jpg", ".jpeg"),
         prefixes=(b"\xff\xd8\xff",),
-        decoders=("pillow", "wand"),
+        decoders=("pillow", "wand", "vips"),
         usual=True,
         thumbnail="image/jpeg",
         # libjpeg stops a little before its format does
@@ -97,7 +97,7 @@ TYPES: Final[tuple[ImageType, ...]] = (
         mimetype="image/png",
         extension=".png",
         prefixes=(b"\x89PNG\r\n\x1a\n",),
-        decoders=("pillow", "wand"),
+        decoders=("pillow", "wand", "vips"),
         usual=True,
         writing=Writing(names=("png",), longest_side=2**31 - 1),
     ),
@@ -112,7 +112,7 @@ TYPES: Final[tuple[ImageType, ...]] = (
     ImageType(
         mimetype="image/webp",
         extension=".webp",
-        decoders=("pillow", "wand"),
+        decoders=("pillow", "wand", "vips"),
         usual=True,
         thumbnail="image/webp",
         writing=Writing(names=("webp",), longest_side=16_383, quality=88, small_quality=90),
@@ -145,7 +145,7 @@ TYPES: Final[tuple[ImageType, ...]] = (
         extension=".tiff",
         aliases=(".tif",),
         prefixes=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-        decoders=("pillow", "wand"),
+        decoders=("pillow", "wand", "vips"),
         usual=True,
     ),
     ImageType(

@@ -21,6 +21,19 @@ cli/                        the command imageattach: one command per operation b
     dataset.py              imageattach dataset
     params.py               what commands take
     output.py               lines, JSON, progress
+integrations/               frameworks and admin panels; glue only
+    __init__.py
+    fastapi.py              dependencies, and what an API tells of a picture
+    starlette.py            mounts, lifespan, errors as answers
+    litestar.py             a plugin
+    storecontext.py         the store of a request, for ASGI
+    pyramid.py              a tween
+    flask.py                an extension
+    flask_admin.py          fields for Flask-Admin
+    sqladmin.py             fields for SQLAdmin
+    starlette_admin.py      fields for starlette-admin
+    wtforms.py              a field for one picture
+    pictures.py             what panels have in common
 dataset/                    collections of pictures for training and analysis
     __init__.py             face
     torch.py                as PyTorch takes it
@@ -123,6 +136,7 @@ bulk/                       what operations over all rows share; private
 entity/                     images attached to mapped objects
     __init__.py             face
     listeners.py            the order of a flush, told and listened to
+    swapping.py             images that get the keys of one another
     rekeying.py             owners with a new primary key
     relationship.py         image_attachment(), ImageAttachment
     assigning.py            files assigned to an attribute
@@ -239,9 +253,11 @@ imaging/                    knows no SQLAlchemy, no store
         decoder.py          an engine out of what only decodes
         resvg.py            SVG
         svgdocument.py      an SVG as it is drawn
+        csstransform.py     a style as an attribute
         pdfium.py           PDF
         heif.py             HEIC
         wand.py             ImageMagick
+        vips.py             libvips
         pillow.py           the types of the web
         vector.py           pixels for what has none
     raster/

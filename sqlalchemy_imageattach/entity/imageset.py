@@ -103,9 +103,9 @@ class BaseImageSet(PictureSet[ImageT]):
         original = self.original
         return Markup() if original is None else original.html(alt, **attributes)
 
-    def __html__(self) -> str:
+    def __html__(self, alt: str | None = None, **attributes: object) -> str:
         original = self.original
-        return "" if original is None else original.__html__()
+        return "" if original is None else original.__html__(alt, **attributes)
 
     # --- attaching ---------------------------------------------------------------------------------------------------
 

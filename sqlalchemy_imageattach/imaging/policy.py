@@ -16,6 +16,8 @@ __all__ = ["WEB_TYPES", "ImagePolicy", "Verification", "names_of"]
 #: The raster types that are allowed by default: those that an engine reads with Pillow alone.
 WEB_TYPES: Final = frozenset(row.mimetype for row in TYPES if row.usual)
 _ENGINES: Final = ("pillow", "resvg", "heif", "pdfium", "wand")
+#: Those that have to be asked for.
+_FURTHER_ENGINES: Final = ("vips",)
 
 Verification = Literal["structure", "decode"]
 
@@ -41,7 +43,8 @@ class ImagePolicy:
         :meth:`allowing`
     :param engines: the names of the engines that may be used, the preferred one first: ``"pillow"`` for what the web
         shows, ``"resvg"`` for SVG, ``"heif"`` for HEIC, ``"pdfium"`` for PDF, and ``"wand"`` for HEIC, and what Pillow
-        does not know of a type
+        does not know of a type.  ``"vips"`` is used where it is named before Pillow: it takes less memory for PNG, TIFF
+        and WebP of more than 16 megapixels
     :param fonts: paths of font files, and of directories of them, that the text of an SVG may be set in, beside Noto
         Sans, which the extra ``svg`` brings along.  The fonts of the system are not looked for: name their directories
     :param max_seconds: the most CPU seconds that decoding a file and making pictures from it may take.  A limit of
@@ -97,8 +100,10 @@ class ImagePolicy:
             raise InvalidValueError(msg)
         object.__setattr__(self, "fonts", tuple(_strings("fonts", self.fonts)))
         object.__setattr__(self, "engines", tuple(_strings("engines", self.engines)))
-        if not self.engines or not set(self.engines) <= set(_ENGINES):
-            raise wrong_value("engines", self.engines, f"one or more of {', '.join(map(repr, _ENGINES))}")
+        if not self.engines or not set(self.engines) <= {*_ENGINES, *_FURTHER_ENGINES}:
+            raise wrong_value(
+                "engines", self.engines, f"one or more of {', '.join(map(repr, (*_ENGINES, *_FURTHER_ENGINES)))}"
+            )
         if self.verify not in get_args(Verification):
             raise wrong_value("verify", self.verify, "'structure' or 'decode'")
 

@@ -29,9 +29,11 @@ def wand(magick_policy: None) -> str:
     return "wand"
 
 
-@pytest.fixture(params=["pillow", "pillow alone", "wand"])
+@pytest.fixture(params=["pillow", "pillow alone", "wand", "vips"])
 def policy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ImagePolicy:
     """A policy that allows everything and uses one engine only: each test that asks for it runs on each engine."""
+    if request.param == "vips":
+        return all_types("vips", "pillow")
     if request.param == "pillow alone":
         monkeypatch.setattr(resize, "_fast", lambda: None)
     return all_types(request.getfixturevalue("wand") if request.param == "wand" else "pillow")

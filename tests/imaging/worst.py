@@ -271,8 +271,8 @@ WORST: Final[dict[str, Callable[[], bytes]]] = {
     "svg, comments": lambda: svg(b"<!---->"),
     "svg, one attribute": lambda: many(b"a", SVG[:-1] + b' a="', b'"/>'),
     "svg, attributes": lambda: attributes(200_000),
-    "svg, attributes just few enough": lambda: attributes(80_000),
-    "svg, attributes and spaces": lambda: attributes(30_000, rest=long_values(b" ")),
+    "svg, attributes just few enough": lambda: attributes(15_000),
+    "svg, attributes and spaces": lambda: attributes(12_000, rest=long_values(b" ")),
     "svg, name spaces of attributes": lambda: prefixes(35_000),
     "svg, long name space of elements": lambda: svg(b"<b/>", b'<g xmlns="' + b"u" * MEBI + b'">', b"</g>", 2 * MEBI),
     "svg, long name space of attributes": lambda: (

@@ -93,6 +93,7 @@ _DECODERS: Final = {
     "heif": ("heif", "HeifDecoder"),
     "pdfium": ("pdfium", "PdfiumDecoder"),
     "wand": ("wand", "WandDecoder"),
+    "vips": ("vips", "VipsDecoder"),
 }
 
 
