@@ -12,6 +12,7 @@ import time
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -48,7 +49,9 @@ def test_after_200_kills_all_committed_rows_open(tmp_path: Path) -> None:
             tell("dead")
             assert victims.stdout.readline() == "reaped\n"
             with Session(engine) as session:
-                images = [image for cls in (UserPicture, ProductPhoto) for image in session.scalars(select(cls))]
+                images: list[Any] = [
+                    image for cls in (UserPicture, ProductPhoto) for image in session.scalars(select(cls))
+                ]
                 for image in images:
                     assert hashlib.sha256(image.make_blob(store)).hexdigest() == image.checksum
                 for product in session.scalars(select(Product)):
