@@ -23,6 +23,12 @@ cli/                        the command imageattach: one command per operation b
     output.py               lines, JSON, progress
 integrations/               frameworks and admin panels; glue only
     __init__.py
+    fastapi.py              dependencies, and what an API tells of a picture
+    starlette.py            mounts, lifespan, errors as answers
+    litestar.py             a plugin
+    storecontext.py         the store of a request, for ASGI
+    pyramid.py              a tween
+    flask.py                an extension
     flask_admin.py          fields for Flask-Admin
     sqladmin.py             fields for SQLAdmin
     starlette_admin.py      fields for starlette-admin
