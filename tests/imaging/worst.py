@@ -1,14 +1,15 @@
-"""The worst files of each kind that we know of: what costs the most to look at, for what the policy lets in by default.
+"""The worst files of each kind that we know of: what costs the most to look at, and the most memory to decode.
 
 Each is made when it is asked for, as some of them are as large as a file may be.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 
@@ -307,3 +308,47 @@ WORST: Final[dict[str, Callable[[], bytes]]] = {
     "pdf, tables of many ranges": lambda: tables(100, 900, SMALL),
     "pdf, tables that are summed": lambda: summed_tables(12),
 }
+
+#: Bytes that decoding takes for each pixel of the source, at the most.
+BOUNDS = {"jpeg": 8, "png": 16, "gif": 16, "webp": 16, "avif": 16, "bmp": 8, "tiff": 16}
+
+
+def pictures(width: int, height: int) -> dict[str, bytes]:
+    """A picture of each kind, of this size, that takes the most memory to decode."""
+
+    def saved(mode: str, form: str, *, colour: Any = None, **options: Any) -> bytes:
+        file = io.BytesIO()
+        Image.new(mode, (width, height), colour or 0).save(file, form, **options)
+        return file.getvalue()
+
+    def film(form: str, **options: Any) -> bytes:
+        # as many pixels as the others, over nine frames
+        frames = [Image.new("RGBA", (width // 3, height // 3), (shade, 0, 0, 128)) for shade in range(9)]
+        file = io.BytesIO()
+        frames[0].save(file, form, save_all=True, append_images=frames[1:], duration=40, **options)
+        return file.getvalue()
+
+    fast = {"compress_level": 1}
+    return {
+        "jpeg": saved("RGB", "JPEG"),
+        "jpeg, progressive": saved("RGB", "JPEG", progressive=True),
+        "jpeg, CMYK": saved("CMYK", "JPEG"),
+        "png, RGB": saved("RGB", "PNG", **fast),
+        "png, RGBA": saved("RGBA", "PNG", **fast),
+        "png, palette with alpha": saved("P", "PNG", transparency=b"\x80", **fast),
+        "png, grey of 16 bits": saved("I;16", "PNG", **fast),
+        "png, animated": film("PNG", **fast),
+        "gif": saved("P", "GIF"),
+        "gif, animated": film("GIF"),
+        "webp, lossless": saved("RGBA", "WEBP", lossless=True, method=0, quality=0),
+        "webp, lossy": saved("RGB", "WEBP", method=0),
+        "webp, animated": film("WEBP", method=0),
+        "avif": saved("RGB", "AVIF", speed=10),
+        "avif, alpha": saved("RGBA", "AVIF", speed=10),
+        "bmp, 24 bits": saved("RGB", "BMP"),
+        "bmp, 1 bit": saved("1", "BMP"),
+        "tiff, RGB": saved("RGB", "TIFF", compression="tiff_lzw"),
+        "tiff, RGBA": saved("RGBA", "TIFF", compression="tiff_deflate"),
+        "tiff, floats": saved("F", "TIFF"),
+        "tiff, fax": saved("1", "TIFF", compression="group4"),
+    }
