@@ -7,8 +7,8 @@
 makes a histogram of seconds for each kind of event, ``imageattach.render.duration``,
 ``imageattach.store.put.duration``, ``imageattach.job.duration`` and so on, and the counter
 ``imageattach.sweep.deleted``.  The attributes are those of the events that have few values
-(:mod:`~sqlalchemy_imageattach.observing`), and ``error.type`` where something failed; the histogram's count is how often
-it happened.
+(:mod:`~sqlalchemy_imageattach.observing`), and ``error.type`` where something failed; the histogram's count is how
+often it happened.
 
 It needs the extra ``opentelemetry``, and a provider that the application has set up.
 """
