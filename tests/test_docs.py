@@ -45,7 +45,7 @@ RUN = ("testsetup", "testcode", "testoutput", "testcleanup")
 PUBLIC = (
     *("context", "entity", "errors", "file", "imaging", "key", "store", "testing", "util", "version"),
     *("stores.fs", "stores.memory", "stores.mirror", "stores.overlay", "stores.s3", "stores.by_url", "serving.wsgi"),
-    *("serving.signing", "serving.asgi", "serving.endpoint", "stores.endpoint", "uploads", "integrations"),
+    *("serving.signing", "serving.asgi", "serving.endpoint", "stores.endpoint", "uploads", "integrations", "observing"),
     *("cli", "jobs", "maintenance", "migration", "search", "dataset", "remote", "variants", "variants.backfill"),
 )
 
