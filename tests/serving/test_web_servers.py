@@ -1,4 +1,4 @@
-"""The real nginx in front: it sends what the application has allowed, and nothing else."""
+"""The real nginx and lighttpd in front: they send what the application has allowed, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,12 +50,21 @@ http {{
 """
 
 
-def locations() -> str:
-    """Those of the guide."""
+LIGHTTPD = """
+server.document-root = "{directory}"
+server.bind = "127.0.0.1"
+server.port = {port}
+server.errorlog = "{directory}/error.log"
+server.modules = ("mod_proxy")
+{directives}
+"""
+
+
+def configuration_of(beginning: str) -> str:
+    """A block of the guide."""
     text = GUIDE.read_text(encoding="utf-8")
-    block = text.split("location /protected-images/ {", 1)[1]
-    lines = ["location /protected-images/ {"]
-    for line in block.splitlines()[1:]:
+    lines = [beginning]
+    for line in text.split(beginning, 1)[1].splitlines()[1:]:
         if line.strip() and not line.startswith("   "):
             break
         lines.append(line)
@@ -62,21 +72,27 @@ def locations() -> str:
 
 
 @contextlib.contextmanager
-def nginx(directory: Path, backend: int, root: Path) -> Iterator[int]:
-    """nginx before the application at the port ``backend``; gives its own port."""
-    if shutil.which("nginx") is None:
-        assert not CI, "nginx is missing"
-        pytest.skip("nginx is missing")
+def running(name: str, directory: Path, backend: int, root: Path) -> Iterator[int]:
+    """A server before the application at the port ``backend``; gives its own port."""
+    if shutil.which(name) is None:
+        assert not CI, f"{name} is missing"
+        pytest.skip(f"no {name}: apt-get install {name}")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    written = locations().replace("/var/local/app/images", str(root)).replace("127.0.0.1:8000", f"127.0.0.1:{backend}")
-    assert str(root) in written
-    assert str(backend) in written
     # the directories of pytest are their owner's alone
     user = "user root;" if os.geteuid() == 0 else ""
-    file = directory / "nginx.conf"
-    file.write_text(CONFIGURATION.format(user=user, directory=directory, port=port, locations=written))
-    process = subprocess.Popen(["nginx", "-c", str(file), "-e", str(directory / "error.log")])
+    block = configuration_of("location /protected-images/ {" if name == "nginx" else "proxy.server = (")
+    for theirs, ours in (("/var/local/app/images", str(root)), ("8000", str(backend))):
+        assert theirs in block
+        block = block.replace(theirs, ours)
+    file = directory / f"{name}.conf"
+    if name == "nginx":
+        file.write_text(CONFIGURATION.format(user=user, directory=directory, port=port, locations=block))
+        command = ["nginx", "-c", str(file), "-e", str(directory / "error.log")]
+    else:
+        file.write_text(LIGHTTPD.format(directory=directory, port=port, directives=block))
+        command = ["lighttpd", "-D", "-f", str(file)]
+    process = subprocess.Popen(command)
     try:
         while not _answers(port):
             assert process.poll() is None, (directory / "error.log").read_text()
@@ -108,27 +124,32 @@ def store(tmp_path: Path) -> FileSystemStore:
     return store
 
 
+@pytest.fixture(params=["nginx", "lighttpd"])
+def server(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(params=[with_werkzeug, with_uvicorn])
-def port(request: pytest.FixtureRequest, store: FileSystemStore, tmp_path: Path) -> Iterator[int]:
-    endpoint = StoreEndpoint(
-        store, authorise=authorise, prefix="pictures", send="X-Accel-Redirect", internal_url="/protected-images/"
-    )
-    (tmp_path / "nginx").mkdir()
+def port(request: pytest.FixtureRequest, server: str, store: FileSystemStore, tmp_path: Path) -> Iterator[int]:
+    way: dict[str, Any] = {"send": "X-Sendfile"}
+    if server == "nginx":
+        way = {"send": "X-Accel-Redirect", "internal_url": "/protected-images/"}
+    endpoint = StoreEndpoint(store, authorise=authorise, prefix="pictures", **way)
+    (tmp_path / "server").mkdir()
     app = endpoint.asgi if request.param is with_uvicorn else endpoint.wsgi
-    with serve(app, request.param) as backend, nginx(tmp_path / "nginx", backend, Path(store.path)) as port:
+    with serve(app, request.param) as backend, running(server, tmp_path / "server", backend, Path(store.path)) as port:
         yield port
 
 
-def test_nginx_sends_what_the_application_allows(port: int, store: FileSystemStore) -> None:
+def test_the_server_sends_what_the_application_allows(port: int) -> None:
     for path in ("/pictures/user-picture/234/1/1234.640x480.Xk3v9QpLm2wAbCdE.jpe", f"/pictures/{KEY.object_name()}"):
         assert ask(port, path).status == 403
         answer = ask(port, path, headers={"X-User": "admin"})
         assert (answer.status, answer.body) == (200, PICTURE)
-        assert answer.headers["Server"].startswith("nginx")
         assert answer.headers["Content-Type"] == "image/jpeg"
         assert answer.headers["Cache-Control"] == "private, no-cache"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert "X-Accel-Redirect" not in answer.headers
+        assert not {"X-Accel-Redirect", "X-Sendfile"} & set(answer.headers)
         part = ask(port, path, headers={"X-User": "admin", "Range": "bytes=1000-1009"})
         assert (part.status, part.body) == (206, PICTURE[1000:1010])
         again = ask(port, path, headers={"X-User": "admin", "If-None-Match": answer.headers["ETag"]})
@@ -161,7 +182,9 @@ def test_what_could_be_run_is_confined(port: int) -> None:
     ],
 )
 def test_nothing_else_is_sent(port: int, path: str) -> None:
-    answer = ask(port, path, headers={"X-User": "admin", "X-Accel-Redirect": "/protected-images/x"})
+    answer = ask(
+        port, path, headers={"X-User": "admin", "X-Accel-Redirect": "/protected-images/x", "X-Sendfile": "/etc/passwd"}
+    )
     assert answer.status in {400, 404}
     assert PICTURE not in answer.body
     assert b"secret" not in answer.body
