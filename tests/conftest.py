@@ -6,6 +6,7 @@ so that no green run has left them out.  Each run of pytest has a database of it
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 from collections.abc import Iterator
@@ -77,3 +78,9 @@ def _missing(reason: str) -> None:
     if CI:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what is there before the first test: ten thousand tests, and all modules."""
+    gc.collect()
+    gc.freeze()

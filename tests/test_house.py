@@ -21,6 +21,20 @@ cli/                        the command imageattach: one command per operation b
     dataset.py              imageattach dataset
     params.py               what commands take
     output.py               lines, JSON, progress
+integrations/               frameworks and admin panels; glue only
+    __init__.py
+    fastapi.py              dependencies, and what an API tells of a picture
+    starlette.py            mounts, lifespan, errors as answers
+    opentelemetry.py        events as metrics
+    litestar.py             a plugin
+    storecontext.py         the store of a request, for ASGI
+    pyramid.py              a tween
+    flask.py                an extension
+    flask_admin.py          fields for Flask-Admin
+    sqladmin.py             fields for SQLAdmin
+    starlette_admin.py      fields for starlette-admin
+    wtforms.py              a field for one picture
+    pictures.py             what panels have in common
 dataset/                    collections of pictures for training and analysis
     __init__.py             face
     torch.py                as PyTorch takes it
@@ -123,6 +137,7 @@ bulk/                       what operations over all rows share; private
 entity/                     images attached to mapped objects
     __init__.py             face
     listeners.py            the order of a flush, told and listened to
+    swapping.py             images that get the keys of one another
     rekeying.py             owners with a new primary key
     relationship.py         image_attachment(), ImageAttachment
     assigning.py            files assigned to an attribute
@@ -198,6 +213,7 @@ stores/
     mirror.py               two stores with the same content
     overlay.py              one store over another that is only read
     memory.py               for tests
+    observed.py             ObservedStore
     keyed.py                KeyedStore: the four documented methods, once, by key
 storewrapper.py             a store around another one; nothing is forgotten
 store.py                    Store, StoredBlob
@@ -239,6 +255,7 @@ imaging/                    knows no SQLAlchemy, no store
         decoder.py          an engine out of what only decodes
         resvg.py            SVG
         svgdocument.py      an SVG as it is drawn
+        csstransform.py     a style as an attribute
         pdfium.py           PDF
         heif.py             HEIC
         wand.py             ImageMagick
@@ -282,6 +299,7 @@ spool.py                    a private copy of a stream
 key.py                      ImageKey
 oldnames.py                 what 1.x called blobs
 imagetypes.py               one row per type
+observing.py                events of what is counted and timed
 arguments.py                checks of arguments and their messages
 concurrency.py              worker threads below AsyncSession
 paths.py                    is_inside

@@ -274,8 +274,9 @@ class Image:
         """
         return self._element({"alt": alt, **attributes})
 
-    def __html__(self) -> str:
-        return self._element({})
+    def __html__(self, alt: str | None = None, **attributes: object) -> str:
+        """What templates show for it: as :meth:`html`, but with no ``alt`` if none is given."""
+        return self._element({"alt": alt, **attributes})
 
     def _element(self, attributes: Mapping[str, object]) -> Markup:
         given = {"src": self.locate(), "width": self.width, "height": self.height}

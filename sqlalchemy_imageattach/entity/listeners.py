@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+from weakref import ref
 
 from sqlalchemy import ClauseElement, DateTime, event, inspect
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
@@ -60,6 +61,7 @@ from .locks import (
 )
 from .readback import read_back
 from .rekeying import images_to_follow, refuse_latecomers, watch_keys
+from .swapping import make_way
 from .transactions.frame import BlobRef, Claim, Write
 from .transactions.ledger import Ledger, session_on
 from .transactions.locations import note_loaded
@@ -85,6 +87,7 @@ def _flush_of(session: Session) -> _Flush:
 
 
 _FLUSH = "sqlalchemy_imageattach.flush"
+_RUNNING = "sqlalchemy_imageattach.running"
 
 
 # --- classes ---------------------------------------------------------------------------------------------------------
@@ -138,6 +141,8 @@ def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> N
     session = _session_of(image)
     if not session.is_modified(image, include_collections=False):
         return
+    if (running := session.info[_RUNNING]()) is not None:
+        make_way(running, mapper, connection, image)
     former, key = _stored_key(image, connection), key_of(image)
     if former == key:
         return
@@ -288,8 +293,9 @@ def _session_of(image: Any) -> Session:
 
 
 @event.listens_for(Session, "before_flush")
-def _before_flush(session: Session, _context: object, instances: Sequence[Any] | None) -> None:
+def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[Any] | None) -> None:
     session.info.pop(_FLUSH, None)  # left over from a flush that failed
+    session.info[_RUNNING] = ref(context)
     for image in session.new:
         if type(image) in image_classes and (pending := find_pending(image)) is not None:
             _store_for(session, image, pending)  # if there is none, no row is written either

@@ -55,6 +55,16 @@ def test_an_image_set_is_rendered_as_its_original(user: User) -> None:
     assert str(escape(user.picture)) == user.picture.__html__()
 
 
+def test_what_is_rendered_takes_a_text_and_attributes(user: User) -> None:
+    for shown in (user.picture, user.picture.find_thumbnail(30)):
+        markup = shown.__html__(alt='Ann & "Bob"', class_="avatar", data_id=5, hidden=True)
+        assert markup == shown.html(alt='Ann & "Bob"', class_="avatar", data_id=5, hidden=True)
+        [(_, attributes)] = tags(markup)
+        assert attributes["alt"] == 'Ann & "Bob"'
+        assert (attributes["class"], attributes["data-id"], attributes["hidden"]) == ("avatar", "5", None)
+    assert User().picture.__html__(alt="Nobody") == ""
+
+
 def test_an_image_is_rendered_as_itself(user: User) -> None:
     small = user.picture.find_thumbnail(30)
     assert small.__html__() == f'<img src="{small.locate()}" width="30" height="20">'

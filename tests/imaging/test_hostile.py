@@ -85,7 +85,7 @@ def test_frames_are_counted_where_the_header_keeps_silent_about_them() -> None:
 
 
 def test_a_compressed_text_that_explodes_is_not_inflated() -> None:
-    bomb = b"Comment\0\0" + zlib.compress(b"\0" * 300_000_000, 9)
+    bomb = b"Comment\0\0" + zlib.compress(b"\0" * 120_000_000, 1)
     image = encode(quadrants(), "PNG").getvalue()
     data = image[image.index(b"IDAT") - 4 : image.index(b"IEND") - 4]
     content = png(64, 48, (b"zTXt", bomb))
@@ -171,7 +171,7 @@ def test_a_limit_above_pillows_own_is_ours_alone(monkeypatch: pytest.MonkeyPatch
     for form in ("JPEG", "PNG", "GIF", "BMP", "AVIF"):
         renditions = [Rendition(width=64), Rendition(width=100, height=50, fit="fill"), Rendition(ratio=1)]
         assert len(render(encode(texture(128, 96), form), renditions, policy)) == 3
-    # of TIFF, as of WebP since Pillow 12, there is no way around it, but the error says so
+    # of TIFF, as of WebP, there is no way around it, but the error says so
     with pytest.raises(PolicyViolationError, match="Pillow itself"):
         render(encode(texture(128, 96), "TIFF"), [Rendition(width=64)], policy)
 

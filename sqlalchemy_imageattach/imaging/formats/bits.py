@@ -8,8 +8,8 @@ from ..reader import refuse_damaged
 
 __all__ = ["Bits"]
 
-#: What a number of a length of its own may have.
-_MOST_BITS: Final = 32
+#: What a number of a length of its own may have: of longer ones each codec makes something else.
+_MOST_BITS: Final = 31
 
 
 class Bits:
@@ -37,7 +37,7 @@ class Bits:
     def variable(self) -> int:
         """The next number, which says its own length (Exp-Golomb).
 
-        :raises UnreadableImageError: it has more than 32 bits
+        :raises UnreadableImageError: it has more than 31 bits
         """
         zeros = 0
         while not self.take(1):

@@ -15,6 +15,7 @@ does not run them.  A *browser* does, when the original itself is opened there, 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final, NoReturn
 from xml.parsers import expat
 
@@ -61,12 +62,14 @@ _LONGEST_TOKEN: Final = 2 * 2**20
 _LONGEST_NAME: Final = 1000
 #: All of its style sheets, in characters.
 _MOST_STYLE: Final = 2**20
-#: How many bytes the parser is given at once: what is not yet whole is parsed again with each.
-_CHUNK: Final = 2**20
-#: What the parser does with one step of the reader: so many bytes; and what it takes in steps for each attribute, end
-#: of a line and reference among them.
+#: How many bytes the parser is given at once, each time looking anew at what is not yet whole; and how many attributes,
+#: behind a long token that makes them more bytes.
+_CHUNK: Final = 2**17
+_MOST_ATTRIBUTES: Final = 2_000
+#: What the parser does with one step of the reader: so many bytes; and what it takes in steps for each tag, attribute,
+#: end of a line and reference among them.
 _BYTES_A_STEP: Final = 384
-_STEPS: Final = {b"=": 0.4, b"\n": 0.01, b"\r": 0.01, b"&": 0.01}
+_STEPS: Final = {b"<": 0.5, b"=": 0.2, b"\n": 0.01, b"\r": 0.01, b"&": 0.01}
 #: How many names with prefixes are looked up in one step.
 _NAMES_A_STEP: Final = 4
 #: How many parentheses of styles are looked at in one step.
@@ -90,13 +93,9 @@ def scan(reader: Reader) -> Header:
     parser.EndElementHandler = document.end
     parser.CharacterDataHandler = document.text
     try:
-        for start in range(0, reader.size, _CHUNK):
-            length = min(_CHUNK, reader.size - start)
-            data = reader.at(start, length)
-            reader.spend(length // _BYTES_A_STEP)
-            reader.spend(int(sum(data.count(byte) * steps for byte, steps in _STEPS.items())))
+        for start, data in _pieces(reader, parser):
             parser.Parse(data, False)
-            if start + length - parser.CurrentByteIndex > _LONGEST_TOKEN:
+            if start + len(data) - parser.CurrentByteIndex > _LONGEST_TOKEN:
                 refuse_costly(f"an SVG with a part of more than {_LONGEST_TOKEN:,} bytes")
         parser.Parse(b"", True)
     except RejectedImageError:
@@ -105,6 +104,25 @@ def scan(reader: Reader) -> Header:
         refuse_damaged(f"an SVG that is no well-formed XML ({error})")
     width, height = document.size()
     return Header(width, height)
+
+
+def _pieces(reader: Reader, parser: expat.XMLParserType) -> Iterator[tuple[int, bytes]]:
+    """The file piece by piece, and where each begins; its price is paid before the parser sees it."""
+    start = 0
+    while start < reader.size:
+        # what the parser has, and could do nothing with yet: with twice as much each time it looks at all of it twice
+        unfinished = start - max(0, parser.CurrentByteIndex)
+        length = min(max(_CHUNK, unfinished), _LONGEST_TOKEN + _CHUNK - unfinished, reader.size - start)
+        data = reader.at(start, length)
+        if unfinished >= _CHUNK:
+            # either a long value ends here, or one element has very many attributes, of which none is known yet
+            if data.count(b"=") > _MOST_ATTRIBUTES:
+                data = data[:_CHUNK]
+                reader.spend(unfinished // _BYTES_A_STEP)
+            reader.spend(data.count(b"="))
+        reader.spend(len(data) // _BYTES_A_STEP + int(sum(data.count(byte) * each for byte, each in _STEPS.items())))
+        yield start, data
+        start += len(data)
 
 
 def _refuse(what: str) -> NoReturn:
@@ -121,6 +139,8 @@ class _Document:
         self.style_depth = 0
         self.style: list[str] = []
         self.style_length = 0
+        #: of attributes, as far as they were seen
+        self.names: set[str] = set()
         #: how many elements around declare each prefix, and which prefixes each of them does
         self.prefixes = {"xml": 1, "xmlns": 1}
         self.declared: list[tuple[int, list[str]]] = []
@@ -145,7 +165,10 @@ class _Document:
                 _refuse(f"its outermost element is {local!r}, expected 'svg'")
             self.root = attributes
         self.depth += 1
-        self.reader.spend(1)
+        if not self.names.issuperset(attributes):
+            # each name that is new takes as much as three that are known
+            self.reader.spend(len(attributes.keys() - self.names))
+            self.names.update(attributes)
         if self.depth > _MOST_DEEP:
             _refuse(f"its elements are nested more than {_MOST_DEEP} deep")
         names = [key for key in attributes if ":" in key or key == "xmlns"]
@@ -217,7 +240,8 @@ class _Document:
             elif height is None and width is not None:
                 height = width * view[1] / view[0]
         if width is None or height is None:
-            _refuse("it does not say how large it is; give its <svg> a width and a height, or a viewBox")
+            msg = "the SVG does not say how large it is; give its <svg> a width and a height, or a viewBox"
+            raise UnreadableImageError(msg, code="unsupported", mimetype="image/svg+xml")
         if not max(width, height) < 2**31:
             refuse_damaged(f"an SVG of {width:g}×{height:g} pixels")
         return max(1, int(width + 0.5)), max(1, int(height + 0.5))
@@ -234,7 +258,7 @@ def _check_style(reader: Reader, value: str) -> None:
         start = match.start()
         name = value[max(0, start - _BEFORE) : start].rstrip()
         if name[-3:].lower() == "url" and not _INSIDE.match(value, match.end()):
-            _refuse(f"it refers to {name[-3:]}{value[start : start + 80]!r}, which is outside of it")
+            _refuse(f"it refers to {name[-3:] + value[start : start + 80]!r}, which is outside of it")
 
 
 def length(value: str | None) -> float | None:

@@ -71,6 +71,15 @@ def test_turning_and_mirroring_are_told_as_an_orientation(turn: int, mirror: int
     assert (info.width, info.height) == ((48, 64) if orientation >= 5 else (64, 48))
 
 
+@pytest.mark.parametrize("kind", [1, 2, 5, 6, 15])
+def test_data_whose_units_do_not_say_their_length_are_refused(kind: int) -> None:
+    content = encode(quadrants(), "AVIF").getvalue()
+    place = content.index(b"mdat") + 4
+    without = bytes([kind << 3]) + content[place + 1 :]
+    with pytest.raises(UnreadableImageError, match="do not say how long"):
+        probe(io.BytesIO(content[:place] + without))
+
+
 def test_a_cropped_picture_has_the_size_of_what_is_left() -> None:
     clap = box(b"clap", struct.pack(">8I", 60, 1, 40, 1, 0, 1, 0, 1))
     assert probe(heif(ISPE, clap), POLICY).stored_size == (60, 40)
