@@ -136,6 +136,7 @@ def report(title: str, figures: Mapping[str, Figure], baseline: str) -> None:
 
 def verdict(claim: str, value: float, *, at_most: float | None = None, at_least: float | None = None) -> bool:
     """Print whether ``value`` bears out ``claim``."""
+    value = float(value)  # numpy's are no JSON
     holds = (at_most is None or value <= at_most) and (at_least is None or value >= at_least)
     bound = f"at most {at_most}" if at_most is not None else f"at least {at_least}"
     print(f"{'holds' if holds else 'FAILS'}: {claim}: {value:.2f} ({bound})")

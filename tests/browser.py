@@ -97,6 +97,10 @@ class Browser:
         """What the body of a JavaScript function returns; a promise is waited for."""
         return self._post("execute/sync", script=script, args=list(arguments))
 
+    def disable_types(self, *names: str) -> None:
+        """From now on it neither asks for files of these types, such as ``"avif"``, nor shows them: as old ones do."""
+        self._devtools("Emulation.setDisabledImageTypes", imageTypes=list(names))
+
     def screenshot(self, path: Path) -> None:
         """Write what the window shows to a PNG file."""
         path.write_bytes(base64.b64decode(_send("GET", f"{self.address}/screenshot")))

@@ -47,7 +47,7 @@ def test_the_complete_program_has_thirty_lines():
 
 
 def test_all_programs_run_one_after_the_other(tmp_path):
-    assert len(programs()) == README.count("code-block:: python") == 7
+    assert len(programs()) == README.count("code-block:: python") == 6
     printed = run(tmp_path, "\n".join(programs()))
     assert "\nSorry: expected an image" in printed
 

@@ -31,35 +31,21 @@ def main() -> int:
     if not known and directory.exists() and any(directory.iterdir()):
         sys.stderr.write(f"{directory} has something in it that is no catalogue: name another directory, or none.\n")
         return 2
-    sessions, store = open_catalogue(directory)
-    try:
-        return _show(sessions, store, options, directory, known=known)
-    finally:
-        sessions.kw["bind"].dispose()
-
-
-def _show(
-    sessions: sessionmaker[Session],
-    store: HttpExposedFileSystemStore,
-    options: argparse.Namespace,
-    directory: Path,
-    *,
-    known: bool,
-) -> int:
     say(f"SQLAlchemy-ImageAttach {VERSION}: a catalogue of photographs in {directory}")
-    if known:
-        say("It was there already, so the tour is left out.")
-    else:
-        try:
-            Tour(sessions, store, options.photographs).run()
-        except TourError as error:
-            sys.stderr.write(f"{error}\n")
-            return 1
-    say(f"\nThe database is  {directory / DATABASE}")
-    say(f"The pictures are {store.path}")
-    say(f"Remove both by   rm -r {shlex.quote(str(directory))}")
-    if not options.once:
-        _serve(sessions, store, options.port)
+    with open_catalogue(directory) as (sessions, store, queue):
+        if known:
+            say("It was there already, so the tour is left out.")
+        else:
+            try:
+                Tour(sessions, store, queue, options.photographs).run()
+            except TourError as error:
+                sys.stderr.write(f"{error}\n")
+                return 1
+        say(f"\nThe database is  {directory / DATABASE}")
+        say(f"The pictures are {store.path}")
+        say(f"Remove both by   rm -r {shlex.quote(str(directory))}")
+        if not options.once:
+            _serve(sessions, store, options.port)
     return 0
 
 

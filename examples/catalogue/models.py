@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from sqlalchemy_imageattach.context import SESSION_STORE_KEY
 from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
 from sqlalchemy_imageattach.imaging import ImagePolicy
+from sqlalchemy_imageattach.jobs import SESSION_QUEUE_KEY, JobRunner, ThreadQueue
 from sqlalchemy_imageattach.search import embeddings_of
 from sqlalchemy_imageattach.stores.fs import HttpExposedFileSystemStore
 from sqlalchemy_imageattach.variants import Variant
@@ -58,8 +61,12 @@ class EntryPhoto(Base, Image):
     #: The defaults, but smaller files: these are uploads from a browser.
     image_policy = ImagePolicy(max_bytes=16 * 2**20, max_pixels=50_000_000)
 
-    #: What is made of each picture when it is attached; a small one gets fewer sizes.
-    image_variants = {"card": Variant(widths=(300, 450, 600, 900), aspect=(3, 2), formats=("webp",))}
+    #: What the cards need is made when a picture is attached, a small one gets fewer sizes; what a click shows is made
+    #: by a thread after the commit, and does not say where the picture was taken.
+    image_variants = {
+        "card": Variant(widths=(300, 450, 600, 900), aspect=(3, 2), formats=("webp",)),
+        "full": Variant(width=1600, formats=("webp",), make="later"),
+    }
 
     entry_id: Mapped[int] = mapped_column(ForeignKey("entry.id"), primary_key=True)
 
@@ -68,8 +75,11 @@ class EntryPhoto(Base, Image):
 LOOKS = embeddings_of(EntryPhoto)
 
 
-def open_catalogue(directory: Path) -> tuple[sessionmaker[Session], HttpExposedFileSystemStore]:
-    """A factory of sessions, each of which knows the store, and the store.  What is missing on the disk is made.
+@contextmanager
+def open_catalogue(directory: Path) -> Iterator[tuple[sessionmaker[Session], HttpExposedFileSystemStore, ThreadQueue]]:
+    """A factory of sessions, the store and the queue that they know.  What is missing on the disk is made.
+
+    Afterwards all jobs are done, and the database is closed.
 
     :param directory: where the database and the pictures are kept
     """
@@ -77,4 +87,8 @@ def open_catalogue(directory: Path) -> tuple[sessionmaker[Session], HttpExposedF
     store = HttpExposedFileSystemStore(directory / "images", "images")
     engine = create_engine(f"sqlite:///{directory / DATABASE}")
     Base.metadata.create_all(engine)
-    return sessionmaker(engine, info={SESSION_STORE_KEY: store}), store
+    sessions = sessionmaker(engine)
+    with ThreadQueue(JobRunner(sessions, Base)) as queue:
+        sessions.configure(info={SESSION_STORE_KEY: store, SESSION_QUEUE_KEY: queue})
+        yield sessions, store, queue
+    engine.dispose()

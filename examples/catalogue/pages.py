@@ -65,7 +65,7 @@ _GALLERY = Markup("""<details class="add"{opened}>
 """)
 
 _CARD = Markup("""<li class="card" id="entry-{id}">
-<a href="{original_url}">{picture}</a>
+<a href="{url}">{picture}</a>
 <div class="text">
 <h2>{title}</h2>
 <p>{description}</p>
@@ -135,9 +135,10 @@ def _count(entries: Sequence[Entry]) -> str:
 
 def _card(entry: Entry) -> Markup:
     original = entry.photo.require_original()
+    shown = next(iter(entry.photo.variant("full")), original)
     return _CARD.format(
         id=entry.id,
-        original_url=original.locate(),
+        url=shown.locate(),
         picture=entry.photo.picture("card", sizes=_SIZES, alt=entry.description or entry.title),
         title=entry.title,
         description=entry.description,

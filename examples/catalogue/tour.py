@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, event, func, select
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from sqlalchemy_imageattach.errors import RejectedImageError
+from sqlalchemy_imageattach.jobs import ThreadQueue
 from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.fs import HttpExposedFileSystemStore
 
@@ -74,12 +75,20 @@ class Tour:
 
     :param sessions: makes sessions that know the store
     :param store: where the pictures are to be kept
+    :param queue: does what follows a commit
     :param photographs: the directory with the files of :data:`PHOTOGRAPHS`
     """
 
-    def __init__(self, sessions: sessionmaker[Session], store: HttpExposedFileSystemStore, photographs: Path) -> None:
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        store: HttpExposedFileSystemStore,
+        queue: ThreadQueue,
+        photographs: Path,
+    ) -> None:
         self._sessions = sessions
         self._store = store
+        self._queue = queue
         self._photographs = photographs
 
     def run(self) -> None:
@@ -108,9 +117,10 @@ class Tour:
                 say(f"   {photograph.file:29} {entry.photo.width} × {entry.photo.height} → {widths} pixels wide")
                 if photograph.note:
                     say(f"      ({photograph.note})")
+        self._queue.join()
         with self._sessions() as session:
             rows = session.scalar(select(func.count()).select_from(EntryPhoto))
-        say(f"   Committed: {rows} rows, {len(self._files())} files.")
+        say(f"   Committed, and threads have made what a click shows: {rows} rows, {len(self._files())} files.")
 
     def list(self) -> None:
         """List all entries with all sizes of their pictures."""
@@ -131,6 +141,7 @@ class Tour:
             session.flush()
             self._expect(before <= self._files(), "the former files stay until the commit")
             say(f"   Flushed: {len(self._files() - before)} new files, beside the former ones.")
+        self._queue.join()
         gone = before - self._files()
         self._expect(bool(gone), "the former files go with the commit")
         say(f"   Committed, and these are gone:{_listing(gone)}")

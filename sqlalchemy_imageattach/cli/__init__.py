@@ -304,6 +304,11 @@ def sweep_command(
 @click.option("--quality", type=click.IntRange(1, 100), help="Of the encoder.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only of this image class.  Can be repeated.")
 @click.option("--regenerate", is_flag=True, help="Make those anew that are there already.")
+@click.option(
+    "--reuse-original",
+    is_flag=True,
+    help="Take the original where it has the size and the type of a thumbnail.  It says where it was taken.",
+)
 @output_options
 @database_options
 def thumbnails_command(
@@ -317,6 +322,7 @@ def thumbnails_command(
     formats: tuple[str, ...],
     classes: tuple[str, ...],
     regenerate: bool,
+    reuse_original: bool,
     **options: Any,
 ) -> int:
     """Make the thumbnails that are missing, of each size in each format.
@@ -341,7 +347,16 @@ def thumbnails_command(
         result = so_far
         output.progress(f"{result.owners:,} owners, {result.pictures:,} pictures, {result.generated:,} thumbnails made")
 
-    result = backfill(session, models, renditions, store, regenerate=regenerate, classes=classes, progress=progress)
+    result = backfill(
+        session,
+        models,
+        renditions,
+        store,
+        regenerate=regenerate,
+        reuse_original=reuse_original,
+        classes=classes,
+        progress=progress,
+    )
     output.failures(result.failures)
     output.result(
         f"{result.generated:,} thumbnails made of {result.pictures:,} pictures, {result.failed:,} owners failed",

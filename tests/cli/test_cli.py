@@ -511,6 +511,19 @@ def test_thumbnails_are_made_of_the_size_shape_type_and_class_wanted(world, opti
     assert sizes_of(world.engine) == {(40, 40, "image/png"), made}
 
 
+def test_an_original_stands_for_a_thumbnail_if_that_is_said(world) -> None:
+    with Session(world.engine) as session:
+        attach(session, world.source, picture(40))
+        session.commit()
+    sizes = ["--width", "40", "--width", "20"]
+    assert world.run("thumbnails", world.urls[0], *sizes, "--reuse-original") == 0
+    assert "1 thumbnails made of 1 pictures" in world.out
+    assert world.run("thumbnails", world.urls[0], *sizes) == 0
+    assert "1 thumbnails made of 1 pictures" in world.out, "the original is none"
+    with Session(world.engine) as session:
+        assert sorted(each.width for each in session.scalars(sql_select(UserPicture))) == [20, 40, 40]
+
+
 def test_pictures_of_other_classes_get_no_thumbnails(world) -> None:
     with Session(world.engine) as session:
         attach(session, world.source, picture(40))

@@ -73,6 +73,13 @@ _DRAWN = {
     "a matrix": '<rect width="60" height="40" fill="#444" transform="matrix(1 .5 -.3 1.2 40 10)"/>',
     "transforms within": '<g transform="scale(2)"><g transform="rotate(10)"><rect x="20" y="5" width="40" height="20"/></g></g>',
     "a CSS transform": '<rect x="40" y="20" width="60" height="40" style="transform: rotate(20deg) translate(10px, 5px)"/>',
+    "a CSS transform beside an attribute": '<rect width="60" height="40" style="transform: translate(1cm, 10px)" transform="scale(3)"/>',
+    "a CSS transform of none": '<rect width="60" height="40" style="transform:none" transform="translate(90 30)"/>',
+    "CSS transforms of other units": '<g style="transform: rotate(.05turn) skewX(.2rad) scaleY(1.5)"><rect x="50" width="60" height="40"/></g>',
+    "a CSS matrix": '<rect width="60" height="40" style="transform:matrix(1,.5,-.3,1.2,40,10);fill:#444"/>',
+    "a CSS transform without units": '<rect width="60" height="40" style="transform: translate(50, 20)"/>',
+    "a CSS transform in a style sheet": '<style>.a { transform: translate(90px, 30px) }</style><rect class="a" width="60" height="40"/>',
+    "a CSS transform of percents": '<rect width="60" height="40" style="transform: translate(50%, 20%)"/>',
     "linear gradient": f'<linearGradient id="g">{_STOPS}</linearGradient>{_FULL}',
     "gradient of the user space": f'<linearGradient id="g" gradientUnits="userSpaceOnUse" x1="50" x2="150" y2="50">{_STOPS}</linearGradient>{_FULL}',
     "repeated gradient": f'<linearGradient id="g" x2=".3" spreadMethod="repeat">{_STOPS}</linearGradient>{_FULL}',
@@ -154,7 +161,8 @@ CASES: dict[str, str] = {name: f"{BOX}{content}</svg>" for name, content in _DRA
 CASES |= {f"root: {name}": f"{HEAD} {attributes}>{_CIRCLE}" for name, attributes in _ROOTS.items()}
 #: What is shown in another way than by Chromium, and why.
 KNOWN = {
-    "a CSS transform": "resvg turns and moves by the attribute, and not by a style",
+    "a CSS transform in a style sheet": "resvg turns and moves by the attribute, which is written from inline styles only",
+    "a CSS transform of percents": "an attribute cannot say it",
     "pattern": "the tiles of resvg are of whole pixels, so that their edges drift by one",
     "turned pattern": "the tiles of resvg are of whole pixels, so that their edges drift by one",
     "root: a background by style": "resvg draws no background, which no SVG viewer but a browser has",

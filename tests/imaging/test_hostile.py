@@ -85,7 +85,7 @@ def test_frames_are_counted_where_the_header_keeps_silent_about_them() -> None:
 
 
 def test_a_compressed_text_that_explodes_is_not_inflated() -> None:
-    bomb = b"Comment\0\0" + zlib.compress(b"\0" * 300_000_000, 9)
+    bomb = b"Comment\0\0" + zlib.compress(b"\0" * 120_000_000, 1)
     image = encode(quadrants(), "PNG").getvalue()
     data = image[image.index(b"IDAT") - 4 : image.index(b"IEND") - 4]
     content = png(64, 48, (b"zTXt", bomb))

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,8 @@ from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachmen
 from sqlalchemy_imageattach.errors import StoreError
 from sqlalchemy_imageattach.imaging import Rendition
 from sqlalchemy_imageattach.jobs import Job, JobRunner, Queue, Work, enqueue_after_commit, handles
+from sqlalchemy_imageattach.maintenance import check, sweep
+from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.variants import Variant, bring_up_to_date
 from sqlalchemy_imageattach.variants.backfill import backfill
@@ -237,6 +240,23 @@ class Shop:
             return [
                 product.id for product in session.scalars(select(Product).options(*loaded)) if not _is_done(product)
             ]
+
+    def assert_in_step(self) -> int:
+        """Each row has its blob, and a sweep takes all that processes have left which were killed; how much that was.
+
+        It is blobs whose transaction they did not commit, and files that they had not written to their end.  Nobody may
+        be writing any more.
+        """
+        with self.sessions() as session:
+            with check(session, Base, self.store, checksum=True) as report:
+                assert report.ok, list(report)[:20]
+            with sweep(session, Base, self.store, dry_run=False, grace=timedelta(0), limit=1) as swept:
+                assert swept.ok, list(swept)[:20]
+            rows: list[Any] = [image for cls in (ProductPhoto, Banner) for image in session.scalars(select(cls))]
+        left = list(self.store.list_blobs())
+        assert {blob.key for blob in left} == {key_of(image) for image in rows}
+        assert len(left) == len(rows), "no two rows share a blob, and no file is left that nobody names"
+        return swept.deleted
 
     def find_lost_work(self) -> int:
         """Make what is missing because a job was lost, and say how many images these were."""

@@ -136,6 +136,19 @@ def wait_until(condition: Callable[[], bool], workers: Workers, log: Path) -> No
         time.sleep(0.2)
 
 
+def can_lose_jobs(shop: Shop) -> bool:
+    """Whether it is known of the queue that a worker that is killed takes along the job that it was just fetching."""
+    return shop.kind == "celery" and shop.broker.startswith("redis")
+
+
+def is_drained(shop: Shop) -> bool:
+    """Whether its broker has no job any more, be it waiting or taken; to be asked where :func:`can_lose_jobs`."""
+    from redis import Redis
+
+    with Redis.from_url(shop.broker) as redis:
+        return not redis.exists(f"{shop.name}:{shop.name}", f"{shop.name}:unacked")
+
+
 def forget(shop: Shop) -> None:
     """Nothing of the shop is left in its broker."""
     if shop.broker.startswith("amqp"):

@@ -15,7 +15,8 @@ from PIL import Image as PillowImage
 from sqlalchemy import Engine, event, select, text
 from sqlalchemy.orm import Session
 
-from sqlalchemy_imageattach.errors import StoreError
+from sqlalchemy_imageattach.errors import StoreError, TryAgainError
+from sqlalchemy_imageattach.jobs import Job, JobRunner
 from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import Store, key_of
 from sqlalchemy_imageattach.stores.memory import MemoryStore
@@ -135,6 +136,25 @@ def wait_until_blocked(engine: Engine, or_else: Callable[[], bool] = lambda: Fal
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         while not or_else() and not connection.scalar(text(query)):
             time.sleep(0.01)
+
+
+class Waiting:
+    """A queue in which jobs wait until somebody does them."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def enqueue(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    def work_off(self, runner: JobRunner) -> None:
+        """Do all that wait; those that fail by what may pass wait again."""
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            try:
+                runner.run(Job.from_json(job.to_json()))
+            except TryAgainError:
+                self.jobs.append(job)
 
 
 class Stop(Exception):

@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, ForeignKeyConstraint, String, UniqueConstrain
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from sqlalchemy_imageattach.entity import Image, LegacyImage, MultipleImageSet, SingleImageSet, image_attachment
+from sqlalchemy_imageattach.variants import Variant
 
 
 class Base(DeclarativeBase):
@@ -116,4 +117,35 @@ class GalleryPoster(Image, Base):
         return self.gallery_id * 1000 + self.wall
 
 
-IMAGE_CLASSES: tuple[type[Image], ...] = (UserPicture, UserPhoto, CountryFlag, CityCrest, MemberPortrait, GalleryPoster)
+class Product(Base):
+    """What is made of its photograph is declared."""
+
+    __tablename__ = "tx_product"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    photo: Mapped[SingleImageSet[ProductPhoto]] = image_attachment()
+
+
+class ProductPhoto(Image, Base):
+    """Of the squares there are two of one size and type; where the picture's own one is cut the focal point says."""
+
+    __tablename__ = "tx_product_photo"
+    product_id: Mapped[int] = mapped_column(ForeignKey(Product.id), primary_key=True)
+    image_variants = {
+        "card": Variant(width=20),
+        "square": Variant(width=12, height=12, fit="fill"),
+        "corner": Variant(width=12, height=12, fit="fill", focal_point=(0, 0)),
+        "list": Variant(width=10, make="later"),
+        "strip": Variant(widths=(9, 18), aspect=(3, 1), make="later"),
+        "print": Variant(width=24, make="on demand"),
+    }
+
+
+IMAGE_CLASSES: tuple[type[Image], ...] = (
+    UserPicture,
+    UserPhoto,
+    CountryFlag,
+    CityCrest,
+    MemberPortrait,
+    GalleryPoster,
+    ProductPhoto,
+)

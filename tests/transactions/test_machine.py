@@ -1,7 +1,8 @@
 """Random histories of one session after another, with a store that fails now and then.
 
 Whenever no transaction is open, the blobs are exactly those that the committed rows name, besides those whose deletion
-has failed; and of the calls that were to follow a commit exactly those were made whose transaction has committed.
+has failed; of the calls that were to follow a commit exactly those were made whose transaction has committed; and each
+picture that lacks what its class declares has a job that will make it.
 """
 
 from __future__ import annotations
@@ -17,17 +18,21 @@ from sqlalchemy import StaticPool, create_engine, event, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from sqlalchemy_imageattach.jobs import on_commit
+from sqlalchemy_imageattach.jobs import Job, JobRunner, on_commit
 from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from sqlalchemy_imageattach.variants.eager import KIND
 
-from .helpers import OTHER, SMALL, Exploded, assert_in_step, picture, rows
-from .models import Base, Comment, Member, User
+from .helpers import OTHER, SMALL, Exploded, Waiting, assert_in_step, picture, rows
+from .models import Base, Comment, Member, Product, User
 
 COLOURS = st.sampled_from(["red", "green", "blue", "white"])
 SIZES = st.sampled_from([SMALL, OTHER])
 WHICH = st.integers(0, 2)
+#: Of a picture of 40×30 or 30×40: the middle, two ends, and one more that comes to the same cut as an end.
+POINTS = st.sampled_from([None, (0.0, 0.0), (1.0, 1.0), (0.01, 0.01)])
+NOW, LATER = ("card", "square", "corner"), ("list", "strip")
 
 
 class FailingStore(MemoryStore):
@@ -75,6 +80,7 @@ class Histories(RuleBasedStateMachine):
     def start(self) -> None:
         gc.disable()  # whether SQLAlchemy still knows an object must not depend on when garbage is collected
         self.store = FailingStore()
+        self.queue = Waiting()
         self.engine = create_engine("sqlite://", poolclass=StaticPool)
         event.listen(self.engine, "connect", _begin_nothing)
         event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
@@ -85,11 +91,11 @@ class Histories(RuleBasedStateMachine):
         #: How many calls were registered, and which were made.
         self.registered = 0
         self.called: list[int] = []
-        self.session.add_all([User(id=number) for number in range(3)] + [Member(id=number) for number in range(3)])
+        self.session.add_all(cls(id=number) for cls in (User, Member, Product) for number in range(3))
         self.session.commit()
 
     def open_session(self) -> Session:
-        return Session(self.engine, info={"image_store": self.store})
+        return Session(self.engine, info={"image_store": self.store, "image_queue": self.queue})
 
     def attempt(self, work: Callable[[], object]) -> None:
         """Do it; if the store fails, roll back what SQLAlchemy wants to be rolled back."""
@@ -110,7 +116,18 @@ class Histories(RuleBasedStateMachine):
         assert_in_step(self.engine, self.store, left=self.store.left)
         with Session(self.engine) as other:
             committed = list(other.scalars(select(Comment.id).order_by(Comment.id)))
+            self.check_variants(other)
         assert self.called == committed, "what was registered is called in order if it was committed, and only then"
+
+    def check_variants(self, session: Session) -> None:
+        for product in session.scalars(select(Product)):
+            original = product.photo.original
+            if original is None:
+                assert not product.photo, "variants of nothing"
+                continue
+            incomplete = {name for name in (*NOW, *LATER) if not product.photo.variant(name).is_complete}
+            assert not incomplete & set(NOW)
+            assert not incomplete or Job.of(KIND, original) in self.queue.jobs, "what is missing has a job"
 
     def owner(self, cls: type[Any], which: int) -> Any:
         return self.session.scalar(select(cls).where(cls.id == which))
@@ -150,10 +167,55 @@ class Histories(RuleBasedStateMachine):
 
         self.attempt(work)
 
+    # --- declared variants -------------------------------------------------------------------------------------------
+
+    @rule(which=WHICH, colour=COLOURS, size=SIZES, point=POINTS)
+    def attach_with_variants(self, which: int, colour: str, size: tuple[int, int], point: Any) -> None:
+        def work() -> None:
+            if (product := self.owner(Product, which)) is not None:
+                product.photo.from_blob(picture(colour, size))
+                product.photo.focal_point = point
+
+        self.attempt(work)
+
+    @rule(which=WHICH, point=POINTS)
+    def move_focal_point(self, which: int, point: Any) -> None:
+        def work() -> None:
+            product = self.owner(Product, which)
+            if product is not None and product.photo:
+                product.photo.focal_point = point
+
+        self.attempt(work)
+
+    @rule(which=WHICH, names=st.sampled_from([(), ("list",), ("print", "square"), LATER]))
+    def make_variants(self, which: int, names: tuple[str, ...]) -> None:
+        def work() -> None:
+            product = self.owner(Product, which)
+            if product is not None and product.photo:
+                product.photo.make_variants(*names)
+
+        self.attempt(work)
+
+    @rule(which=WHICH, x=st.sampled_from([0, 0.5, 1]))
+    def make_one_more_of_a_size(self, which: int, x: float) -> None:
+        def work() -> None:
+            product = self.owner(Product, which)
+            if product is not None and product.photo:
+                product.photo.thumbnail(width=12, height=12, fit="fill", focal_point=(x, x))
+
+        self.attempt(work)
+
+    @precondition(lambda self: not self.session.in_transaction())
+    @rule()
+    def do_jobs(self) -> None:
+        """They fail with the store, and wait again."""
+        self.queue.work_off(JobRunner(self.open_session, Base))
+        self.check()
+
     @rule(which=WHICH)
     def clear(self, which: int) -> None:
         def work() -> None:
-            for cls, name in ((User, "picture"), (Member, "portrait")):
+            for cls, name in ((User, "picture"), (Member, "portrait"), (Product, "photo")):
                 if (owner := self.owner(cls, which)) is not None:
                     getattr(owner, name).clear()
 
@@ -175,7 +237,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=WHICH)
     def delete_and_make_anew(self, which: int) -> None:
         def work() -> None:
-            for cls in (User, Member):
+            for cls in (User, Member, Product):
                 if (owner := self.owner(cls, which)) is not None:
                     self.session.delete(owner)
                     self.session.flush()
@@ -267,6 +329,8 @@ class Histories(RuleBasedStateMachine):
             self.store.fails_to_delete, self.store.puts_until_failure = False, None
             self.session.close()
             self.check()
+            self.do_jobs()
+            assert not self.queue.jobs
             self.engine.dispose()
         gc.enable()
 

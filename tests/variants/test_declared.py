@@ -291,6 +291,11 @@ def test_tables_of_1x_have_variants_too_where_there_is_room(store: CountingStore
         with pytest.raises(VariantConflictError):  # 30×20 would be in its own size
             image_set.from_blob(picture(30, 20))
         assert image_set.original.size == (60, 40)
+        assert image_set.focal_point is None
+        with pytest.raises(
+            InvalidTypeError, match="a class with the columns focal_x and focal_y, which Portrait has not"
+        ):
+            image_set.focal_point = (0, 0)
 
 
 # --- the focal point -------------------------------------------------------------------------------------------------

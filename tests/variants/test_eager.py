@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from sqlalchemy_imageattach.jobs import Job, JobRunner, Outcome, ThreadQueue
+from sqlalchemy_imageattach.variants import bring_up_to_date
 from sqlalchemy_imageattach.variants.eager import KIND
 
 from ..entity.support import CountingStore, picture
@@ -141,6 +142,31 @@ def test_threads_of_the_process_will_do(engine: Engine, store: CountingStore) ->
             session.commit()
     with sessions() as session:
         assert session.get_one(Product, 1).photo.variant("hero").is_complete
+
+
+def test_if_nobody_takes_the_job_the_commit_stands_and_what_is_missing_is_found(
+    engine: Engine, store: CountingStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unreachable:
+        def enqueue(self, job: Job) -> None:
+            msg = "nobody answers"
+            raise ConnectionRefusedError(msg)
+
+    with Session(engine, info={"image_store": store, "image_queue": Unreachable()}) as session:
+        attach(session)
+        session.commit()
+        assert "was not taken" in caplog.text
+        assert "ProductPhoto" in caplog.text
+        assert len(session.get_one(Product, 1).photo.variant("hero").missing) == 2
+        session.commit()
+        assert bring_up_to_date(session, Base, store, dry_run=False).generated == 2
+        session.expire_all()
+        assert session.get_one(Product, 1).photo.variant("hero").is_complete
+
+
+def test_a_job_for_a_class_that_is_gone_ends_and_is_logged(runner: JobRunner, caplog: pytest.LogCaptureFixture) -> None:
+    assert runner.run(Job(KIND, "shop.models:OldPhoto", (1,), "revision")) is Outcome.UNKNOWN
+    assert "import its module" in caplog.text
 
 
 def test_without_a_queue_nothing_is_made_and_nothing_breaks(engine: Engine, store: CountingStore) -> None:

@@ -6,7 +6,7 @@ draws.  So it is read once, and what is drawn is what has been understood:
 * elements of SVG and their attributes; anything else, scripts and foreign content too, is left out;
 * references to a part of the document, and embedded PNG, JPEG, GIF and WebP pictures whose *bytes* say that they are
   one and which the policy accepts;
-* the size in pixels, given by us.
+* the size in pixels, given by us; and what a style says of a ``transform``, as its attribute.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..formats.svg import length
 from ..looking import look, type_of
 from ..policy import ImagePolicy
 from ..reader import Reader
+from .csstransform import without_transform
 
 __all__ = ["SvgDocument"]
 
@@ -112,6 +113,11 @@ class SvgDocument:
                 written[f"xml:{local}"] = value
             elif not namespace and not local.lower().startswith("on"):
                 written[local] = value
+        if self._depth > 1 and "transform" in written.get("style", ""):
+            # a renderer that reads the attribute only may take it from here too, and then read it as one
+            written["style"], transform = without_transform(written["style"])
+            if transform is not None:
+                written["transform"] = transform
         return written
 
     def _sized(self, attributes: dict[str, str]) -> dict[str, str]:

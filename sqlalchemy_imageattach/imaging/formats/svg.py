@@ -258,7 +258,7 @@ def _check_style(reader: Reader, value: str) -> None:
         start = match.start()
         name = value[max(0, start - _BEFORE) : start].rstrip()
         if name[-3:].lower() == "url" and not _INSIDE.match(value, match.end()):
-            _refuse(f"it refers to {name[-3:]}{value[start : start + 80]!r}, which is outside of it")
+            _refuse(f"it refers to {name[-3:] + value[start : start + 80]!r}, which is outside of it")
 
 
 def length(value: str | None) -> float | None:
