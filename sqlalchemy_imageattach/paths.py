@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["is_inside"]
+__all__ = ["is_inside", "real_path_of"]
 
 
 def is_inside(root: str, path: str) -> bool:
@@ -16,3 +16,11 @@ def is_inside(root: str, path: str) -> bool:
             return os.path.commonpath([real_root, os.path.realpath(path)]) == real_root
         step = os.path.dirname(step)
     return True
+
+
+def real_path_of(descriptor: int) -> str | None:
+    """The path of an open file, without links; ``None`` where the system does not tell."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return None

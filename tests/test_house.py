@@ -25,6 +25,7 @@ integrations/               frameworks and admin panels; glue only
     __init__.py
     fastapi.py              dependencies, and what an API tells of a picture
     starlette.py            mounts, lifespan, errors as answers
+    opentelemetry.py        events as metrics
     litestar.py             a plugin
     storecontext.py         the store of a request, for ASGI
     pyramid.py              a tween
@@ -212,6 +213,7 @@ stores/
     mirror.py               two stores with the same content
     overlay.py              one store over another that is only read
     memory.py               for tests
+    observed.py             ObservedStore
     keyed.py                KeyedStore: the four documented methods, once, by key
 storewrapper.py             a store around another one; nothing is forgotten
 store.py                    Store, StoredBlob
@@ -297,6 +299,7 @@ spool.py                    a private copy of a stream
 key.py                      ImageKey
 oldnames.py                 what 1.x called blobs
 imagetypes.py               one row per type
+observing.py                events of what is counted and timed
 arguments.py                checks of arguments and their messages
 concurrency.py              worker threads below AsyncSession
 paths.py                    is_inside

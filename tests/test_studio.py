@@ -205,11 +205,21 @@ def test_a_token_is_of_one_use_and_of_one_member(studio: Studio) -> None:
 def test_photographs_are_seen_by_their_owner_alone(studio: Studio) -> None:
     with member(studio, "Rosalind") as owner, member(studio, "Mallory") as mallory:
         number = owner.post("/photographs", json={"token": upload(owner)}).json()["id"]
-        [url] = re.findall(r'<img src="([^"]+)"', owner.get("/").text)
+        page = owner.get("/").text
+        [sized] = re.findall(r'src="(/sized/[^"]+)"', page)
+        [url] = re.findall(r'<a href="([^"]+)"', page)
         assert "<img" not in mallory.get("/").text
+        for _ in range(2):  # made, and made already
+            small = owner.get(sized, headers={"Accept": "image/webp"})
+            assert (small.status_code, small.headers["content-type"]) == (200, "image/webp")
+            assert "private" in small.headers["cache-control"]
+            assert mallory.get(sized).status_code == 403
+        assert httpx.get(studio.url + sized).status_code == 403
+        assert owner.get(sized[:-2] + "xx").status_code == 403
         signed = url.replace("&amp;", "&")
         assert httpx.get(signed).status_code == 200
         assert httpx.get(signed.partition("?")[0]).status_code == 403
         assert mallory.post(f"/photographs/{number}/delete").status_code == 404
         assert owner.post(f"/photographs/{number}/delete").status_code == 303
         assert httpx.get(signed).status_code == 404
+        assert owner.get(sized).status_code in {403, 404}

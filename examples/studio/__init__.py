@@ -1,4 +1,6 @@
-"""A studio: members upload their photographs straight to a bucket, and see their own.  ``scripts/studio`` runs it.
+"""A studio: members upload photographs straight to a bucket, and see their own, in sizes made on demand.
+
+``scripts/studio`` runs it.
 
 =============  ======================================================================================
 ``models``     the tables: a member, and the photographs of one

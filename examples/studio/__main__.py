@@ -38,7 +38,9 @@ def main() -> int:
         Base.metadata.create_all(engine)
         sessions = sessionmaker(engine, info={SESSION_STORE_KEY: store, SESSION_UPLOADS_KEY: uploads})
         logins = Signer(secret, purpose="login")
-        site = make_site(Studio(sessions, uploads, logins, store.client.meta.endpoint_url, not options.no_script))
+        site = make_site(
+            Studio(sessions, uploads, logins, store.client.meta.endpoint_url, not options.no_script), secret
+        )
         sys.stdout.write(f"The studio is {origin}/   (Ctrl-C ends it)\n")
         sys.stdout.flush()
         with suppress(KeyboardInterrupt):  # being told to end is no failure

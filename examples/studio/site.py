@@ -1,13 +1,15 @@
 """The FastAPI application of the studio.
 
-No photograph passes through it: a member gets a permit, the browser sends the file to the bucket, and the token comes
-back.  The bucket is private, and its signed URLs stand in the pages of their owner only.
+A member gets a permit, the browser sends the file to the bucket, and the token comes back.  The bucket is private:
+signed URLs of originals stand in the pages of their owner only.  Smaller sizes are made when they are first looked at,
+and given to their owner only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -22,8 +24,11 @@ from sqlalchemy.orm import Session, selectinload, sessionmaker
 from starlette.responses import Response
 
 from sqlalchemy_imageattach.errors import InvalidTokenError, RejectedImageError
+from sqlalchemy_imageattach.serving.request import Asked
+from sqlalchemy_imageattach.serving.request import Request as PictureRequest
 from sqlalchemy_imageattach.serving.signing import Signer
 from sqlalchemy_imageattach.uploads import Uploads
+from sqlalchemy_imageattach.variants import OnDemand
 
 from .models import Member, Photograph, PhotographImage
 
@@ -66,12 +71,25 @@ class Studio:
     bucket_origin: str
     script: bool = True
 
+    def may_see(self, request: PictureRequest, asked: Asked) -> bool:
+        """Whether whoever asks is the owner of a photograph, of which a smaller size is asked for."""
+        cookies = SimpleCookie(request.header("cookie") or "")
+        try:
+            member_id = int(self.logins.unsign(cookies[_COOKIE].value))
+        except (KeyError, InvalidTokenError):
+            return False
+        with self.sessions() as session:
+            owner = session.scalar(select(Photograph.member_id).where(Photograph.id == asked.identity[0]))
+            return owner == member_id
 
-def make_site(studio: Studio) -> FastAPI:
+
+def make_site(studio: Studio, secret: str) -> FastAPI:
     """The application."""
     app = FastAPI(openapi_url=None)
     app.state.studio = studio
     app.include_router(router)
+    sized = OnDemand(studio.sessions, secret, [PhotographImage], base_url="/sized/", authorise=studio.may_see)
+    app.mount("/sized", sized.asgi)
     app.add_exception_handler(RejectedImageError, refuse)
     return app
 
@@ -152,7 +170,7 @@ def page(request: Request, member: Member | None, *, problem: str = "", status: 
     template = _pages.get_template("page.html")
     html = template.render(member=member, permit=permit, problem=problem, script=studio.script)
     bucket = studio.bucket_origin
-    policy = f"default-src 'self'; img-src {bucket}; connect-src 'self' {bucket}; form-action 'self' {bucket}"
+    policy = f"default-src 'self'; img-src 'self' {bucket}; connect-src 'self' {bucket}; form-action 'self' {bucket}"
     headers = {"Content-Security-Policy": f"{policy}; frame-ancestors 'none'", "Cache-Control": "no-store"}
     return HTMLResponse(html, status, headers)
 
@@ -229,9 +247,8 @@ def refuse(request: Request, error: Exception) -> JSONResponse:
 
 
 def attach(session: Session, member: Member, token: str, title: str = "") -> int:
-    """Make a photograph of an upload, with a thumbnail, and give its id."""
+    """Make a photograph of an upload, and give its id."""
     session.add(photograph := Photograph(member=member, title=title[:80] or "Untitled"))
     photograph.picture.from_upload(token, user=member.id)
-    photograph.picture.generate_thumbnail(width=320)
     session.commit()
     return photograph.id

@@ -513,6 +513,16 @@ class BaseImageSet(PictureSet[ImageT]):
 
     @focal_point.setter
     def focal_point(self, point: tuple[float, float] | None) -> None:
+        self.set_focal_point(point)
+
+    def set_focal_point(self, point: tuple[float, float] | None) -> None:
+        """The same as to assign it to :attr:`focal_point`; event loops await its twin, as pictures may be made anew.
+
+        :param point: fractions of width and height from the top left corner, or ``None`` for the middle
+        :raises InvalidValueError: it is outside of the picture
+        :raises InvalidTypeError: it is no pair of numbers, or the table has no columns for it
+        :raises NoOriginalError: there is no picture yet
+        """
         declared.set_focal_point(self, point)
 
     # --- awaitable twins ---------------------------------------------------------------------------------------------
@@ -527,6 +537,7 @@ class BaseImageSet(PictureSet[ImageT]):
     athumbnail = awaitable(thumbnail)
     athumbnails = awaitable(thumbnails)
     amake_variants = awaitable(make_variants)
+    aset_focal_point = awaitable(set_focal_point)
     alocate = awaitable(locate)
     aopen_file = awaitable(open_file)
     amake_blob = awaitable(make_blob)

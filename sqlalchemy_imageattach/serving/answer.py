@@ -57,7 +57,7 @@ class Body:
     @property
     def is_plain_file(self) -> bool:
         """Whether it is a whole file of the file system, which servers can send in ways of their own."""
-        return self.is_whole and isinstance(getattr(self.file, "raw", None), io.FileIO)
+        return self.is_whole and isinstance(getattr(self.file, "raw", self.file), io.FileIO)
 
     def close(self) -> None:
         with suppress(OSError):  # all was sent, or nobody waits for it

@@ -23,6 +23,8 @@ _Header = Callable[[str], "str | None"]
 _RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", re.IGNORECASE | re.ASCII)
 _ETAG = re.compile(r'(W/)?("[^"]*")')
 
+_NAMES = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "range", "if-range")
+
 # longer lists are no list of versions of one picture that anybody has
 _LONGEST = 4096
 
@@ -61,6 +63,11 @@ def evaluate(method: str, header: _Header, resource: Resource) -> Selection:
     :param method: ``"GET"`` or ``"HEAD"``
     :param header: gives the value of a header by its name in lower case, or ``None``
     """
+    given = {name: value for name in _NAMES if (value := header(name)) is not None}
+    return _select_by(method, given.get, resource) if given else Selection(200, 0, resource.size)
+
+
+def _select_by(method: str, header: _Header, resource: Resource) -> Selection:
     if not _holds(header, resource):
         return Selection(412)
     if is_known(header, resource):

@@ -11,8 +11,9 @@ import re
 import stat
 
 from ..arguments import check_type
-from ..paths import is_inside
-from .answer import Answer, Body, message
+from ..errors import StoreError
+from ..paths import is_inside, real_path_of
+from .answer import CHUNK, Answer, Body, message
 from .conditions import Resource, evaluate, not_modified, refused, validators_of
 from .headers import headers_of
 from .lookup import Lookup
@@ -20,7 +21,12 @@ from .request import Request
 
 __all__ = ["Directory", "directory_path", "mount_path"]
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:\ufffd]")
+# a leading dot: the directory itself, the one above, temporary files, and what nobody meant to publish
+_NAME = re.compile(r"(?:[^./\x00-\x1f\x7f\\:\ufffd][^/\x00-\x1f\x7f\\:\ufffd]*(?:/(?!$)|$))+")
+
+# at once: opening a named pipe would wait for its other end
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"))
+_EVERYBODY = ("Access-Control-Allow-Origin", "*")
 
 
 class Directory:
@@ -37,6 +43,7 @@ class Directory:
         self.path = path
         self.cors = cors
         self.follow_symlinks = follow_symlinks
+        self._root = _with_slash(path)
 
     def look(self, request: Request) -> Answer | Lookup:
         """What the request comes to, by its method and its path alone."""
@@ -44,50 +51,71 @@ class Directory:
             return message(405, [("Allow", "GET, HEAD")])
         if request.path is None:
             return message(404)
-        segments = request.path.split("/")
-        # a leading dot: the directory itself, the one above, temporary files, and what nobody meant to publish
-        if any(not segment or segment.startswith(".") or _UNSAFE.search(segment) for segment in segments):
+        name = request.path
+        if not _NAME.fullmatch(name):
             return message(404)
-        return Lookup(lambda: self._serve(segments, request))
+        return Lookup(lambda: self._serve(name, request))
 
-    def _serve(self, segments: list[str], request: Request) -> Answer:
+    def _serve(self, name: str, request: Request) -> Answer:
         # the only way from a URL to a path
-        path = os.path.join(self.path, *segments)
-        if not self.follow_symlinks and not is_inside(self.path, path):
-            return message(404)
+        path = f"{self.path}/{name}"
         try:
-            # asked before opening, which would wait for the other end of a named pipe
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                return message(404)
-            file = open(path, "rb")  # noqa: SIM115 - the answer closes it
+            descriptor = os.open(path, _FLAGS)
         except (OSError, ValueError):
             return message(404)
-        body = Body(file, None)
         try:
-            return self._answer(body, segments[-1], request)
-        except BaseException:
-            body.close()
-            raise
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or not (self.follow_symlinks or self._has(path, descriptor)):
+                return message(404)
+            answer = self._answer(descriptor, status, name.rpartition("/")[2], request)
+            if isinstance(answer.body, Body):
+                descriptor = -1  # which is the body's now
+            return answer
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
 
-    def _answer(self, body: Body, name: str, request: Request) -> Answer:
-        status = os.fstat(body.file.fileno())
-        etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-        resource = Resource(status.st_size, etag, status.st_mtime)
+    def _has(self, path: str, descriptor: int) -> bool:
+        """Whether the file that was opened is within the directory, whatever links have led to it."""
+        real = real_path_of(descriptor)
+        if real is None:
+            return is_inside(self.path, path)
+        if not real.startswith(self._root):
+            self._root = _with_slash(os.path.realpath(self.path))  # it may have been a link to another one until now
+        return real.startswith(self._root)
+
+    def _answer(self, descriptor: int, status: os.stat_result, name: str, request: Request) -> Answer:
+        size = status.st_size
+        resource = Resource(size, f'"{status.st_mtime_ns:x}-{size:x}"', status.st_mtime)
         selection = evaluate(request.method, request.header, resource)
         if (refusal := refused(selection, resource)) is not None:
-            body.close()
             return refusal
-        said = [*headers_of(name), *([("Access-Control-Allow-Origin", "*")] if self.cors else [])]
+        said = [*headers_of(name), _EVERYBODY] if self.cors else headers_of(name)
         if selection.status == 304:
-            body.close()
             return not_modified(said, resource)
         headers = [*said, *validators_of(selection, resource)]
         if request.method == "HEAD":
-            body.close()
-            return Answer(selection.status, headers)
-        body.file.seek(selection.start)
-        body.length, body.is_whole = selection.length, selection.status == 200
-        return Answer(selection.status, headers, body)
+            return Answer(200, headers)
+        length = selection.length or 0
+        if length <= CHUNK:
+            return Answer(selection.status, headers, _read(descriptor, selection.start, length))
+        file = open(descriptor, "rb", 0)  # noqa: SIM115 - the answer closes it
+        file.seek(selection.start)
+        return Answer(selection.status, headers, Body(file, length, is_whole=selection.status == 200))
+
+
+def _read(descriptor: int, start: int, length: int) -> bytes:
+    if start:
+        os.lseek(descriptor, start, os.SEEK_SET)
+    data = os.read(descriptor, length)
+    if len(data) != length:
+        msg = f"expected {length} bytes to send, got {len(data)}: the file has become shorter"
+        raise StoreError(msg)
+    return data
+
+
+def _with_slash(path: str) -> str:
+    return path if path.endswith(os.sep) else path + os.sep
 
 
 def mount_path(url_path: object) -> str:

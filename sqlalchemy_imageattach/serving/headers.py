@@ -41,6 +41,7 @@ _IMMUTABLE = re.compile(r"-?\d+\.\d+x\d+\.[A-Za-z0-9_-]{16}\.[^/]+")
 _BLOB = re.compile(r"-?\d+\.\d+x\d+.*")
 
 
+@lru_cache(maxsize=1024)
 def headers_of(name: str) -> tuple[tuple[str, str], ...]:
     """Type, caching and protection of a file in a directory, by its name.
 

@@ -73,8 +73,8 @@ class Signer:
         """
         if expires_at is not None:
             check_range("expires_at", expires_at, "seconds since 1970", 0, _LATEST)
-        signed = f"{_encode(payload)}.{'' if expires_at is None else int(expires_at)}."
-        return signed + _encode(hmac.digest(self._keys[0], signed.encode(), "sha256"))
+        signed = _encode(payload) + (b".." if expires_at is None else b".%d." % int(expires_at))
+        return (signed + _encode(hmac.digest(self._keys[0], signed, "sha256"))).decode()
 
     def unsign(self, token: str, *, now: float | None = None) -> bytes:
         """What the token says.
@@ -86,7 +86,8 @@ class Signer:
         payload, expires_at, signature = self._parts(token)
         signed = f"{payload}.{expires_at}.".encode()
         # all keys, whichever fits; and the text is compared, since several texts stand for one digest
-        fits = [hmac.compare_digest(_encode(hmac.digest(key, signed, "sha256")), signature) for key in self._keys]
+        given = signature.encode()
+        fits = [hmac.compare_digest(_encode(hmac.digest(key, signed, "sha256")), given) for key in self._keys]
         if not any(fits):
             raise self._invalid()
         if expires_at and int(expires_at) <= (time.time() if now is None else now):
@@ -168,8 +169,8 @@ def _secrets(given: object) -> list[bytes]:
     return secrets
 
 
-def _encode(data: bytes) -> str:
-    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_URL_SAFE).decode()
+def _encode(data: bytes) -> bytes:
+    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_URL_SAFE)
 
 
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")

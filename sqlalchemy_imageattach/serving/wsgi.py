@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import wait
 from contextvars import Context, copy_context
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from ..arguments import check_callable, check_range, check_type
@@ -49,8 +50,13 @@ class WsgiRequest(Request):
             self.path = None
 
     def header(self, name: str) -> str | None:
-        found: str | None = self.raw.get(f"HTTP_{name.upper().replace('-', '_')}")
+        found: str | None = self.raw.get(_variable_of(name))
         return found
+
+
+@lru_cache(maxsize=256)
+def _variable_of(header: str) -> str:
+    return f"HTTP_{header.upper().replace('-', '_')}"
 
 
 class WsgiDoor:
@@ -95,9 +101,12 @@ class WsgiDoor:
             return failed(request, error)
 
     def _body(self, body: Body | bytes, environ: WSGIEnvironment) -> Iterable[bytes]:
-        if isinstance(body, bytes):
-            return [body]
         wrapper: Any = environ.get("wsgi.file_wrapper")
+        if isinstance(body, bytes):
+            size = self.block_size
+            if wrapper is not None or len(body) <= size:
+                return [body]
+            return [body[start : start + size] for start in range(0, len(body), size)]
         if wrapper is not None and body.is_plain_file:
             return cast("Iterable[bytes]", wrapper(body.file, self.block_size))
         return _Blocks(body, self.block_size)

@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.attributes import instance_state as object_state
 
 from ..arguments import check_range, check_type, wrong_type, wrong_value
 from ..entity import Image
 from ..entity.demand import forget, note
-from ..entity.identity import has_own_column, mapper_of, set_identity, set_identity_names, size_and_type
-from ..entity.thumbnails import Upright, Wanted
+from ..entity.identity import has_own_column, mapper_of, set_identity_names
 from ..errors import InvalidTypeError, InvalidValueError, UnknownTokenError, UnsavedImageError
 from ..imaging import Rendition
 from ..imaging.rendition import rendition_of
@@ -107,16 +107,18 @@ class OnDemandUrls:
         :raises InvalidValueError: the picture has no such rendition, its class is not one of these, or its policy
             refuses the size
         """
-        name = self._name_of(type(original))
-        state = inspect(original)
-        if state.identity is None:
+        cls = type(original)
+        name = self._names.get(cls) or self._name_of(cls)
+        if object_state(original).key is None:
             raise UnsavedImageError("this image has no blob yet: flush or commit its session first")
-        wanted = Wanted.of(rendition, Upright(*size_and_type(original)), moves=True)
-        type(original).image_policy.check_pixels(wanted.width, wanted.height)
-        identity = [encode_key(value) for value in set_identity(original).values()]
-        revision = original.revision if has_own_column(mapper_of(type(original)), "revision") else None
-        extension = "" if negotiated else extension_of(wanted.mimetype)
-        said = f"{_to_json([name, revision, identity, extension])[:-1]},{_said(rendition, negotiated)}]"
+        width, height, extension, said = _reckoned(
+            rendition, original.width, original.height, original.mimetype, negotiated
+        )
+        cls.image_policy.check_pixels(width, height)
+        mapper = mapper_of(cls)
+        identity = tuple([encode_key(getattr(original, each)) for each in set_identity_names(mapper)])
+        revision = original.revision if has_own_column(mapper, "revision") else None
+        said = f"{_head(name, revision, identity)},{said}"
         seconds = self.expires_in if expires_in is None else _checked_lifetime(expires_in)
         token = self.signer.sign(said.encode(), expires_at=None if seconds is None else _after(seconds))
         return f"{self.base_url}{token}{extension}"
@@ -179,12 +181,22 @@ class OnDemandUrls:
 
 
 @lru_cache(maxsize=4096)
-def _said(rendition: Rendition, negotiated: bool) -> str:
-    options = {name: getattr(rendition, name) for name, default in _DEFAULTS.items()}
+def _head(name: str, revision: str | None, identity: tuple[Any, ...]) -> str:
+    return _to_json([name, revision, identity])[:-1]
+
+
+@lru_cache(maxsize=8192)
+def _reckoned(
+    rendition: Rendition, width: int, height: int, mimetype: str, negotiated: bool
+) -> tuple[int, int, str, str]:
+    """The size that a rendition comes to, its extension, and how it is said in a token."""
+    target = rendition.target(width, height, mimetype)
+    extension = "" if negotiated else extension_of(target.mimetype)
+    options = {name: getattr(rendition, name) for name in _DEFAULTS}
     options = {name: value for name, value in options.items() if value != _DEFAULTS[name]}
     if negotiated:
         options["format"] = AUTO
-    return _to_json(options)
+    return target.width, target.height, extension, _to_json([extension, options])[1:]
 
 
 def _after(seconds: float) -> int:

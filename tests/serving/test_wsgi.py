@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import socket
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -397,19 +398,28 @@ class FileWrapper:
 @pytest.mark.parametrize("block_size", [1, 1000, 8192, 10**6])
 def test_is_sent_in_blocks_of_the_size_asked_for(root: Path, block_size: int) -> None:
     middleware = StaticServerMiddleware(page, "images", root, block_size)
-    body: Any = middleware(_request(f"/images/{NAME}"), _ignore)
-    with contextlib.closing(body):
+    for content in (PICTURE, PICTURE * 10):
+        (root / NAME).write_bytes(content)
+        body: Any = middleware(_request(f"/images/{NAME}"), _ignore)
         blocks = list(body)
-    assert b"".join(blocks) == PICTURE
-    assert max(map(len, blocks)) == min(block_size, len(PICTURE))
+        getattr(body, "close", lambda: None)()  # as servers do
+        assert b"".join(blocks) == content
+        assert max(map(len, blocks)) == min(block_size, len(content))
 
 
 def test_the_servers_own_way_of_sending_files_is_used(root: Path) -> None:
     middleware = StaticServerMiddleware(page, "images", root, 1000)
+    (root / NAME).write_bytes(PICTURE * 10)
     body: Any = middleware(_request(f"/images/{NAME}", file_wrapper=FileWrapper), _ignore)
     assert type(body) is FileWrapper
     assert body.block_size == 1000
     body.close()
+
+
+def test_what_fits_into_one_block_of_the_server_is_sent_at_once(root: Path) -> None:
+    # which takes less than the way of most servers
+    middleware = StaticServerMiddleware(page, "images", root, 1000)
+    assert middleware(_request(f"/images/{NAME}", file_wrapper=FileWrapper), _ignore) == [PICTURE]
 
 
 @pytest.mark.parametrize(
@@ -700,3 +710,46 @@ def test_wrong_arguments_are_refused(arguments: Any, error: type[Exception], mes
 def test_what_is_no_application_is_refused(store: HttpExposedFileSystemStore) -> None:
     with pytest.raises(InvalidTypeError, match="WSGI application"):
         store.wsgi_middleware("app")  # type: ignore[arg-type]
+
+
+# --- slow clients ----------------------------------------------------------------------------------------------------
+
+
+def test_clients_that_do_not_read_keep_nobody_waiting(root: Path) -> None:
+    (root / "1.1x1.jpe").write_bytes(PICTURE * 1000)  # more than the buffers of sockets hold
+    app: Any = asgi.StaticServerMiddleware(asgi_page, "images", root)
+    with serve(app, with_uvicorn) as port, contextlib.ExitStack() as slow:
+        for _ in range(100):  # more than there are threads
+            client = slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            client.sendall(b"GET /images/1.1x1.jpe HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.recv(10)
+        assert ask(port, f"/images/{NAME}").body == PICTURE
+
+
+def test_clients_that_do_not_write_keep_nobody_waiting(root: Path) -> None:
+    app: Any = asgi.StaticServerMiddleware(asgi_page, "images", root)
+    with serve(app, with_uvicorn) as port, contextlib.ExitStack() as slow:
+        for _ in range(100):
+            client = slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            client.sendall(f"GET /images/{NAME} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n".encode())
+            assert client.recv(10)  # what is sent with it is not waited for
+        assert ask(port, f"/images/{NAME}").body == PICTURE
+
+
+@pytest.mark.parametrize("with_server", [with_werkzeug, with_uvicorn])
+def test_a_file_that_becomes_shorter_while_it_is_sent_ends_the_connection(root: Path, with_server: Any) -> None:
+    path = root / "1.1x1.jpe"
+    path.write_bytes(PICTURE * 1000)
+    app: Any = StaticServerMiddleware(page, "images", root)
+    if with_server is with_uvicorn:
+        app = asgi.StaticServerMiddleware(asgi_page, "images", root)
+    with serve(app, with_server) as port, socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(b"GET /images/1.1x1.jpe HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = client.recv(10_000)
+        os.truncate(path, 1000)
+        count = len(head.partition(b"\r\n\r\n")[2])
+        with contextlib.suppress(ConnectionError):
+            while part := client.recv(1_000_000):
+                count += len(part)
+    assert f"Content-Length: {len(PICTURE) * 1000}".lower().encode() in head.lower()
+    assert count < len(PICTURE) * 1000

@@ -22,13 +22,33 @@ from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from tests.transactions.conftest import sqlite_engine
 from tests.transactions.helpers import OTHER, SMALL, picture
-from tests.transactions.models import Base, User
+from tests.transactions.models import Base, Product, User
 
 OWNERS = 4
 COLOURS = ["red", "green", "blue", "white"]
 
 
 def step(session: Session, rng: random.Random) -> None:
+    change_product(session, rng) if rng.random() < 0.3 else change_user(session, rng)
+    session.commit() if rng.random() < 0.85 else session.rollback()
+
+
+def change_product(session: Session, rng: random.Random) -> None:
+    """One whose variants are declared."""
+    product = session.get(Product, rng.randrange(2)) or Product(id=rng.choice([0, 1]))
+    product = session.merge(product)
+    what = rng.random()
+    if what < 0.4 or not product.photo:
+        product.photo.from_blob(picture(rng.choice(COLOURS), rng.choice([SMALL, OTHER])))
+    elif what < 0.7:
+        product.photo.focal_point = rng.choice([None, (0.0, 0.0), (1.0, 1.0)])
+    elif what < 0.9:
+        product.photo.make_variants()
+    else:
+        session.delete(product)
+
+
+def change_user(session: Session, rng: random.Random) -> None:
     user = session.scalars(select(User).where(User.id == rng.randrange(OWNERS))).one_or_none()
     if user is None:
         user = User(id=rng.choice(sorted(set(range(OWNERS)) - set(session.scalars(select(User.id))))))
@@ -46,7 +66,6 @@ def step(session: Session, rng: random.Random) -> None:
         user.picture.clear()
     else:
         session.delete(user)
-    session.commit() if rng.random() < 0.85 else session.rollback()
 
 
 def work(engine: Engine, store: Store, seed: int, sessions: int, begun: Callable[[], object]) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
-from sqlalchemy_imageattach.imaging.variant import Variant
+from sqlalchemy_imageattach.variants import Variant
 
 __all__ = ["Base", "Product", "ProductPhoto"]
 

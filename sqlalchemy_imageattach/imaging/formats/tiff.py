@@ -88,7 +88,7 @@ class _Tiff:
         (entries,) = self._unpack(self.count, offset)
         if entries > 65_535:
             refuse_damaged(f"a TIFF directory of {entries:,} entries")
-        tags = {}
+        tags, all_of_them = {}, 0
         position = offset + (8 if self.big else 2)
         for _ in range(entries):
             tag, kind, number = self._unpack(self.entry, position)
@@ -99,6 +99,10 @@ class _Tiff:
                 (value,) = self._unpack(self.word, value)
                 if value + size > self.reader.size:
                     refuse_truncated(f"a TIFF whose tag 0x{tag:04x} is not all there")
+                # a decoder reads them all, though many may be the same bytes
+                all_of_them += size
+                if all_of_them > self.reader.size:
+                    refuse_damaged(f"a TIFF whose tags have more than its {self.reader.size:,} bytes")
             tags[tag] = _Tag(kind, number, value)
         return tags, self._unpack(self.word, position)[0]
 
