@@ -11,7 +11,7 @@ from ..reader import Reader, refuse_costly, refuse_damaged, refuse_truncated
 from .exif import LONGEST, orientation_of
 from .header import Header
 
-__all__ = ["has_rare_coding", "scan"]
+__all__ = ["MOST_PIXELS_OF_SCANS", "START_OF_SCAN", "has_rare_coding", "scan"]
 
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _USUAL: Final = frozenset({0xC0, 0xC1, 0xC2})
@@ -21,7 +21,9 @@ _WITHIN_DATA: Final = _WITHOUT_LENGTH | {0x00, 0xFF}
 _APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
 #: Each scan of a progressive JPEG goes over the whole picture.  Encoders write about ten, the most eager ones thirty.
 _MOST_SCANS: Final = 100
-_MOST_PIXELS_OF_SCANS: Final = 2_500_000_000
+#: Pixels over all of the scans.
+MOST_PIXELS_OF_SCANS: Final = 2_500_000_000
+START_OF_SCAN: Final = b"\xff\xda"
 #: Decoders join what is said in several blocks one by one, in time that grows with the square of their number.
 _MOST_BLOCKS: Final = 100
 #: How many finds in a row are one step of the reader.
@@ -94,16 +96,9 @@ def _next_marker(reader: Reader, offset: int) -> tuple[int, int]:
 
 def _check_scans(reader: Reader, first: int, end: int, pixels: int) -> None:
     """Count the scans: quickly, and if that gives too many, only those of this picture."""
-    most = min(_MOST_SCANS, max(10, _MOST_PIXELS_OF_SCANS // pixels))
-    scans, offset = 1, first
-    for chunk in reader.chunks(first):
-        # from the back, which takes a third of the time of a search from the front where all bytes are 0xFF
-        place = len(chunk)
-        while scans <= most and (place := chunk.rfind(b"\xff\xda", 0, place)) >= 0:
-            scans += 1
-        offset += len(chunk)
-        if scans > most or offset > end:
-            break
+    most = min(_MOST_SCANS, max(10, MOST_PIXELS_OF_SCANS // pixels))
+    # the marker of the first one stands before its content
+    scans = 1 + reader.occurrences(START_OF_SCAN, first, end, most)
     if scans > most and (scans := _scans(reader, first, end, most)) > most:
         refuse_costly(f"a JPEG of {pixels:,} pixels in more than {most} scans")
 
