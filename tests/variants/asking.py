@@ -52,5 +52,5 @@ def main(database: str, directory: str, secret: str, path: str, count: int) -> N
 
 
 if __name__ == "__main__":
-    _, *texts, number = sys.argv
-    main(*texts, count=int(number))
+    _, database, directory, secret, path, number = sys.argv
+    main(database, directory, secret, path, int(number))
