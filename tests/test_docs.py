@@ -38,7 +38,7 @@ EXAMPLES = DOCS / "examples"
 PAGES = [DOCS / "index.rst", *sorted(DOCS.glob("guide/*.rst"))]
 
 #: Blocks that nobody runs: configuration, commands and templates.
-NOT_RUN = {"bash", "console", "fish", "html+jinja", "nginx", "toml"}
+NOT_RUN = {"bash", "console", "fish", "html+jinja", "lighttpd", "nginx", "toml"}
 RUN = ("testsetup", "testcode", "testoutput", "testcleanup")
 
 #: What programs import; other modules are the business of these.

@@ -48,10 +48,10 @@ def scans(number: int, before: bytes = b"", size: int = 0) -> bytes:
 # --- TIFF -----------------------------------------------------------------------------------------------------------
 
 
-def sharing_tiff(pages: int, offsets: int, byte_order: str = "<", kind: int = 1) -> bytes:
-    """Pages whose strips are said in one array."""
+def sharing_tiff(pages: int, offsets: int, byte_order: str = "<", kind: int = 1, *, padded: bool = True) -> bytes:
+    """Pages whose strips are said in one array, twice, and a file that is large enough for two of them."""
     size, array = 102, offsets * (4 if kind == 4 else 1)
-    content = bytearray(16 + array + pages * size)
+    content = bytearray(16 + array + pages * size + array * padded)
     content[:8] = struct.pack(byte_order + "2sHI", b"II" if byte_order == "<" else b"MM", 42, 16 + array)
     if kind == 4:
         content[16 : 16 + array] = struct.pack(f"{byte_order}{offsets}I", *range(offsets))
@@ -232,7 +232,7 @@ DAMAGED = b"1 0 obj/ObjStm/First 9/FlateDecode stream\n\x78\x9c" + bytes(99)
 WORST: Final[dict[str, Callable[[], bytes]]] = {
     "tiff, one array for all pages": lambda: sharing_tiff(600, 1_000_000),
     "tiff, one array for all pages, big endian": lambda: sharing_tiff(600, 1_000_000, ">"),
-    "tiff, an array just small enough": lambda: sharing_tiff(1, 470_000, kind=4),
+    "tiff, an array just small enough": lambda: sharing_tiff(1, 440_000, kind=4),
     "tiff, an array just small enough, big endian": lambda: sharing_tiff(10, 46_000, ">"),
     "tiff, entries": lambda: (
         b"II*\0\x08\0\0\0" + (struct.pack("<H", 60_000) + b"\xe8\3\4\0\1\0\0\0\1\0\0\0" * 60_000) * 6
