@@ -9,9 +9,9 @@ from operator import add
 from typing import Final, NamedTuple
 
 from ..reader import Reader, refuse_costly, refuse_damaged, refuse_truncated
+from . import scans
 from .exif import ORIENTATION
 from .header import Header
-from .jpeg import MOST_PIXELS_OF_SCANS, START_OF_SCAN
 
 __all__ = ["has_rare_coding", "scan"]
 
@@ -125,16 +125,16 @@ class _Tiff:
         """Of strips and tiles that are JPEG, each has scans of its own."""
         if self._single(tags, _COMPRESSION) not in _JPEG:
             return
-        left = MOST_PIXELS_OF_SCANS
+        left = scans.MOST_PIXELS
         for (offsets, lengths), (across, down) in zip(_PARTS, _SIDES, strict=True):
             if offsets in tags and lengths in tags:
                 area = max(1, (self._single(tags, across) or width) * min(self._single(tags, down) or height, height))
                 for start, size in zip(self._values(tags, offsets), self._values(tags, lengths), strict=False):
                     most = left // area
-                    scans = self.reader.occurrences(START_OF_SCAN, start, min(start + size, self.reader.size), most)
-                    if scans > most:
+                    found = self.reader.occurrences(scans.START, start, min(start + size, self.reader.size), most)
+                    if found > most:
                         refuse_costly(f"a TIFF of {width * height:,} pixels in more scans than any has")
-                    left -= scans * area
+                    left -= found * area
                 return
 
     def _end_of_parts(self, tags: dict[int, _Tag], offsets: int, lengths: int) -> int:
