@@ -285,6 +285,7 @@ imaging/                    knows no SQLAlchemy, no store
         bits.py             numbers of some bits
         pdfxref.py          where the objects of a PDF are
         header.py           Header, what a scanner finds
+        scans.py            what the scans of a JPEG may be
         exif.py             the orientation
     policy.py               what is accepted
     placeholder.py          colour and blurred preview of a picture
