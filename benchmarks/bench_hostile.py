@@ -8,7 +8,6 @@ bounds are those of the page about security in the guide; what is beyond one say
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import math
 import os
@@ -18,15 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import harness
 
 ROOT = Path(__file__).parent.parent
 MEGAPIXELS = float(os.environ.get("IMAGEATTACH_BENCH_MEGAPIXELS", "12"))
 LOOKING_MS, LOOKING_MIB = 100, 16
-#: Bytes for each pixel of the source, at the most.
-BOUNDS = {"jpeg": 8, "png": 16, "gif": 16, "webp": 16, "avif": 16, "bmp": 8, "tiff": 16}
 
 
 def look(path: str) -> dict[str, float]:
@@ -81,53 +77,11 @@ def apart(kind: str, content: bytes, small: bytes = b"") -> dict[str, float]:
     return found
 
 
-def pictures(width: int, height: int) -> dict[str, bytes]:
-    """A picture of each kind, of this size, that takes the most memory to decode."""
-    from PIL import Image
-
-    def saved(mode: str, form: str, *, colour: Any = None, **options: Any) -> bytes:
-        file = io.BytesIO()
-        Image.new(mode, (width, height), colour or 0).save(file, form, **options)
-        return file.getvalue()
-
-    def film(form: str, **options: Any) -> bytes:
-        # as many pixels as the others, over nine frames
-        frames = [Image.new("RGBA", (width // 3, height // 3), (shade, 0, 0, 128)) for shade in range(9)]
-        file = io.BytesIO()
-        frames[0].save(file, form, save_all=True, append_images=frames[1:], duration=40, **options)
-        return file.getvalue()
-
-    fast = {"compress_level": 1}
-    return {
-        "jpeg": saved("RGB", "JPEG"),
-        "jpeg, progressive": saved("RGB", "JPEG", progressive=True),
-        "jpeg, CMYK": saved("CMYK", "JPEG"),
-        "png, RGB": saved("RGB", "PNG", **fast),
-        "png, RGBA": saved("RGBA", "PNG", **fast),
-        "png, palette with alpha": saved("P", "PNG", transparency=b"\x80", **fast),
-        "png, grey of 16 bits": saved("I;16", "PNG", **fast),
-        "png, animated": film("PNG", **fast),
-        "gif": saved("P", "GIF"),
-        "gif, animated": film("GIF"),
-        "webp, lossless": saved("RGBA", "WEBP", lossless=True, method=0, quality=0),
-        "webp, lossy": saved("RGB", "WEBP", method=0),
-        "webp, animated": film("WEBP", method=0),
-        "avif": saved("RGB", "AVIF", speed=10),
-        "avif, alpha": saved("RGBA", "AVIF", speed=10),
-        "bmp, 24 bits": saved("RGB", "BMP"),
-        "bmp, 1 bit": saved("1", "BMP"),
-        "tiff, RGB": saved("RGB", "TIFF", compression="tiff_lzw"),
-        "tiff, RGBA": saved("RGBA", "TIFF", compression="tiff_deflate"),
-        "tiff, floats": saved("F", "TIFF"),
-        "tiff, fax": saved("1", "TIFF", compression="group4"),
-    }
-
-
 def main() -> int:
     """Print both tables."""
     harness.require(pytest="pytest>=8", numpy="numpy>=2")
     sys.path.insert(0, str(ROOT))
-    from tests.imaging.worst import WORST
+    from tests.imaging.worst import BOUNDS, WORST, pictures
 
     holds = True
     print(f"looking: at most {LOOKING_MS} ms of CPU and {LOOKING_MIB} MiB; of a PDF, the file besides")

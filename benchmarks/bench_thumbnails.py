@@ -130,8 +130,9 @@ def sorl(photo: bytes, widths: Sequence[int], forms: Sequence[str]) -> None:
     for width in widths:
         image = engine.get_image(io.BytesIO(photo))
         options = {"orientation": True, "colorspace": "RGB", "upscale": False, "crop": False, "padding": False}
+        options |= {"format": "JPEG", "rounded": None, "blur": 0, "cropbox": None}
         image = engine.create(image, (width, height_of(image, width)), options)
-        engine._get_raw_data(image, "JPEG", 85, progressive=False)
+        engine._get_raw_data(image, "JPEG", 85, image_info={}, progressive=False)
 
 
 def easy_thumbnails(photo: bytes, widths: Sequence[int], forms: Sequence[str]) -> None:

@@ -38,14 +38,14 @@ EXAMPLES = DOCS / "examples"
 PAGES = [DOCS / "index.rst", *sorted(DOCS.glob("guide/*.rst"))]
 
 #: Blocks that nobody runs: configuration, commands and templates.
-NOT_RUN = {"bash", "console", "fish", "html+jinja", "nginx", "toml"}
+NOT_RUN = {"bash", "console", "fish", "html+jinja", "lighttpd", "nginx", "toml"}
 RUN = ("testsetup", "testcode", "testoutput", "testcleanup")
 
 #: What programs import; other modules are the business of these.
 PUBLIC = (
     *("context", "entity", "errors", "file", "imaging", "key", "store", "testing", "util", "version"),
     *("stores.fs", "stores.memory", "stores.mirror", "stores.overlay", "stores.s3", "stores.by_url", "serving.wsgi"),
-    *("serving.signing", "serving.asgi", "serving.endpoint", "stores.endpoint", "uploads", "integrations"),
+    *("serving.signing", "serving.asgi", "serving.endpoint", "stores.endpoint", "uploads", "integrations", "observing"),
     *("cli", "jobs", "maintenance", "migration", "search", "dataset", "remote", "variants", "variants.backfill"),
 )
 

@@ -25,6 +25,7 @@ integrations/               frameworks and admin panels; glue only
     __init__.py
     fastapi.py              dependencies, and what an API tells of a picture
     starlette.py            mounts, lifespan, errors as answers
+    opentelemetry.py        events as metrics
     litestar.py             a plugin
     storecontext.py         the store of a request, for ASGI
     pyramid.py              a tween
@@ -199,6 +200,7 @@ stores/
     objectstore/
         __init__.py         face: ObjectStore, google_bucket, azure_container
         store.py            ObjectStore
+        forms.py            forms for uploads to Google
         backends.py         obstore, and how it is set up
         transfer.py         bytes up and down
     fs/
@@ -212,6 +214,7 @@ stores/
     mirror.py               two stores with the same content
     overlay.py              one store over another that is only read
     memory.py               for tests
+    observed.py             ObservedStore
     keyed.py                KeyedStore: the four documented methods, once, by key
 storewrapper.py             a store around another one; nothing is forgotten
 store.py                    Store, StoredBlob
@@ -283,6 +286,7 @@ imaging/                    knows no SQLAlchemy, no store
         bits.py             numbers of some bits
         pdfxref.py          where the objects of a PDF are
         header.py           Header, what a scanner finds
+        scans.py            what the scans of a JPEG may be
         exif.py             the orientation
     policy.py               what is accepted
     placeholder.py          colour and blurred preview of a picture
@@ -297,6 +301,7 @@ spool.py                    a private copy of a stream
 key.py                      ImageKey
 oldnames.py                 what 1.x called blobs
 imagetypes.py               one row per type
+observing.py                events of what is counted and timed
 arguments.py                checks of arguments and their messages
 concurrency.py              worker threads below AsyncSession
 paths.py                    is_inside

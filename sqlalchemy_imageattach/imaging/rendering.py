@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from ..arguments import wrong_type
 from ..errors import InvalidTypeError
+from ..observing import measured
 from . import isolation
 from .looking import look, type_of
 from .policy import ImagePolicy
@@ -73,7 +74,8 @@ def render(source: BinaryIO, renditions: Sequence[Rendition], policy: ImagePolic
             policy.check_pixels(target.width, target.height, info.frames if rendition.animated else 1)
         if not orders:
             return []
-        blobs = isolation.render(Guarded(source), info, orders, policy)
+        with measured("render", mimetype=info.mimetype, pictures=len(orders)):
+            blobs = isolation.render(Guarded(source), info, orders, policy)
     return [
         Rendered(blob, target.width, target.height, target.mimetype, rendition)
         for blob, (rendition, target) in zip(blobs, orders, strict=True)

@@ -27,6 +27,7 @@ from ..bulk.classes import registry_of
 from ..context import find_store, find_store_of_class
 from ..entity import Image
 from ..errors import InvalidValueError, TryAgainError, UnknownJobError
+from ..observing import measured
 from ..store import Store
 from .job import Job
 from .keys import decode_key
@@ -233,6 +234,12 @@ class JobRunner:
         :raises TryAgainError: it failed by what may pass; its cause is the error
         :raises Exception: it failed by something that will not pass
         """
+        with measured("job", kind=job.kind) as told:
+            outcome = self._run(job)
+            told["outcome"] = outcome.name.lower()
+        return outcome
+
+    def _run(self, job: Job) -> Outcome:
         try:
             handler = self.find_handler(job.kind)
             work = Work(job, self)

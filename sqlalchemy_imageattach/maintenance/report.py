@@ -16,6 +16,7 @@ from ..bulk.failures import FAILURES_KEPT, BulkResult, Failure
 from ..bulk.places import Places
 from ..bulk.rows import RowReader, sync_session
 from ..bulk.workers import worker_count
+from ..observing import measured
 from ..store import Store
 from .comparison import Comparison, Progress
 from .findings import Findings, Problem, ProblemKind
@@ -174,7 +175,10 @@ def sweep(
         comparison.find_misplaced()
         comparison.find_strays()
 
-    with _compare(session, declarative_base, store, grace, workers, progress) as comparisons:
+    with (
+        measured("sweep", dry_run=dry_run, deleted=0, failed=0) as told,
+        _compare(session, declarative_base, store, grace, workers, progress) as comparisons,
+    ):
         if not dry_run:
             comparisons.each(refuse_old_rows)
         comparisons.each(Comparison.read)
@@ -188,6 +192,8 @@ def sweep(
         for removal, comparison in zip(removals, comparisons.all, strict=True):
             find(comparison)
             removal.run()
+            told["deleted"] += removal.deleted
+            told["failed"] += removal.result.failed
         return comparisons.report(
             dry_run=False,
             _settled=frozenset(ProblemKind.of_sweeps()),

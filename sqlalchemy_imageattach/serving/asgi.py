@@ -35,6 +35,10 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+# of long bodies: each client has some of them in buffers, its own and those of the server and of the store
+_BLOCK = 32768
+
+
 class AsgiRequest(Request):
     """A request as ASGI servers tell it."""
 
@@ -64,7 +68,7 @@ class AsgiDoor:
     :param block_size: how many bytes to send at a time
     """
 
-    def __init__(self, endpoint: Looking, block_size: int = CHUNK) -> None:
+    def __init__(self, endpoint: Looking, block_size: int = _BLOCK) -> None:
         self.endpoint = endpoint
         self.block_size = block_size
 
@@ -128,7 +132,8 @@ class _Sending:
             return found
         self._answer = found
         if isinstance(found.body, Body):
-            self._blocks = found.body.blocks(self._block_size)
+            length = found.body.length
+            self._blocks = found.body.blocks(CHUNK if length is not None and length <= CHUNK else self._block_size)
             self._first = next(self._blocks, b"")
         else:
             self._first = found.body
@@ -194,7 +199,7 @@ class StaticServerMiddleware:
         app: ASGIApplication,
         url_path: str,
         dir_path: str | os.PathLike[str],
-        block_size: int = CHUNK,
+        block_size: int = _BLOCK,
         cors: bool = False,
         *,
         follow_symlinks: bool = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +27,7 @@ from ..spool import Spool
 from ..store import Store
 from ..storewrapper import StoreWrapper
 from ..uploadtarget import UploadTarget
-from .quarantine import QuarantinedFile, UploadedContent, new_id
+from .quarantine import QUARANTINE, QuarantinedFile, UploadedContent, is_quarantined, new_id
 
 __all__ = [
     "SESSION_UPLOADS_KEY",
@@ -271,6 +272,24 @@ class Uploads:
     def file_of(self, ticket: Ticket) -> QuarantinedFile:
         """Where the upload is."""
         return QuarantinedFile(self.store, ticket.id)
+
+    def sweep(self, *, grace: timedelta = timedelta(seconds=_LONGEST_KEPT)) -> int:
+        """Delete what nobody has taken, and the marks of what was, and say how many blobs these were.
+
+        ``imageattach sweep`` does so in stores of pictures; this is for one that has nothing but uploads.
+
+        :param grace: how old they must be; less than ``keep`` lets tokens be used twice
+        :raises StoreError: the store cannot list what it has, or cannot delete it
+        """
+        cutoff = datetime.now(UTC) - check_type("grace", grace, timedelta)
+        old = [
+            blob.key
+            for blob in self.store.list_blobs(f"{QUARANTINE}/")
+            if blob.key is not None and is_quarantined(blob.key) and blob.modified_at <= cutoff
+        ]
+        for key in old:
+            self.store.delete_key(key)
+        return len(old)
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

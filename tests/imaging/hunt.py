@@ -35,7 +35,7 @@ IMAGES = Path(__file__).parent.parent / "images"
 ROOMS = ("sqlalchemy_imageattach.imaging.", "PIL.")
 #: Of what is tried by one name, so many files of at most so many bytes together are kept.
 KEPT, KEPT_BYTES = 16, 24 * 1024
-ENGINES = ("pillow", "resvg", "heif", "pdfium", "wand")
+ENGINES = ("pillow", "resvg", "heif", "pdfium", "vips", "wand")
 ALL = ("application/pdf", "image/heic", "image/heif", "image/svg+xml", "image/vnd.microsoft.icon")
 
 

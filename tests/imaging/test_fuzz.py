@@ -24,7 +24,7 @@ from ..images.make import DISPLAY_P3, matrix_profile
 from .conftest import all_types
 
 SEED = int(os.environ.get("IMAGEATTACH_FUZZ_SEED", "20261121"))
-ROUNDS = int(os.environ.get("IMAGEATTACH_FUZZ_ROUNDS", "300"))
+ROUNDS = int(os.environ.get("IMAGEATTACH_FUZZ_ROUNDS", "200"))
 
 pytestmark = pytest.mark.filterwarnings("error")
 

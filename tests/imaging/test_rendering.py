@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from tests.pictures import (
 )
 
 from ..images.make import DISPLAY_P3, matrix_profile
+from .test_engine import python
 
 QUADRANTS = [RED, GREEN, BLUE, WHITE]
 
@@ -583,3 +585,52 @@ def test_an_icon_that_lies_about_its_size_is_refused() -> None:
     content[6:8] = b"\x10\x10"
     with pytest.raises(UnreadableImageError):
         render(io.BytesIO(content), [Rendition(width=8)])
+
+
+def test_a_jpeg_of_a_hundred_megapixels_takes_less_than_200_mib_in_usual_sizes() -> None:
+    code = """
+import io
+import tempfile
+from PIL import Image
+from sqlalchemy_imageattach.imaging import Rendition, render
+def peak():
+    with open("/proc/self/status") as file:
+        return int(file.read().split("VmHWM:")[1].split()[0]) / 1024
+widths = 1920, 1280, 960, 640, 320, 150
+wanted = [Rendition(width=width, format=form) for width in widths for form in ("jpeg", "webp", "avif")]
+small = io.BytesIO()
+Image.new("RGB", (300, 200), "teal").save(small, "JPEG")
+render(small, [Rendition(width=30, format=form) for form in ("jpeg", "webp", "avif")])
+with open("{path}", "rb") as file:
+    before = peak()
+    render(file, wanted)
+print(peak() - before)
+"""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "huge.jpg"
+        Image.radial_gradient("L").resize((11_547, 8_660)).convert("RGB").save(path, "JPEG", quality=80)
+        assert float(python(code.replace("{path}", str(path)))) < 200
+
+
+def lost(source: io.BytesIO, renditions: list[Rendition], policy: ImagePolicy) -> list[float]:
+    """What short cuts cost each rendition: dB less than a full decode and one exact Lanczos, after JPEG."""
+    image = np.asarray(Image.open(source).convert("RGB"), float)
+    losses = []
+    for made in render(source, renditions, policy):
+        truth = lanczos(image, made.width, made.height)
+        exact = Image.fromarray(truth.round().astype("uint8"))
+        (best,) = render(encode(exact, "PNG"), [Rendition(ratio=1, format="jpeg")])
+        losses.append(psnr(pixels(best.blob), truth) - psnr(pixels(made.blob), truth))
+    return losses
+
+
+@pytest.mark.parametrize("name", ["astronaut.jpg", "coffee.jpg", "rocket-display-p3.jpg"])
+def test_short_cuts_lose_next_to_nothing_on_photographs(name: str, photos: Path, policy: ImagePolicy) -> None:
+    photo = Image.fromarray(np.asarray(Image.open(photos / name).convert("RGB")))
+    widths = [480, 320, 213, 160, 100]
+    chained = [Rendition(width=width, format="jpeg") for width in widths]
+    assert max(lost(encode(photo, "PNG"), chained, policy)) < 0.05
+    # decoded at a half, a quarter or an eighth
+    for width in (300, 150):
+        (loss,) = lost(encode(photo, "JPEG", quality=95), [Rendition(width=width)], policy)
+        assert loss < 0.4

@@ -1,14 +1,15 @@
-"""The worst files of each kind that we know of: what costs the most to look at, for what the policy lets in by default.
+"""The worst files of each kind that we know of: what costs the most to look at, and the most memory to decode.
 
 Each is made when it is asked for, as some of them are as large as a file may be.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 
@@ -47,10 +48,10 @@ def scans(number: int, before: bytes = b"", size: int = 0) -> bytes:
 # --- TIFF -----------------------------------------------------------------------------------------------------------
 
 
-def sharing_tiff(pages: int, offsets: int, byte_order: str = "<", kind: int = 1) -> bytes:
-    """Pages whose strips are said in one array."""
+def sharing_tiff(pages: int, offsets: int, byte_order: str = "<", kind: int = 1, *, padded: bool = True) -> bytes:
+    """Pages whose strips are said in one array, twice, and a file that is large enough for two of them."""
     size, array = 102, offsets * (4 if kind == 4 else 1)
-    content = bytearray(16 + array + pages * size)
+    content = bytearray(16 + array + pages * size + array * padded)
     content[:8] = struct.pack(byte_order + "2sHI", b"II" if byte_order == "<" else b"MM", 42, 16 + array)
     if kind == 4:
         content[16 : 16 + array] = struct.pack(f"{byte_order}{offsets}I", *range(offsets))
@@ -231,7 +232,7 @@ DAMAGED = b"1 0 obj/ObjStm/First 9/FlateDecode stream\n\x78\x9c" + bytes(99)
 WORST: Final[dict[str, Callable[[], bytes]]] = {
     "tiff, one array for all pages": lambda: sharing_tiff(600, 1_000_000),
     "tiff, one array for all pages, big endian": lambda: sharing_tiff(600, 1_000_000, ">"),
-    "tiff, an array just small enough": lambda: sharing_tiff(1, 470_000, kind=4),
+    "tiff, an array just small enough": lambda: sharing_tiff(1, 440_000, kind=4),
     "tiff, an array just small enough, big endian": lambda: sharing_tiff(10, 46_000, ">"),
     "tiff, entries": lambda: (
         b"II*\0\x08\0\0\0" + (struct.pack("<H", 60_000) + b"\xe8\3\4\0\1\0\0\0\1\0\0\0" * 60_000) * 6
@@ -307,3 +308,47 @@ WORST: Final[dict[str, Callable[[], bytes]]] = {
     "pdf, tables of many ranges": lambda: tables(100, 900, SMALL),
     "pdf, tables that are summed": lambda: summed_tables(12),
 }
+
+#: Bytes that decoding takes for each pixel of the source, at the most.
+BOUNDS = {"jpeg": 8, "png": 16, "gif": 16, "webp": 16, "avif": 16, "bmp": 8, "tiff": 16}
+
+
+def pictures(width: int, height: int) -> dict[str, bytes]:
+    """A picture of each kind, of this size, that takes the most memory to decode."""
+
+    def saved(mode: str, form: str, *, colour: Any = None, **options: Any) -> bytes:
+        file = io.BytesIO()
+        Image.new(mode, (width, height), colour or 0).save(file, form, **options)
+        return file.getvalue()
+
+    def film(form: str, **options: Any) -> bytes:
+        # as many pixels as the others, over nine frames
+        frames = [Image.new("RGBA", (width // 3, height // 3), (shade, 0, 0, 128)) for shade in range(9)]
+        file = io.BytesIO()
+        frames[0].save(file, form, save_all=True, append_images=frames[1:], duration=40, **options)
+        return file.getvalue()
+
+    fast = {"compress_level": 1}
+    return {
+        "jpeg": saved("RGB", "JPEG"),
+        "jpeg, progressive": saved("RGB", "JPEG", progressive=True),
+        "jpeg, CMYK": saved("CMYK", "JPEG"),
+        "png, RGB": saved("RGB", "PNG", **fast),
+        "png, RGBA": saved("RGBA", "PNG", **fast),
+        "png, palette with alpha": saved("P", "PNG", transparency=b"\x80", **fast),
+        "png, grey of 16 bits": saved("I;16", "PNG", **fast),
+        "png, animated": film("PNG", **fast),
+        "gif": saved("P", "GIF"),
+        "gif, animated": film("GIF"),
+        "webp, lossless": saved("RGBA", "WEBP", lossless=True, method=0, quality=0),
+        "webp, lossy": saved("RGB", "WEBP", method=0),
+        "webp, animated": film("WEBP", method=0),
+        "avif": saved("RGB", "AVIF", speed=10),
+        "avif, alpha": saved("RGBA", "AVIF", speed=10),
+        "bmp, 24 bits": saved("RGB", "BMP"),
+        "bmp, 1 bit": saved("1", "BMP"),
+        "tiff, RGB": saved("RGB", "TIFF", compression="tiff_lzw"),
+        "tiff, RGBA": saved("RGBA", "TIFF", compression="tiff_deflate"),
+        "tiff, floats": saved("F", "TIFF"),
+        "tiff, fax": saved("1", "TIFF", compression="group4"),
+    }

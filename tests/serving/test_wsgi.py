@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
+import socket
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -708,3 +710,46 @@ def test_wrong_arguments_are_refused(arguments: Any, error: type[Exception], mes
 def test_what_is_no_application_is_refused(store: HttpExposedFileSystemStore) -> None:
     with pytest.raises(InvalidTypeError, match="WSGI application"):
         store.wsgi_middleware("app")  # type: ignore[arg-type]
+
+
+# --- slow clients ----------------------------------------------------------------------------------------------------
+
+
+def test_clients_that_do_not_read_keep_nobody_waiting(root: Path) -> None:
+    (root / "1.1x1.jpe").write_bytes(PICTURE * 1000)  # more than the buffers of sockets hold
+    app: Any = asgi.StaticServerMiddleware(asgi_page, "images", root)
+    with serve(app, with_uvicorn) as port, contextlib.ExitStack() as slow:
+        for _ in range(100):  # more than there are threads
+            client = slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            client.sendall(b"GET /images/1.1x1.jpe HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.recv(10)
+        assert ask(port, f"/images/{NAME}").body == PICTURE
+
+
+def test_clients_that_do_not_write_keep_nobody_waiting(root: Path) -> None:
+    app: Any = asgi.StaticServerMiddleware(asgi_page, "images", root)
+    with serve(app, with_uvicorn) as port, contextlib.ExitStack() as slow:
+        for _ in range(100):
+            client = slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            client.sendall(f"GET /images/{NAME} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n".encode())
+            assert client.recv(10)  # what is sent with it is not waited for
+        assert ask(port, f"/images/{NAME}").body == PICTURE
+
+
+@pytest.mark.parametrize("with_server", [with_werkzeug, with_uvicorn])
+def test_a_file_that_becomes_shorter_while_it_is_sent_ends_the_connection(root: Path, with_server: Any) -> None:
+    path = root / "1.1x1.jpe"
+    path.write_bytes(PICTURE * 1000)
+    app: Any = StaticServerMiddleware(page, "images", root)
+    if with_server is with_uvicorn:
+        app = asgi.StaticServerMiddleware(asgi_page, "images", root)
+    with serve(app, with_server) as port, socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(b"GET /images/1.1x1.jpe HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = client.recv(10_000)
+        os.truncate(path, 1000)
+        count = len(head.partition(b"\r\n\r\n")[2])
+        with contextlib.suppress(ConnectionError):
+            while part := client.recv(1_000_000):
+                count += len(part)
+    assert f"Content-Length: {len(PICTURE) * 1000}".lower().encode() in head.lower()
+    assert count < len(PICTURE) * 1000

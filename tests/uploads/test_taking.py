@@ -258,6 +258,17 @@ def test_what_nobody_took_is_swept_after_a_while(site: Site, session: Session) -
     assert user(session).picture.make_blob() == JPEG
 
 
+def test_a_store_of_nothing_but_uploads_is_swept_by_itself(site: Site, session: Session) -> None:
+    token = sent(site)
+    user(session).picture.from_upload(sent(site), user=1)
+    session.commit()
+    assert site.uploads.sweep() == 0, "they are young"
+    assert site.quarantined() == 2
+    assert site.uploads.sweep(grace=timedelta(0)) == 2
+    assert (site.quarantined(), site.pictures()) == (0, 1)
+    assert code_of(session, token) == "not_uploaded"
+
+
 def test_what_cannot_be_deleted_after_the_commit_is_left_for_the_sweeper(site: Site, session: Session) -> None:
     token = sent(site)
     site.store.fail("delete")

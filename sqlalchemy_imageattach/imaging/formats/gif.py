@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ..reader import Reader, refuse_damaged, refuse_truncated
@@ -55,10 +55,25 @@ class Film(NamedTuple):
 
 def scan(reader: Reader) -> Header:
     """Look through a GIF up to its trailer, or to the end of its last whole frame; what follows is left alone."""
+    return _header(reader, _parts(reader))
+
+
+def film(reader: Reader) -> Film:
+    """The frames of a GIF that has been looked through already."""
+    # in one pass: two of them would take twice the steps that the look has taken
+    parts = list(_parts(reader))
+    header = _header(reader, parts)
+    pictures = [part for part in parts if isinstance(part, Picture)]
+    loops = [part for part in parts if not isinstance(part, Picture)]
+    palette = 13, _palette_size(reader.at(10, 1)[0])
+    return Film((header.width, header.height), palette, pictures, loops[-1] if loops else None)
+
+
+def _header(reader: Reader, parts: Iterable[Picture | int]) -> Header:
     screen = reader.at(6, 4)
     width, height = int.from_bytes(screen[:2], "little"), int.from_bytes(screen[2:4], "little")
     frames, right, bottom = 0, 0, 0
-    for part in _parts(reader):
+    for part in parts:
         if isinstance(part, Picture):
             frames += 1
             right, bottom = max(right, part.box[2]), max(bottom, part.box[3])
@@ -74,18 +89,6 @@ def scan(reader: Reader) -> Header:
     return Header(width, height, 1, frames, largest=(max(right, width), max(bottom, height)) if beyond else None)
 
 
-def film(reader: Reader) -> Film:
-    """The frames of a GIF that has been looked through already."""
-    header = scan(reader)
-    pictures, loop = [], None
-    for part in _parts(reader):
-        if isinstance(part, Picture):
-            pictures.append(part)
-        else:
-            loop = part
-    return Film((header.width, header.height), (13, _palette_size(reader.at(10, 1)[0])), pictures, loop)
-
-
 def _parts(reader: Reader) -> Iterator[Picture | int]:
     """The frames, and the number of repetitions where it stands."""
     offset = 13 + _palette_size(reader.at(10, 1)[0])
@@ -93,7 +96,7 @@ def _parts(reader: Reader) -> Iterator[Picture | int]:
     while True:
         if offset == reader.size and frames:
             return
-        kind = reader.at(offset, 1)[0]
+        kind = reader.byte(offset)
         if kind == _IMAGE:
             header = reader.at(offset + 1, 9)
             left, top, width, height = (int.from_bytes(header[i : i + 2], "little") for i in (0, 2, 4, 6))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NoReturn
 
+from ...errors import UnreadableImageError
 from ..reader import Reader, refuse_damaged, refuse_truncated
 from .header import Header
 from .pdfxref import Sections, dictionary_at, inflated
@@ -92,7 +93,7 @@ class _Pdf:
     def _reference(self, node: bytes, key: bytes) -> int:
         match = _REFERENCE.match(_after(self.reader, node, key) or b"")
         if match is None:
-            refuse_damaged(f"a PDF whose {key.decode()} cannot be found (it may be encrypted)")
+            self._refuse_lost(key.decode())
         return int(match[1])
 
     def _object(self, number: int) -> bytes:
@@ -102,8 +103,14 @@ class _Pdf:
             start = self._searched(number)
             text = dictionary_at(self.reader, self.data, start) if start is not None else self._in_streams(number)
         if text is None:
-            refuse_damaged(f"a PDF whose object {number} cannot be found (it may be encrypted)")
+            self._refuse_lost(f"object {number}")
         return text
+
+    def _refuse_lost(self, what: str) -> NoReturn:
+        if self._rfind(b"/Encrypt", len(self.data)) >= 0:
+            msg = "the PDF is encrypted, so that its first page cannot be found; give one that has no password"
+            raise UnreadableImageError(msg, code="unsupported", mimetype="application/pdf")
+        refuse_damaged(f"a PDF whose {what} cannot be found")
 
     def _in_sections(self, number: int) -> bytes | None:
         """The object where the file's table says that it is."""

@@ -71,8 +71,13 @@ def main(channel_descriptor: int, lifeline: int, name: str, readable: str) -> No
 
 def _warm_up(engine: Engine) -> None:
     """Have imported and read all that will be, before nothing can be opened any more."""
-    from ..raster import encode, frames  # noqa: F401
+    from PIL import Image
 
+    from ..raster import encode, frames  # noqa: F401
+    from ..raster.resize import resized
+
+    # the first that is made smaller loads what does it, which no picture is to pay for
+    resized(Image.new("RGB", (9, 9)), (3, 3), Image.Resampling.LANCZOS, (0, 0, 9, 9))
     if engine.name == "wand":
         from ..info import ImageInfo
         from ..policy import ImagePolicy

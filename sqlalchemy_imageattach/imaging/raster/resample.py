@@ -1,11 +1,13 @@
 """Many sizes of one picture: each made from the smallest one that is still good enough for it.
 
 A picture of at least :data:`HEADROOM` times the size wanted gives a result that cannot be told from one made of the
-original, and costs a fraction: within 0.05 dB of what a full decode and one Lanczos give, after JPEG, on photographs.
+original, and costs a fraction.  After JPEG, photographs lose less than 0.05 dB by it; a JPEG that is decoded smaller
+loses up to 0.4, where the decoder's own filter shows, and 0.05 on the average.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -21,6 +23,10 @@ __all__ = ["ENOUGH", "HEADROOM", "Plan", "View", "plan", "resampled", "turned"]
 HEADROOM: Final = 1.5
 #: The same but for whole pixels, which must not stop 1920 from serving 1280, nor a quarter of 11,500 from serving 1920.
 ENOUGH: Final = HEADROOM - 0.02
+#: The same for what has been resampled already, once or twice, since each time leaves its traces; but for large ones.
+_ONCE, _TWICE = 1.98, 2.4
+#: Pixels up to which it costs little to make them of more.
+_CHEAP: Final = 600_000
 
 _Resampling = Image.Resampling
 _KERNELS: Final[dict[str, Image.Resampling]] = {
@@ -69,11 +75,13 @@ class View:
     :param image: the pixels
     :param box: the part of the stored source that they show
     :param scale: how many pixels there are for each pixel of the source, across and down
+    :param generation: how many times it was resampled
     """
 
     image: Image.Image
     box: Box
     scale: tuple[float, float]
+    generation: int = 0
 
     def resized(self, wanted: Plan) -> View:
         """The pixels that a plan asks for, made from these."""
@@ -86,14 +94,20 @@ class View:
             min(float(self.image.height), (bottom - self.box[1]) * down),
         )
         image = resized(self.image, wanted.size, wanted.kernel, box)
-        return View(image, wanted.box, (wanted.size[0] / (right - left), wanted.size[1] / (bottom - top)))
+        scale = (wanted.size[0] / (right - left), wanted.size[1] / (bottom - top))
+        return View(image, wanted.box, scale, self.generation + 1)
 
     def serves(self, wanted: Plan) -> bool:
         """Whether the plan can be made from these pixels without a visible loss."""
         within = all(mine <= other + 1e-6 for mine, other in zip(self.box[:2], wanted.box[:2], strict=True)) and all(
             mine >= other - 1e-6 for mine, other in zip(self.box[2:], wanted.box[2:], strict=True)
         )
-        return within and min(self.scale) >= ENOUGH * wanted.scale
+        return within and min(self.scale) >= self._enough_for(wanted) * wanted.scale
+
+    def _enough_for(self, wanted: Plan) -> float:
+        if self.generation >= 2:
+            return _TWICE
+        return ENOUGH if not self.generation or math.prod(wanted.size) > _CHEAP else _ONCE
 
 
 def plan(order: Order, stored: tuple[int, int], orientation: int) -> Plan:

@@ -28,6 +28,8 @@ _log: Final = logging.getLogger(__name__)
 _Resampling = Image.Resampling
 #: The modes that it takes, and the bytes of one of their pixels.
 _BYTES: Final = {"L": 1, "RGB": 4, "RGBa": 4, "CMYK": 4}
+#: Bytes that lie between source and result at a time, unless it is not much more altogether.
+_BAND: Final = 4 * 2**20
 #: Below so many bytes an allocation does not fail, or all is lost anyway.
 _SMALL: Final = 2**20
 
@@ -77,20 +79,37 @@ class _Fast:
         self, image: Image.Image, size: tuple[int, int], kernel: Image.Resampling, box: Box
     ) -> Image.Image | None:
         """The image, or ``None`` if it cannot be made."""
-        left, top, right, bottom = box
-        library = self._library
-        target = Image.new(image.mode, size)
-        _check_room(size[0] * math.ceil(bottom - top + 2) * _BYTES[image.mode])
         try:
-            part = library.CropBox(left, top, right - left, bottom - top)
-            how = library.ResizeAlg.convolution(self.kernels[kernel])
-            library.Resizer().resize_pil(image, target, library.ResizeOptions(how, crop_box=part))
+            return self._in_bands(image, size, self._library.ResizeAlg.convolution(self.kernels[kernel]), box)
         except BaseException as error:
             # what panics in Rust is no Exception
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            is_ours = isinstance(error, MemoryError) or not isinstance(error, Exception)
+            if is_ours and type(error).__name__ != "PanicException":
                 raise
             _log.warning("cykooz.resizer failed, and Pillow takes over for this picture: %s", error)
             return None
+
+    def _in_bands(self, image: Image.Image, size: tuple[int, int], how: Any, box: Box) -> Image.Image:
+        # Some rows at a time, which gives the same pixels: what lies between then stays small, and is used again, while
+        # memory that is new to the process takes as long to get as the reckoning.
+        left, top, right, bottom = box
+        library, resizer = self._library, self._library.Resizer()
+        step = (bottom - top) / size[1]
+        a_row = math.ceil(size[0] * step * _BYTES[image.mode])
+        rows = size[1] if a_row * size[1] <= 2 * _BAND else math.ceil(_BAND / a_row)
+        target = Image.new(image.mode, size)
+        band = target if rows == size[1] else Image.new(image.mode, (size[0], rows))
+        # with the rows above and below that the filter reaches
+        _check_room(a_row * (rows + 8))
+        for start in range(0, size[1], rows):
+            if start + rows > size[1]:
+                rows = size[1] - start
+                band = Image.new(image.mode, (size[0], rows))
+            upper = top + start * step
+            part = library.CropBox(left, upper, right - left, min(rows * step, bottom - upper))
+            resizer.resize_pil(image, band, library.ResizeOptions(how, crop_box=part))
+            if band is not target:
+                target.paste(band, (0, start))
         return target
 
     def agrees(self) -> bool:
