@@ -200,6 +200,7 @@ stores/
     objectstore/
         __init__.py         face: ObjectStore, google_bucket, azure_container
         store.py            ObjectStore
+        forms.py            forms for uploads to Google
         backends.py         obstore, and how it is set up
         transfer.py         bytes up and down
     fs/
