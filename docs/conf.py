@@ -36,6 +36,9 @@ nitpick_ignore_regex = [
     ("py:class", r"(celery\..*)?Celery|dramatiq\..*|rq\..*"),  # likewise
     ("py:class", "AbstractContextManager|Session|sessionmaker|Handler"),  # as they stand in annotations of fields
     ("py:class", r".*\.PictureSet"),  # the part of an image set that knows its pictures
+    ("py:class", r"Flask|AppConfig|Configurator|(opentelemetry\.)?metrics\.MeterProvider|App|Scope"),  # of frameworks
+    ("py:exc", r"pyramid\..*"),
+    ("py:class", r"(asgi\.)?ASGIApplication|Send|Sessions|concurrent\.futures\._base\.Future"),  # names for types
     ("py:class", "WSGIApplication"),  # imported for type checkers only, and no class to Python's manual
 ]
 default_role = "py:obj"

@@ -11,7 +11,7 @@ A store is looked for in this order; the first found is used:
 6. the application's default: :func:`set_default_store`.
 
 For a picture whose owner is in no session yet, the last two are asked by the flush; and an image that has left its
-session goes on with the store that was bound to it.
+session goes on with the store that was bound to it, also in another one that has none.
 
 An operation on all classes at once, such as a check or a sweep, looks for the store of each class by the same order.
 The store that it is given counts as the innermost context: it is that of the classes that have none of their own.

@@ -151,7 +151,7 @@ class TooCostlyError(RejectedImageError):
 class UploadError(RejectedImageError):
     """An upload cannot be used: it has not arrived, was used already, is too old, somebody else's or for another class.
 
-    Like others of its kind it speaks to the visitor, and :attr:`code` says which of these it is.
+    Like others of its kind it speaks to the visitor, and its ``code`` says which of these it is.
     """
 
     code = "upload"

@@ -49,10 +49,8 @@ def browser(profile: Path, *, width: int = 1280, height: int = 900, scale: float
     :param height: of the page, in CSS pixels
     :param scale: device pixels for each CSS pixel
     """
-    driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    driver, port = _driver()
     try:
-        assert driver.stdout is not None
-        port = next(match[1] for line in driver.stdout if (match := re.search(r"successfully on port (\d+)", line)))
         options = {"args": [*_FLAGS, f"--user-data-dir={profile}", f"--force-device-scale-factor={scale}"]}
         capabilities = {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}
         address = f"http://127.0.0.1:{port}/session"
@@ -66,6 +64,21 @@ def browser(profile: Path, *, width: int = 1280, height: int = 900, scale: float
     finally:
         driver.terminate()
         driver.communicate()
+
+
+def _driver() -> tuple[subprocess.Popen[str], str]:
+    """A running chromedriver, and its port."""
+    for _ in range(10):
+        driver = subprocess.Popen(
+            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+        )
+        assert driver.stdout is not None
+        for line in driver.stdout:
+            if match := re.search(r"successfully on port (\d+)", line):
+                return driver, match[1]
+        # it chose a port that was free by IPv4, and then was not by IPv6
+        driver.communicate()
+    raise AssertionError("chromedriver does not start")
 
 
 class Browser:

@@ -200,6 +200,7 @@ stores/
     objectstore/
         __init__.py         face: ObjectStore, google_bucket, azure_container
         store.py            ObjectStore
+        forms.py            forms for uploads to Google
         backends.py         obstore, and how it is set up
         transfer.py         bytes up and down
     fs/
@@ -285,6 +286,7 @@ imaging/                    knows no SQLAlchemy, no store
         bits.py             numbers of some bits
         pdfxref.py          where the objects of a PDF are
         header.py           Header, what a scanner finds
+        scans.py            what the scans of a JPEG may be
         exif.py             the orientation
     policy.py               what is accepted
     placeholder.py          colour and blurred preview of a picture

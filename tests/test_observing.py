@@ -21,6 +21,7 @@ from sqlalchemy_imageattach.maintenance import sweep
 from sqlalchemy_imageattach.observing import Event, measured, observe
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.observed import ObservedStore
+from sqlalchemy_imageattach.storewrapper import StoreWrapper
 from sqlalchemy_imageattach.testing import FaultyStore, StoreContract
 
 from .pictures import picture
@@ -62,6 +63,13 @@ def test_each_call_of_a_store_is_an_event(events: list[Event]) -> None:
     assert [event.name for event in events] == [f"store.{name}" for name in names]
     assert {event.attributes["store"] for event in events} == {"MemoryStore"}
     assert all(event.seconds >= 0 and event.error is None for event in events)
+
+
+def test_no_verb_that_asks_a_store_is_forgotten() -> None:
+    public = {name for name, value in vars(StoreWrapper).items() if callable(value) and not name.startswith("_")}
+    by_calculation = {"get_url", "url_of", "locate", "own_key", "version_of", "presign_upload"}
+    about_itself = {"parts", "replicas", "targets", "is_same_place", "require_presence", "discard_temporary"}
+    assert public - by_calculation - about_itself == {name for name in vars(ObservedStore) if not name.startswith("_")}
 
 
 def test_what_fails_is_an_event_with_its_error(events: list[Event]) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Select, and_, not_, or_, tuple_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, not_, or_, tuple_
 from sqlalchemy.orm import Mapper
 
-__all__ = ["KeyRange", "equal", "key_columns", "page_after", "pages", "within"]
+__all__ = ["KeyRange", "equal", "key_columns", "one_of", "page_after", "pages", "parameters_of", "within"]
 
 _T = TypeVar("_T")
 
@@ -68,6 +68,28 @@ def pages(
 def equal(column: Any, value: Any) -> ColumnElement[bool]:
     """``column == value``."""
     return cast("ColumnElement[bool]", column == value)
+
+
+def one_of(columns: Sequence[Any], count: int) -> ColumnElement[bool]:
+    """The columns have the values of one of ``count`` keys, which :func:`parameters_of` gives to the statement.
+
+    No row values, since SQLite looks through the whole table for those in a list.
+    """
+    return or_(
+        *(
+            and_(*(equal(column, bindparam(_parameter(key, i), type_=column.type)) for i, column in enumerate(columns)))
+            for key in range(count)
+        )
+    )
+
+
+def parameters_of(keys: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """What a statement with :func:`one_of` is executed with."""
+    return {_parameter(number, i): value for number, key in enumerate(keys) for i, value in enumerate(key)}
+
+
+def _parameter(key: int, column: int) -> str:
+    return f"key_{key}_{column}"
 
 
 def _above(columns: Sequence[Any], values: tuple[Any, ...], dialect: str) -> ColumnElement[bool]:

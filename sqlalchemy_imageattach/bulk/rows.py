@@ -10,12 +10,12 @@ What the application filters out of all its queries, such as what it calls delet
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Result, Select, and_, event, func, inspect, or_, select
+from sqlalchemy import Connection, Engine, Result, Select, event, func, inspect, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.horizontal_shard import ShardedSession
 from sqlalchemy.orm import (
@@ -31,7 +31,7 @@ from ..arguments import wrong_type, wrong_value
 from ..errors import InvalidTypeError, InvalidValueError
 from ..key import ImageKey
 from ..store import key_of
-from .keyset import KeyRange, equal, key_columns, page_after, pages, within
+from .keyset import KeyRange, equal, key_columns, one_of, page_after, pages, parameters_of, within
 
 __all__ = [
     "ImageRow",
@@ -121,6 +121,7 @@ class RowReader:
 
     def __init__(self, session: Any) -> None:
         self._session = sync_session(session)
+        self._look_ups: dict[tuple[Mapper[Any], int], Select[Any]] = {}
 
     def is_in_transaction(self, mapper: Mapper[Any]) -> bool:
         """Whether what is read may be older than this moment, since a transaction has begun already."""
@@ -187,13 +188,18 @@ class RowReader:
         found = {}
         for start in range(0, len(identities), LOOK_UP):
             some = identities[start : start + LOOK_UP]
+            statement = self._statement_for(mapper, len(some))
             with self._reading(mapper) as (session, _):
-                entity = _entity(mapper)
-                columns = key_columns(mapper, entity)
-                where = [or_(*(and_(*map(equal, columns, identity)) for identity in some))]
-                for row in _load(session, select(entity).where(*where)):
+                for row in _load(session, statement, parameters_of(some)):
                     found[row.identity] = row
         return found
+
+    def _statement_for(self, mapper: Mapper[Any], count: int) -> Select[Any]:
+        # made once: to put it together takes longer than the database does
+        if (mapper, count) not in self._look_ups:
+            entity = _entity(mapper)
+            self._look_ups[mapper, count] = select(entity).where(one_of(key_columns(mapper, entity), count))
+        return self._look_ups[mapper, count]
 
     def _refuse_null_keys(self, mapper: Mapper[Any]) -> None:
         # nothing comes after NULL, nor before it; tables refuse it in their primary keys, but a mapper may have another
@@ -219,15 +225,15 @@ class RowReader:
             yield private, bind.dialect.name
 
 
-def _load(session: Session, statement: Select[Any]) -> list[ImageRow]:
+def _load(session: Session, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> list[ImageRow]:
     # lazyload: no joins for relationships that the class loads eagerly
-    images = _unfiltered(session, statement.options(lazyload("*"))).scalars().all()
+    images = _unfiltered(session, statement.options(lazyload("*")), parameters).scalars().all()
     rows = [ImageRow.of(image) for image in images]
     session.expunge_all()
     return rows
 
 
-def _unfiltered(session: Session, statement: Select[Any]) -> Result[Any]:
+def _unfiltered(session: Session, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> Result[Any]:
     """What the statement gives by itself: applications filter those of all sessions, e.g. by with_loader_criteria()."""
 
     def restore(state: ORMExecuteState) -> None:
@@ -235,7 +241,7 @@ def _unfiltered(session: Session, statement: Select[Any]) -> Result[Any]:
 
     # listeners of a session come after those of its class; once, since what is loaded on the way has other statements
     event.listen(session, "do_orm_execute", restore, once=True)
-    return session.execute(statement)
+    return session.execute(statement, parameters)
 
 
 def _entity(mapper: Mapper[Any]) -> Any:

@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Insert
+from sqlalchemy import Insert, Update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
@@ -85,13 +85,15 @@ def as_conflict(error: DBAPIError) -> BaseException:
 
 
 def is_taken(error: DBAPIError, context: Any, tables: Collection[Any]) -> bool:
-    """Whether another transaction has inserted the row of an image, or deleted its owner, in the meantime.
+    """Whether another transaction has put an image in the place of one, or deleted its owner, in the meantime.
 
     :param context: of the execution that ended in ``error``; other constraints than these are the application's
     :param tables: those of images
     """
     statement = getattr(getattr(context, "compiled", None), "statement", None)
-    if not isinstance(error, IntegrityError) or not isinstance(statement, Insert) or statement.table not in tables:
+    if not isinstance(error, IntegrityError) or not isinstance(statement, Insert | Update):
+        return False
+    if statement.table not in tables:
         return False
     return any(_is_of_key(each, statement.table) for each in _chain(error.orig))
 

@@ -308,7 +308,8 @@ class Image:
 
     def _find_store(self, argument: Store | None) -> Store:
         locations = Locations.find(self)
-        info = None if locations is None else {SESSION_STORE_KEY: locations.bound}
+        bound = None if locations is None else locations.bound
+        info = {SESSION_STORE_KEY: Locations.bound_to(self) if bound is None else bound}
         return find_store(argument, info, type(self), _known_store(self, locations))
 
     def _require_blob(self) -> None:

@@ -33,7 +33,7 @@ from sqlalchemy.orm.attributes import flag_modified
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from ..concurrency import run_blocking
-from ..context import find_store
+from ..context import SESSION_STORE_KEY, find_store
 from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
 from ..spool import Spool
@@ -64,7 +64,7 @@ from .rekeying import images_to_follow, refuse_latecomers, watch_keys
 from .swapping import make_way
 from .transactions.frame import BlobRef, Claim, Write
 from .transactions.ledger import Ledger, session_on
-from .transactions.locations import note_loaded
+from .transactions.locations import Locations, note_loaded
 from .transactions.pending import Content, PendingBlob, StoredContent, blob_state, find_pending, remember_merged
 
 __all__: list[str] = []
@@ -158,7 +158,7 @@ def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> N
                 f"the row of a stored image cannot be given another size, type or revision than its blob has:"
                 f" expected {former}, got {key}; attach the changed picture as a new one instead"
             )
-        pending = _moving_blob(image, BlobRef.of(_stores_of(session, image, former)[0], former))
+        pending = _moving_blob(image, BlobRef.of(_stores_of(image, former)[0], former))
     Ledger.of(session).watch(connection)
     _supersede(session, connection, image)
     _take(session, image, pending)
@@ -253,7 +253,7 @@ def _date(connection: Connection, image: Any, *, is_update: bool) -> None:
 def _supersede(session: Session, connection: Connection, image: Any) -> None:
     ledger = Ledger.of(session)
     key = _stored_key(image, connection)
-    store, *others = _stores_of(session, image, key)
+    store, *others = _stores_of(image, key)
     blob = BlobRef.of(store, key)
     claim(ledger, connection, image)
     ledger.frame.supersede(blob, others)
@@ -267,15 +267,15 @@ def _stored_key(image: Any, connection: Connection) -> ImageKey:
     return committed_key(image, None if has_usual_key(cls) else connection)
 
 
-def _stores_of(session: Session, image: Any, key: ImageKey) -> list[Store]:
+def _stores_of(image: Any, key: ImageKey) -> list[Store]:
     """The one that has the blob of ``image``, if it is known; otherwise those that may have it."""
     if (known := find_known_store(image, key)) is not None:
         return [known]
-    removed_from = blob_state(image).removed_from
+    removed_from, info = blob_state(image).removed_from, {SESSION_STORE_KEY: Locations.bound_to(image)}
     if removed_from is None:
-        return [find_store(None, session.info, type(image))]
+        return [find_store(None, info, type(image))]
     with suppress(ContextError):
-        return [removed_from, find_store(None, session.info, type(image))]
+        return [removed_from, find_store(None, info, type(image))]
     return [removed_from]
 
 
@@ -351,7 +351,7 @@ def _require_a_blob_for_each(writes: Sequence[Write]) -> None:
 def _follow(session: Session, flush: _Flush, image: Any, connection: Connection) -> None:
     """The database has changed the row of ``image``: its blob goes where the row says now."""
     key = committed_key(image)
-    former = BlobRef.of(_stores_of(session, image, key)[0], key)
+    former = BlobRef.of(_stores_of(image, key)[0], key)
     read_back(connection, image)
     new = BlobRef.of(former.store, key_of(image))
     if former != new:

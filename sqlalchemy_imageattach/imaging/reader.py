@@ -215,6 +215,19 @@ class Reader:
             end = start
         return -1
 
+    def occurrences(self, needle: bytes, start: int, end: int, most: int) -> int:
+        """How often ``needle``, of two bytes, stands between two places; more than ``most`` are not counted."""
+        found, before = 0, b""
+        while start < end and found <= most:
+            data = before + self.at(start, min(_CHUNK, end - start))
+            place = len(data)
+            # from the back, which takes a third of the time of a search from the front where all bytes are alike
+            while found <= most and (place := data.rfind(needle, 0, place)) >= 0:
+                found += 1
+            start += len(data) - len(before)
+            before = data[-1:]
+        return found
+
     def everything(self) -> bytes:
         """The whole file at once, for formats that cannot be looked through otherwise."""
         return self._read(0, self.size)

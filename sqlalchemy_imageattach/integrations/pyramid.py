@@ -30,7 +30,7 @@ _TWEEN = f"{__name__}.store_tween_factory"
 def includeme(config: Configurator) -> None:
     """Called by Pyramid.
 
-    :raises ConfigurationError: when the configuration is complete, if there is no store
+    :raises pyramid.exceptions.ConfigurationError: when the configuration is complete, if there is no store
     """
     config.add_directive("set_image_store", _set_image_store)
     config.add_tween(_TWEEN, over=["pyramid_tm.tm_tween_factory", MAIN])

@@ -24,6 +24,7 @@ __all__ = [
     "checked_prefix",
     "of_first_found",
     "quoted",
+    "upload_fields",
 ]
 
 #: For how many seconds caches may keep a blob, by default: 365 days.
@@ -138,3 +139,19 @@ def of_first_found(objects: Sequence[_Object], read: Callable[[_Object], _T]) ->
 def quoted(name: str) -> str:
     """An object's name as a part of a URL, in the one way that signatures are made of."""
     return quote(name, safe="/~")
+
+
+def upload_fields(mimetype: str | None, redirect: str | None) -> dict[str, str]:
+    """What the form for an upload says of the object, by the words that S3 and Google share.
+
+    :param mimetype: the type that it is declared to have; by default one that no browser runs
+    :param redirect: where the browser goes afterwards
+    """
+    answer = {"success_action_status": "204"} if redirect is None else {"success_action_redirect": redirect}
+    return {
+        "Content-Type": mimetype or "application/octet-stream",
+        # whoever is led to it gets a download, and no page
+        "Content-Disposition": "attachment",
+        "Cache-Control": "no-store",
+        **answer,
+    }

@@ -119,7 +119,7 @@ class MirrorStore(KeyedStore):
                 raise error from second_error
 
     def get_part(self, key: ImageKey, start: int = 0, length: int | None = None) -> BlobPart:
-        """A part of the blob of the first store that has it; what it raises is what :meth:`get` raises."""
+        """A part of the blob of the first store that has it; what it raises is what ``get()`` raises."""
         return self._of_either(lambda store: store.get_part(key, start, length))
 
     def stat_key(self, key: ImageKey) -> BlobStat:

@@ -107,7 +107,7 @@ class OverlayStore(KeyedStore):
         return self.underlying.get(key) if file is None else file
 
     def get_part(self, key: ImageKey, start: int = 0, length: int | None = None) -> BlobPart:
-        """A part of the blob of the store that has it; what it raises is what :meth:`get` raises."""
+        """A part of the blob of the store that has it; what it raises is what ``get()`` raises."""
         try:
             part = self.overriding.get_part(key, start, length)
         except OSError as error:

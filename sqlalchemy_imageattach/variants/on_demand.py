@@ -69,14 +69,15 @@ _SECONDS_OF_FAILURE: Final = 60
 
 
 class OnDemand(OnDemandUrls, Endpoint):
-    """The endpoint, and at the same time the :class:`.OnDemandUrls` that lead to it.
+    """The endpoint, and at the same time the :class:`~sqlalchemy_imageattach.variants.OnDemandUrls` that lead to it.
 
     Answers besides the picture: 403 for what was not signed, or is not for this client; 410 for what has expired; 404
     for what is not known (any more); 422 for what cannot be made; 503 when as many wait as may.
 
     :param sessions: gives a new session when it is called, such as a :class:`~sqlalchemy.orm.sessionmaker`; with the
         ASGI application, an :class:`~sqlalchemy.ext.asyncio.async_sessionmaker` as well
-    :param secret: as of :class:`.OnDemandUrls`, and so are ``classes``, ``base_url`` and ``expires_in``
+    :param secret: as of :class:`~sqlalchemy_imageattach.variants.OnDemandUrls`, and so are ``classes``, ``base_url``
+        and ``expires_in``
     :param store: the store; by default the one that is bound to the class or the sessions, or the default one
     :param authorise: says who may see which picture, before any byte or row is touched; without, everybody who has the
         URL may
@@ -85,7 +86,8 @@ class OnDemand(OnDemandUrls, Endpoint):
     :param renders_at_once: how many pictures are made at a time by this process; by default one for each processor
     :param queue_length: how many more may wait to be made; beyond, the answer is 503
     :param retry_after: the seconds that a client is told to wait then
-    :raises InvalidValueError: an argument has a value that cannot be used, or as of :class:`.OnDemandUrls`
+    :raises InvalidValueError: an argument has a value that cannot be used, or as of
+        :class:`~sqlalchemy_imageattach.variants.OnDemandUrls`
     :raises InvalidTypeError: an argument has the wrong type
     """
 

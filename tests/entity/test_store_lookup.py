@@ -104,6 +104,26 @@ def test_what_has_left_its_session_is_in_the_store_that_the_session_had(
     assert 'src="https://tenant/' in user.picture.__html__()
 
 
+@pytest.mark.parametrize("other", ["of another store", "without a store"])
+def test_in_another_session_it_is_in_the_store_of_that_one_if_it_has_one(
+    engine: Engine, default: MemoryStore, tenant: MemoryStore, other: str
+) -> None:
+    with bound(engine, tenant) as session:
+        session.add(user := User())
+        user.picture.from_blob(picture())
+        session.commit()
+    with bound(engine, tenant) as session:
+        user = session.scalars(select(User).options(selectinload(User.picture))).one()
+    elsewhere = MemoryStore("https://elsewhere/")
+    with bound(engine, elsewhere) if other == "of another store" else Session(engine) as session:
+        session.add(user)
+        host = "elsewhere" if other == "of another store" else "tenant"
+        assert user.picture.locate().startswith(f"https://{host}/")
+        session.delete(user)
+        session.commit()
+    assert len(tenant) == (1 if other == "of another store" else 0), "what is not there is not looked for elsewhere"
+
+
 def test_a_detached_image_keeps_no_session_alive(engine: Engine, tenant: MemoryStore) -> None:
     with bound(engine, tenant) as session:
         session.add(user := User())

@@ -109,10 +109,19 @@ def tiffs() -> Rows:
     pages = saved("TIFF", save_all=True, append_images=[texture(24, 16)])
     yield "of several pages, of which the first counts", pages
     yield "of floats, in Lab, with any compression", tiff(50_002)
+    yield "of JPEG strips with more scans than a JPEG may have", of_jpeg(5000, 5000, 150)
     yield "with a circle of pages", circle()
     yield "whose tags have more bytes than the file", sharing_tiff(1, 900, padded=False)
     yield "whose strips are not all there", tiff()[:8] + tiff()[400:]
     yield "without strips and tiles", b"II*\0\x08\0\0\0\1\0\0\1\3\0\1\0\0\0\1\0\0\0\0\0\0\0"
+
+
+def of_jpeg(width: int, height: int, number: int) -> bytes:
+    """A TIFF of one strip, which is a progressive JPEG of so many scans, and says that it is larger."""
+    strip = scans(number)
+    tags = {256: width, 257: height, 258: 8, 259: 7, 262: 1, 273: 8, 277: 1, 278: height, 279: len(strip)}
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip + struct.pack("<H", len(tags)) + directory + bytes(4)
 
 
 def circle() -> bytes:

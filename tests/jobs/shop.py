@@ -152,7 +152,7 @@ class Shop:
 
         app = Celery(self.name, broker=self.broker)
         app.conf.update(
-            broker_transport_options={"global_keyprefix": f"{self.name}:", "visibility_timeout": 5},
+            broker_transport_options={"global_keyprefix": f"{self.name}:", "visibility_timeout": 3},
             broker_connection_retry_on_startup=False,
             worker_prefetch_multiplier=1,
             worker_hijack_root_logger=False,
@@ -197,8 +197,8 @@ class Shop:
             broker: dramatiq.Broker = RedisBroker(
                 url=self.broker,
                 namespace=self.name,
-                heartbeat_timeout=5_000,  # so long it takes until the jobs of a worker that is gone go to another
-                maintenance_chance=20_000,  # of 100,000 requests look for such jobs
+                heartbeat_timeout=2_000,  # so long it takes until the jobs of a worker that is gone go to another
+                maintenance_chance=100_000,  # each request looks for such jobs
             )
         else:
             broker = RabbitmqBroker(url=self.broker)

@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import IO, Any
@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 from sqlalchemy import Engine, event, select, text
 from sqlalchemy.orm import Session
 
+from sqlalchemy_imageattach.entity import Image
 from sqlalchemy_imageattach.errors import StoreError, TryAgainError
 from sqlalchemy_imageattach.jobs import Job, JobRunner
 from sqlalchemy_imageattach.key import ImageKey
@@ -70,23 +71,26 @@ class FourMethodStore(Store):
         self.blobs.pop(ImageKey(object_type, object_id, width, height, mimetype), None)
 
 
-def rows(engine: Engine) -> list[Any]:
+def rows(engine: Engine, classes: Iterable[type[Image]] = IMAGE_CLASSES) -> list[Any]:
     """All image rows that are committed, as detached objects."""
     with Session(engine) as session:
-        return [image for cls in IMAGE_CLASSES for image in session.scalars(select(cls))]
+        return [image for cls in classes for image in session.scalars(select(cls))]
 
 
-def assert_in_step(engine: Engine, *stores: Any, left: Collection[ImageKey] | None = None) -> None:
+def assert_in_step(
+    engine: Engine, *stores: Any, left: Collection[ImageKey] | None = None, committed: Sequence[Any] | None = None
+) -> None:
     """The blobs in the stores are exactly those that committed rows name, and each is the one that its row means.
 
     :param left: the blobs besides that have been left for the sweeper; they must be there
+    :param committed: the rows, if they were read just now
     """
     found: dict[ImageKey, bytes] = {}
     for store in stores:
         assert not found.keys() & store.blobs.keys(), "a blob is in two stores"
         found.update(store.blobs)
     named = {}
-    for image in rows(engine):
+    for image in rows(engine) if committed is None else committed:
         key = key_of(image)
         own = next((own for store in stores if (own := store.own_key(key)) in found), key)
         assert own in found, f"the row of {key} has no blob; there are {sorted(map(str, found))}"

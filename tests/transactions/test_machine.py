@@ -8,6 +8,7 @@ picture that lacks what its class declares has a job that will make it.
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from sqlalchemy import StaticPool, create_engine, event, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from sqlalchemy_imageattach.jobs import Job, JobRunner, on_commit
 from sqlalchemy_imageattach.key import ImageKey
@@ -25,13 +26,14 @@ from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.variants.eager import KIND
 
 from .helpers import OTHER, SMALL, Exploded, Waiting, assert_in_step, picture, rows
-from .models import Base, Comment, Member, Product, User
+from .models import Base, Comment, Member, MemberPortrait, Product, ProductPhoto, User, UserPhoto, UserPicture
 
 COLOURS = st.sampled_from(["red", "green", "blue", "white"])
 SIZES = st.sampled_from([SMALL, OTHER])
 WHICH = st.integers(0, 2)
 #: Of a picture of 40×30 or 30×40: the middle, two ends, and one more that comes to the same cut as an end.
 POINTS = st.sampled_from([None, (0.0, 0.0), (1.0, 1.0), (0.01, 0.01)])
+USED = (UserPicture, UserPhoto, MemberPortrait, ProductPhoto)
 NOW, LATER = ("card", "square", "corner"), ("list", "strip")
 
 
@@ -78,6 +80,7 @@ def exploded(key: ImageKey) -> Exploded:
 class Histories(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
+        logging.disable()  # deletions and calls fail by the thousand, and each would be written down with its traceback
         gc.disable()  # whether SQLAlchemy still knows an object must not depend on when garbage is collected
         self.store = FailingStore()
         self.queue = Waiting()
@@ -91,8 +94,16 @@ class Histories(RuleBasedStateMachine):
         #: How many calls were registered, and which were made.
         self.registered = 0
         self.called: list[int] = []
-        self.session.add_all(cls(id=number) for cls in (User, Member, Product) for number in range(3))
+        owners = {(cls, number): cls(id=number) for cls in (User, Member, Product) for number in range(3)}
+        self.session.add_all(owners.values())
+        # most that can go wrong needs something that is committed, which histories hardly ever come to by themselves
+        owners[User, 0].picture.from_blob(picture("red"))
+        owners[User, 0].photos.get_image_set(number=1).from_blob(picture("red"))
+        owners[Member, 0].portrait.from_blob(picture("red"))
+        owners[Product, 0].photo.from_blob(picture("red"))
+        owners[Product, 1].photo.from_blob(picture("green", OTHER))
         self.session.commit()
+        self.queue.work_off(JobRunner(self.open_session, Base))
 
     def open_session(self) -> Session:
         return Session(self.engine, info={"image_store": self.store, "image_queue": self.queue})
@@ -112,15 +123,16 @@ class Histories(RuleBasedStateMachine):
     def check(self) -> None:
         assert not self.session.in_transaction()
         # a place without a revision, whose blob was left over, may have become that of a row
-        self.store.left -= {key_of(image) for image in rows(self.engine)}
-        assert_in_step(self.engine, self.store, left=self.store.left)
+        committed = rows(self.engine, USED)
+        self.store.left -= {key_of(image) for image in committed}
+        assert_in_step(self.engine, self.store, left=self.store.left, committed=committed)
         with Session(self.engine) as other:
             committed = list(other.scalars(select(Comment.id).order_by(Comment.id)))
             self.check_variants(other)
         assert self.called == committed, "what was registered is called in order if it was committed, and only then"
 
     def check_variants(self, session: Session) -> None:
-        for product in session.scalars(select(Product)):
+        for product in session.scalars(select(Product).options(selectinload(Product.photo))):
             original = product.photo.original
             if original is None:
                 assert not product.photo, "variants of nothing"
@@ -327,12 +339,14 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "session"):
             self.store.fails_to_delete, self.store.puts_until_failure = False, None
-            self.session.close()
+            while self.session.in_transaction():  # a savepoint may not hold what is in it, and the others go on
+                self.commit()
             self.check()
             self.do_jobs()
             assert not self.queue.jobs
             self.engine.dispose()
         gc.enable()
+        logging.disable(logging.NOTSET)
 
 
 def _begin_nothing(connection: Any, _record: object = None) -> None:
@@ -347,4 +361,6 @@ def _depth(session: Session) -> int:
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=300, stateful_step_count=30)
+# Three faults were made on purpose (released savepoints forgotten, a rollback that removes nothing, variants without a
+# job): each was found within 150 histories.
+TestHistories.settings = settings(max_examples=150, stateful_step_count=30)

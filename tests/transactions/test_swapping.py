@@ -180,20 +180,50 @@ def test_pictures_of_1_x_are_exchanged(engine: Engine, store: FaultyStore, open_
     assert_in_step(engine, store)
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "taken meanwhile"])
 def test_a_place_that_stays_taken_is_refused_by_the_database(
-    engine: Engine, store: FaultyStore, open_session: MakeSession
+    engine: Engine, store: FaultyStore, open_session: MakeSession, is_known: bool
 ) -> None:
     ident = gallery(engine)
     session = open_session(engine)
     user = session.get_one(User, ident)
-    for image in user.photos:
-        if image.number == 1:
-            image.number = 2
-    with pytest.raises((IntegrityError, ConcurrentReplacementError)):
+    renumber(user, {4: 5})
+    session.commit()
+    assert user.photos
+    if not is_known:
+        session.rollback()
+        assert user.photos
+        session.commit()
+        with store_context(store), Session(engine) as other:
+            other.get_one(User, ident).photos.get_image_set(number=4).from_blob(picture("blue"))
+            other.commit()
+    renumber(user, {1: 2 if is_known else 4})
+    with pytest.raises(ConcurrentReplacementError) as refused:
+        session.commit()
+    assert isinstance(refused.value, IntegrityError), "who waits for the database's own error gets it"
+    session.rollback()
+    assert order_of(engine, ident)[1] == "red"
+    assert_in_step(engine, store)
+
+
+def test_a_picture_moved_to_an_owner_who_is_deleted_meanwhile_is_a_conflict(
+    server: Engine, store: FaultyStore, open_session: MakeSession
+) -> None:
+    with Session(server) as session:
+        session.add_all([one := User(name="one"), two := User(name="two")])
+        one.picture.from_blob(picture("red"))
+        session.commit()
+        former, later = one.id, two.id
+    session = open_session(server)
+    image = session.get_one(User, former).picture.require_original()
+    with Session(server) as other:
+        other.delete(other.get_one(User, later))
+        other.commit()
+    image.user_id = later
+    with pytest.raises(ConcurrentReplacementError):
         session.commit()
     session.rollback()
-    assert list(order_of(engine, ident).values()) == list(COLORS)
-    assert_in_step(engine, store)
+    assert_in_step(server, store)
 
 
 def test_what_is_replaced_by_another_session_is_not_put_aside(

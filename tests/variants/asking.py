@@ -52,4 +52,5 @@ def main(database: str, directory: str, secret: str, path: str, count: int) -> N
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], int(sys.argv[5]))
+    _, database, directory, secret, path, number = sys.argv
+    main(database, directory, secret, path, int(number))

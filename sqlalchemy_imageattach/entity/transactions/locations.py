@@ -53,6 +53,14 @@ class Locations:
             return cls.of(session)
         return getattr(state, "_imageattach_locations", None)
 
+    @classmethod
+    def bound_to(cls, image: Any) -> Any:
+        """The store that is bound to the session of ``image``, or to the one that it was loaded or stored by."""
+        known = cls.find(image)
+        if known is None or known.bound is None:  # it has come from another session to one that has no store
+            known = getattr(instance_state(image), "_imageattach_locations", None)
+        return None if known is None else known.bound
+
     def accompany(self, state: InstanceState[Any]) -> None:
         """From now on the image of ``state`` refers to this, also when it has left the session."""
         state._imageattach_locations = self  # type: ignore[attr-defined]

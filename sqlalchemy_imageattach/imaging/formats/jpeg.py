@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..reader import Reader, refuse_costly, refuse_damaged, refuse_truncated
+from . import scans
 from .exif import LONGEST, orientation_of
 from .header import Header
 
@@ -19,9 +20,8 @@ _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _WITHIN_DATA: Final = _WITHOUT_LENGTH | {0x00, 0xFF}
 _APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
-#: Each scan of a progressive JPEG goes over the whole picture.  Encoders write about ten, the most eager ones thirty.
+#: Encoders write about ten, the most eager ones thirty.
 _MOST_SCANS: Final = 100
-_MOST_PIXELS_OF_SCANS: Final = 2_500_000_000
 #: Decoders join what is said in several blocks one by one, in time that grows with the square of their number.
 _MOST_BLOCKS: Final = 100
 #: How many finds in a row are one step of the reader.
@@ -94,25 +94,18 @@ def _next_marker(reader: Reader, offset: int) -> tuple[int, int]:
 
 def _check_scans(reader: Reader, first: int, end: int, pixels: int) -> None:
     """Count the scans: quickly, and if that gives too many, only those of this picture."""
-    most = min(_MOST_SCANS, max(10, _MOST_PIXELS_OF_SCANS // pixels))
-    scans, offset = 1, first
-    for chunk in reader.chunks(first):
-        # from the back, which takes a third of the time of a search from the front where all bytes are 0xFF
-        place = len(chunk)
-        while scans <= most and (place := chunk.rfind(b"\xff\xda", 0, place)) >= 0:
-            scans += 1
-        offset += len(chunk)
-        if scans > most or offset > end:
-            break
-    if scans > most and (scans := _scans(reader, first, end, most)) > most:
+    most = min(_MOST_SCANS, max(10, scans.MOST_PIXELS // pixels))
+    # the marker of the first one stands before its content
+    found = 1 + reader.occurrences(scans.START, first, end, most)
+    if found > most and _scans(reader, first, end, most) > most:
         refuse_costly(f"a JPEG of {pixels:,} pixels in more than {most} scans")
 
 
 def _scans(reader: Reader, offset: int, end: int, most: int) -> int:
     """The scans up to the end of the picture, or more than ``most``."""
-    scans, finds = 1, 0
+    found, finds = 1, 0
     offset += int.from_bytes(reader.at(offset, 2))
-    while scans <= most and 0 <= (offset := reader.find(b"\xff", offset)) < end:
+    while found <= most and 0 <= (offset := reader.find(b"\xff", offset)) < end:
         finds += 1
         if finds % _FINDS_A_STEP == 0:
             reader.spend(1)
@@ -122,6 +115,6 @@ def _scans(reader: Reader, offset: int, end: int, most: int) -> int:
         if marker in _WITHIN_DATA:
             offset += 1 if marker == 0xFF else 2
         else:
-            scans += marker == _SOS
+            found += marker == _SOS
             offset += 2 + int.from_bytes(reader.at(offset + 2, 2))
-    return scans
+    return found

@@ -8,7 +8,8 @@ from itertools import chain, repeat
 from operator import add
 from typing import Final, NamedTuple
 
-from ..reader import Reader, refuse_damaged, refuse_truncated
+from ..reader import Reader, refuse_costly, refuse_damaged, refuse_truncated
+from . import scans
 from .exif import ORIENTATION
 from .header import Header
 
@@ -19,6 +20,9 @@ _WIDTH, _HEIGHT, _COMPRESSION = 0x0100, 0x0101, 0x0103
 _USUAL: Final = frozenset({0, 1, 2, 3, 4, 5, 7, 8, 32773, 32946})
 #: The tags of offsets and lengths: of strips, and of tiles.
 _PARTS: Final = ((0x0111, 0x0117), (0x0144, 0x0145))
+#: How wide and how high each of them is.
+_SIDES: Final = ((0, 0x0116), (0x0142, 0x0143))
+_JPEG: Final = frozenset({6, 7})
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 #: The kinds that offsets and lengths have, as :mod:`struct` calls them.
 _INTEGERS: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
@@ -66,7 +70,9 @@ class _Tiff:
             tags, offset = self._directory(offset)
             self._check_parts(tags)
             sizes.append((self._single(tags, _WIDTH), self._single(tags, _HEIGHT)))
-            first = first or tags
+            if first is None:
+                first = tags
+                self._check_scans(tags, *sizes[0])
         width, height = sizes[0] if sizes else (0, 0)
         if not width or not height:
             refuse_damaged(f"a TIFF of {width}×{height} pixels")
@@ -114,6 +120,22 @@ class _Tiff:
                     refuse_truncated(f"a TIFF that needs {end:,} bytes, of which {self.reader.size:,} are there")
                 return
         refuse_damaged("a TIFF without any picture data")
+
+    def _check_scans(self, tags: dict[int, _Tag], width: int, height: int) -> None:
+        """Of strips and tiles that are JPEG, each has scans of its own."""
+        if self._single(tags, _COMPRESSION) not in _JPEG:
+            return
+        left = scans.MOST_PIXELS
+        for (offsets, lengths), (across, down) in zip(_PARTS, _SIDES, strict=True):
+            if offsets in tags and lengths in tags:
+                area = max(1, (self._single(tags, across) or width) * min(self._single(tags, down) or height, height))
+                for start, size in zip(self._values(tags, offsets), self._values(tags, lengths), strict=False):
+                    most = left // area
+                    found = self.reader.occurrences(scans.START, start, min(start + size, self.reader.size), most)
+                    if found > most:
+                        refuse_costly(f"a TIFF of {width * height:,} pixels in more scans than any has")
+                    left -= found * area
+                return
 
     def _end_of_parts(self, tags: dict[int, _Tag], offsets: int, lengths: int) -> int:
         """Where the last of the strips or tiles ends, each of which has one byte at the least."""

@@ -26,9 +26,11 @@ from ..bucket import (
     checked_prefix,
     of_first_found,
     quoted,
+    upload_fields,
 )
 from ..keyed import KeyedStore
 from .backends import checked_backend
+from .forms import ServiceAccount, form_url
 from .transfer import ObjectReader, StoredObject, object_errors, open_part, stat_of_object, upload
 
 if TYPE_CHECKING:
@@ -213,9 +215,11 @@ class ObjectStore(KeyedStore):
     def presign_upload(
         self, key: ImageKey, *, max_bytes: int, lifetime: int, mimetype: str | None = None, redirect: str | None = None
     ) -> UploadTarget:
-        """A URL to ``PUT`` to.  Neither Google nor Azure can be told by it how long and of which type the file may be.
+        """On Google, a form that takes the file if it is neither empty nor longer than ``max_bytes``.
 
-        So that is found out when the application fetches it, and nobody can be led anywhere afterwards.
+        That takes the key of a service account and the extra ``google-forms``.  Otherwise, and on Azure, it is a URL to
+        ``PUT`` to, which says nothing of how long and of which type the file may be: that is found out when the
+        application fetches it, and nobody can be led anywhere afterwards.
 
         :raises DirectUploadNotSupportedError: nothing can be signed for the backend
         :raises StoreError: it cannot be signed
@@ -226,6 +230,10 @@ class ObjectStore(KeyedStore):
         if not isinstance(self.backend, AzureStore | GCSStore | S3Store):
             return super().presign_upload(key, max_bytes=max_bytes, lifetime=lifetime)
         blob = self._objects(key)[0]
+        if isinstance(self.backend, GCSStore) and (account := ServiceAccount.of(blob)) is not None:
+            fields = upload_fields(mimetype, redirect)
+            signed = account.sign_form(self.backend.config["bucket"], blob.name, fields, (1, max_bytes), lifetime)
+            return UploadTarget(form_url(blob), "POST", signed, limits_size=True, limits_type=True)
         with object_errors("sign a URL of", blob):
             url = obstore.sign(blob.store, "PUT", blob.name, timedelta(seconds=lifetime))
         headers = {"Content-Type": mimetype or "application/octet-stream"}

@@ -26,6 +26,7 @@ from ..bucket import (
     checked_prefix,
     of_first_found,
     quoted,
+    upload_fields,
 )
 from ..keyed import KeyedStore
 from .addresses import bucket_url, service_of
@@ -246,13 +247,7 @@ class S3Store(KeyedStore):
 
         :raises StoreError: there are no credentials to sign with
         """
-        fields = {
-            "Content-Type": mimetype or "application/octet-stream",
-            # whoever is led to it gets a download, and no page
-            "Content-Disposition": "attachment",
-            "Cache-Control": "no-store",
-        }
-        fields |= {"success_action_status": "204"} if redirect is None else {"success_action_redirect": redirect}
+        fields = upload_fields(mimetype, redirect)
         name = key.object_name(self.prefix)
         signed = self._client.sign_form(self.bucket, name, fields, (1, max_bytes), lifetime)
         return UploadTarget(self._bucket_url, "POST", signed, limits_size=True, limits_type=True)
