@@ -30,6 +30,7 @@ def main() -> int:
     directory: Path = options.directory
     with bucket(directory / "bucket") as store, socket.socket() as listening:
         listening.bind(("127.0.0.1", options.port))
+        listening.listen()  # whoever is told of it can come, and waits
         origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
         allow_pages(store, [origin])
         secret = _secret(directory / "secret")

@@ -141,6 +141,7 @@ def served(app: Any, *, is_asgi: bool) -> Iterator[str]:
         return
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
+        listening.listen()
         runner = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=runner.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,13 @@ from .panels import PANELS, Panel, served
 
 # the panels leave uploads, and some of their connections, to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What is left is collected here, where it is known whose it is, and not in whichever test comes later."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -195,4 +204,4 @@ def test_a_panel_works_below_an_async_engine(
         window.open(site + panel.edit)
         fill_in(window, panel, name="Lamp", remove=True)
         assert photo(engine) == ("Lamp", None)
-    asynchronous.sync_engine.dispose()
+    asyncio.run(asynchronous.dispose())
