@@ -94,7 +94,9 @@ class Histories(RuleBasedStateMachine):
         #: How many calls were registered, and which were made.
         self.registered = 0
         self.called: list[int] = []
-        owners = {(cls, number): cls(id=number) for cls in (User, Member, Product) for number in range(3)}
+        owners: dict[tuple[type[Base], int], Any] = {
+            (cls, number): cls(id=number) for cls in (User, Member, Product) for number in range(3)
+        }
         self.session.add_all(owners.values())
         # most that can go wrong needs something that is committed, which histories hardly ever come to by themselves
         owners[User, 0].picture.from_blob(picture("red"))

@@ -160,6 +160,44 @@ def test_forms_that_are_none_are_refused(door: Door, uploads: Uploads, store: Fa
     assert store.blobs == {}
 
 
+def test_what_comes_after_the_file_changes_nothing(door: Door, uploads: Uploads) -> None:
+    permit = uploads.direct_upload(Picture, user=1, redirect="https://app.example.com/me/{token}")
+    token = ("upload", permit.token)
+    for more in (("upload", "\r\nSet-Cookie: a=b"), ("upload", "/elsewhere"), ("file", "<script>"), file(b"<script>")):
+        status, headers, _ = door(**form(token, file(), more))
+        assert (status, headers["location"]) == (303, f"https://app.example.com/me/{permit.token}")
+        assert "set-cookie" not in headers
+        assert uploads.take(permit.token, Picture, user=1).open().read() == JPEG
+
+
+def test_a_field_is_no_file(door: Door, uploads: Uploads, store: FaultyStore) -> None:
+    token = uploads.direct_upload(Picture, user=1).token
+    assert door(**form(("file", "text")))[0] == 400
+    assert door(**form(("upload", token), ("file", "text")))[0] == 400
+    assert store.blobs == {}
+
+
+def test_lengths_that_are_none_are_no_lengths(uploads: Uploads) -> None:
+    asked = form(("upload", uploads.direct_upload(Picture, user=1).token), file())
+    for length in ("9" * 5000, "-1", "1e3", "\u0661"):
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "CONTENT_TYPE": asked["headers"]["Content-Type"],
+            "CONTENT_LENGTH": length,
+            "wsgi.input": io.BytesIO(asked["body"]),
+        }
+        answered: list[str] = []
+        list(UploadEndpoint(uploads).wsgi(environ, lambda status, headers, seen=answered: seen.append(status)))
+        assert answered == ["400 Bad Request"]
+
+
+def test_head_has_no_body(uploads: Uploads) -> None:
+    endpoint = UploadEndpoint(uploads)
+    environ = {"REQUEST_METHOD": "HEAD", "wsgi.input": io.BytesIO()}
+    assert list(endpoint.wsgi(environ, lambda status, headers: lambda data: None)) == []
+    assert through_asgi(uploads)("HEAD")[::2] == (405, "")
+
+
 def test_scripts_of_named_origins_alone_may_send(door: Door, uploads: Uploads) -> None:
     status, headers, _ = door("OPTIONS", headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"})
     assert (status, headers["access-control-allow-origin"], headers["vary"]) == (200, ORIGIN, "Origin")
