@@ -27,6 +27,8 @@ __all__ = ["Answer", "Reception"]
 _ROOM: Final = 64 * 1024
 _PIECE: Final = 32 * 1024
 
+_FILE: Final = "file"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -150,24 +152,25 @@ class Reception:
 
     def _handle(self, event: object) -> None:
         match event:
-            case File(name="file") if self._file is None:
+            case File() if self._file is None and event.name == _FILE:
                 self._begin()
             case File() | Field():
-                self._part = event.name if isinstance(event, Field) else ""
-            case Data() if self._part == "file":
+                # what comes after the file says nothing: neither of the token, which was looked at, nor of the file
+                self._part = TOKEN if self._file is None and isinstance(event, Field) and event.name == TOKEN else ""
+            case Data() if self._part == _FILE:
                 self._write(event.data)
             case Data() if self._part == TOKEN and len(self._token) < _ROOM:
                 self._token += event.data.decode("ascii", "replace")
-        if self._part != "file" and self._received - self._size > _ROOM:
+        if self._part != _FILE and self._received - self._size > _ROOM:
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "expected a form with a token and a file")
 
     def _begin(self) -> None:
         if not self._token:
             raise _Refused(HTTPStatus.FORBIDDEN, f"expected the field {TOKEN!r} before the file")
-        self._ticket = self._uploads.check(self._token)
+        self._ticket = self._uploads.check_sending(self._token)
         if self._declared is not None and self._declared > self._ticket.max_bytes + _ROOM:
             raise self._too_long()
-        self._part = "file"
+        self._part = _FILE
         with temporary_errors():
             self._file = tempfile.SpooledTemporaryFile(SPOOL_IN_MEMORY)  # noqa: SIM115 - closed by close()
 

@@ -193,7 +193,8 @@ class _Asking:
         """The answer if the picture is there, or if it cannot be; else it is being made."""
         memory = self.endpoint._memory
         try:
-            known = memory.place_of(self.wish)
+            # who only hands on does not notice that a blob has gone since
+            known = memory.place_of(self.wish) if self.endpoint._delivery.send == "stream" else None
             if known is not None and (answer := self._deliver(known)).status != 404:
                 return answer
             if memory.has_failed(self.wish):

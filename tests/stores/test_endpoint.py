@@ -239,6 +239,23 @@ def test_no_other_path_leads_anywhere(filled: Store, path: str, door: Door) -> N
     assert "x-evil" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{KEY.file_path()}/1/640x480.jpe",  # below a file
+        f"{KEY.object_name()}/1/640x480.jpe",
+        f"{'a' * 300}/1/640x480.jpe",  # longer than names of files are
+        f"{'a/' * 500}a/1/640x480.jpe",
+        f"product-photo/{'9' * 300}/640x480.jpe",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_where_no_blob_can_be_there_is_none(tmp_path: Path, path: str, method: str, door: Door) -> None:
+    store = FileSystemStore(tmp_path, "/images/")
+    store.put(KEY, io.BytesIO(PICTURE), reproducible=False)
+    assert door.ask(StoreEndpoint(store), path, method).status == 404
+
+
 def test_redirects_to_the_url_of_the_store(filled: Store, door: Door) -> None:
     answer = door.ask(StoreEndpoint(filled, send="redirect"), KEY.object_name())
     assert (answer.status, answer.headers["cache-control"]) == (302, "no-store")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from wsgiref.validate import validator
 
 import httpx
@@ -84,6 +86,11 @@ def door(request: pytest.FixtureRequest, uploads: Uploads) -> Door:
     return made
 
 
+def noting(statuses: list[str]) -> Any:
+    """The ``start_response`` of WSGI."""
+    return lambda status, headers, exc_info=None: statuses.append(status)
+
+
 def form(*parts: tuple[str, str | bytes]) -> dict:
     """What a browser sends: a part of bytes is a file."""
     body = b""
@@ -158,6 +165,53 @@ def test_forms_that_are_none_are_refused(door: Door, uploads: Uploads, store: Fa
     ):
         assert door(**asked)[0] == expected, asked
     assert store.blobs == {}
+
+
+def test_what_comes_after_the_file_changes_nothing(door: Door, uploads: Uploads) -> None:
+    permit = uploads.direct_upload(Picture, user=1, redirect="https://app.example.com/me/{token}")
+    token = ("upload", permit.token)
+    for more in (("upload", "\r\nSet-Cookie: a=b"), ("upload", "/elsewhere"), ("file", "<script>"), file(b"<script>")):
+        status, headers, _ = door(**form(token, file(), more))
+        assert (status, headers["location"]) == (303, f"https://app.example.com/me/{permit.token}")
+        assert "set-cookie" not in headers
+        assert uploads.take(permit.token, Picture, user=1).open().read() == JPEG
+
+
+def test_a_file_can_be_sent_for_the_lifetime_and_taken_for_longer(door: Door, uploads: Uploads) -> None:
+    token = uploads.direct_upload(Picture, user=1).token
+    ticket, now = uploads.check(token), time.time()
+    assert door(**form(("upload", uploads._token(ticket, now - uploads.lifetime + 60)), file()))[0] == 201
+    late = uploads._token(ticket, now - uploads.lifetime)
+    assert door(**form(("upload", late), file(JPEG + b"more")))[0] == 410
+    assert uploads.take(late, Picture, user=1).open().read() == JPEG
+
+
+def test_a_field_is_no_file(door: Door, uploads: Uploads, store: FaultyStore) -> None:
+    token = uploads.direct_upload(Picture, user=1).token
+    assert door(**form(("file", "text")))[0] == 400
+    assert door(**form(("upload", token), ("file", "text")))[0] == 400
+    assert store.blobs == {}
+
+
+def test_lengths_that_are_none_are_no_lengths(uploads: Uploads) -> None:
+    asked = form(("upload", uploads.direct_upload(Picture, user=1).token), file())
+    for length in ("9" * 5000, "-1", "1e3", "\u0661"):
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "CONTENT_TYPE": asked["headers"]["Content-Type"],
+            "CONTENT_LENGTH": length,
+            "wsgi.input": io.BytesIO(asked["body"]),
+        }
+        answered: list[str] = []
+        list(UploadEndpoint(uploads).wsgi(environ, noting(answered)))
+        assert answered == ["400 Bad Request"]
+
+
+def test_head_has_no_body(uploads: Uploads) -> None:
+    endpoint = UploadEndpoint(uploads)
+    environ = {"REQUEST_METHOD": "HEAD", "wsgi.input": io.BytesIO()}
+    assert list(endpoint.wsgi(environ, noting([]))) == []
+    assert through_asgi(uploads)("HEAD")[::2] == (405, "")
 
 
 def test_scripts_of_named_origins_alone_may_send(door: Door, uploads: Uploads) -> None:

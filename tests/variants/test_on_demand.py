@@ -31,6 +31,7 @@ from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition
 from sqlalchemy_imageattach.serving.request import Asked, Request
 from sqlalchemy_imageattach.serving.signing import Signer
 from sqlalchemy_imageattach.store import key_of
+from sqlalchemy_imageattach.stores.endpoint import ServedStore
 from sqlalchemy_imageattach.testing import FaultyStore
 from sqlalchemy_imageattach.variants import OnDemand, OnDemandUrls
 
@@ -288,6 +289,22 @@ def test_a_thumbnail_that_was_removed_is_made_again(
     product.photo.remove(product.photo.find_thumbnail(width=40))
     session.commit()
     assert opened(door.ask(endpoint, path).body).size == (40, 27)
+
+
+def test_nobody_is_led_to_a_thumbnail_that_was_removed(
+    sessions: sessionmaker[Session], product: Product, session: Session, store: CountingStore, door: Door
+) -> None:
+    served = ServedStore(store, "https://pictures.example.com/")  # whose URLs Werkzeug's lint takes for a Location
+    options = {"base_url": BASE, "store": served, "send": "redirect"}
+    with closing(OnDemand(sessions, SECRET, [ProductPhoto], **options)) as endpoint:  # type: ignore[arg-type]
+        path = path_of(product.photo.url(width=40))
+        former = door.ask(endpoint, path).headers["location"]
+        session.expire_all()
+        product.photo.remove(product.photo.find_thumbnail(width=40))
+        session.commit()
+        assert door.ask(endpoint, path).headers["location"] != former
+        session.expire_all()
+        assert key_of(product.photo.find_thumbnail(width=40)) in store.blobs
 
 
 def test_what_cannot_be_made_is_not_tried_again_at_once(

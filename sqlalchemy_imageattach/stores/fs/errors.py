@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Final, Literal
 
 from ...errors import BlobExistsError, BlobNotFoundError, StoreAccessDeniedError, StoreError
 from ...key import ImageKey
 
 __all__ = ["store_errors"]
+
+#: Nothing can be there: strangers ask for names that are too long, or that are below those of files.
+_NOWHERE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 
 
 @contextmanager
@@ -25,7 +29,7 @@ def store_errors(doing: Literal["store", "read", "delete"], key: ImageKey) -> It
 
 def _store_error(doing: str, key: ImageKey, error: OSError) -> StoreError:
     name = key.file_path()
-    if doing == "read" and isinstance(error, FileNotFoundError):
+    if doing == "read" and error.errno in _NOWHERE:
         return BlobNotFoundError(error.errno, f"no such blob: {name}")
     if doing == "store" and isinstance(error, FileExistsError):
         msg = f"{name} is stored already, and is never overwritten; store it with a new revision"
