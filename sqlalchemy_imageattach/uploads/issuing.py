@@ -251,6 +251,18 @@ class Uploads:
             msg = "this is no upload that was made here: upload the picture again"
             raise UploadError(msg, code="upload_unknown") from error
 
+    def check_sending(self, token: str) -> Ticket:
+        """What the token says, while its file may be sent yet: for as long as stores take one by a signed request.
+
+        :raises UploadError: it was not made here, or its file cannot be sent any more
+        """
+        ticket = self.check(token)
+        end = self._signer.expiry_of(token)
+        if end is None or end - self.keep_for + self.lifetime <= time.time():
+            msg = "the time in which the picture could be sent is over: begin the upload anew"
+            raise UploadError(msg, code="upload_expired")
+        return ticket
+
     def take(self, token: str, image_class: type[Any], *, user: User = None) -> UploadedContent:
         """What was sent, for who may have it.
 

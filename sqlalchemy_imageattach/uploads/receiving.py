@@ -167,7 +167,7 @@ class Reception:
     def _begin(self) -> None:
         if not self._token:
             raise _Refused(HTTPStatus.FORBIDDEN, f"expected the field {TOKEN!r} before the file")
-        self._ticket = self._uploads.check(self._token)
+        self._ticket = self._uploads.check_sending(self._token)
         if self._declared is not None and self._declared > self._ticket.max_bytes + _ROOM:
             raise self._too_long()
         self._part = _FILE

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from wsgiref.validate import validator
 
 import httpx
@@ -82,6 +84,11 @@ def through_asgi(uploads: Uploads) -> Door:
 def door(request: pytest.FixtureRequest, uploads: Uploads) -> Door:
     made: Door = request.param(uploads)
     return made
+
+
+def noting(statuses: list[str]) -> Any:
+    """The ``start_response`` of WSGI."""
+    return lambda status, headers, exc_info=None: statuses.append(status)
 
 
 def form(*parts: tuple[str, str | bytes]) -> dict:
@@ -170,6 +177,15 @@ def test_what_comes_after_the_file_changes_nothing(door: Door, uploads: Uploads)
         assert uploads.take(permit.token, Picture, user=1).open().read() == JPEG
 
 
+def test_a_file_can_be_sent_for_the_lifetime_and_taken_for_longer(door: Door, uploads: Uploads) -> None:
+    token = uploads.direct_upload(Picture, user=1).token
+    ticket, now = uploads.check(token), time.time()
+    assert door(**form(("upload", uploads._token(ticket, now - uploads.lifetime + 60)), file()))[0] == 201
+    late = uploads._token(ticket, now - uploads.lifetime)
+    assert door(**form(("upload", late), file(JPEG + b"more")))[0] == 410
+    assert uploads.take(late, Picture, user=1).open().read() == JPEG
+
+
 def test_a_field_is_no_file(door: Door, uploads: Uploads, store: FaultyStore) -> None:
     token = uploads.direct_upload(Picture, user=1).token
     assert door(**form(("file", "text")))[0] == 400
@@ -187,14 +203,14 @@ def test_lengths_that_are_none_are_no_lengths(uploads: Uploads) -> None:
             "wsgi.input": io.BytesIO(asked["body"]),
         }
         answered: list[str] = []
-        list(UploadEndpoint(uploads).wsgi(environ, lambda status, headers, seen=answered: seen.append(status)))
+        list(UploadEndpoint(uploads).wsgi(environ, noting(answered)))
         assert answered == ["400 Bad Request"]
 
 
 def test_head_has_no_body(uploads: Uploads) -> None:
     endpoint = UploadEndpoint(uploads)
     environ = {"REQUEST_METHOD": "HEAD", "wsgi.input": io.BytesIO()}
-    assert list(endpoint.wsgi(environ, lambda status, headers: lambda data: None)) == []
+    assert list(endpoint.wsgi(environ, noting([]))) == []
     assert through_asgi(uploads)("HEAD")[::2] == (405, "")
 
 
