@@ -60,7 +60,7 @@ from .locks import (
 from .otherrows import adopt_key_of_rows, images_of_changed_owners, key_of_rows, reads_other_rows
 from .readback import read_back
 from .rekeying import images_to_follow, moving_blob, refuse_latecomers, watch_keys
-from .swapping import make_way
+from .swapping import make_way, refuse_exchanges
 from .transactions.frame import BlobRef, Claim, Write, require_a_blob_for_each
 from .transactions.ledger import Ledger, session_on
 from .transactions.locations import Locations, note_loaded
@@ -300,6 +300,7 @@ def _before_flush(session: Session, context: UOWTransaction, instances: Sequence
     for image in session.new:
         if type(image) in image_classes and (pending := find_pending(image)) is not None:
             _store_for(session, image, pending)  # if there is none, no row is written either
+    refuse_exchanges(session, instances)
     claim_all(session)
     for image in (*images_to_follow(session, instances), *images_of_changed_owners(session, instances)):
         _note_follower(session, connection_of(session, image), image)

@@ -83,9 +83,10 @@ def images_of_changed_owners(session: Session, flushed: Collection[Any] | None) 
 
     :param flushed: the objects that are to be flushed; ``None`` for all
     """
-    if all(has_usual_key(cls) for cls in image_classes):
+    owners = [each for each in session.dirty if flushed is None or each in flushed]
+    if not owners or all(has_usual_key(cls) for cls in image_classes):
         return
-    for owner in session.dirty if flushed is None else [each for each in flushed if each in session.dirty]:
+    for owner in owners:
         attachments = [each for each in inspect(owner).mapper.relationships if _is_in_doubt(each)]
         if attachments and session.is_modified(owner, include_collections=False):
             for attachment in attachments:
