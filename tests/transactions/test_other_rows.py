@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,9 @@ from typing import Any, cast
 
 import pytest
 from sqlalchemy import CHAR, DateTime, Engine, ForeignKey, Integer, Numeric, String, TypeDecorator, select
-from sqlalchemy.orm import Session, declarative_base, mapped_column, relationship
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session, declarative_base, mapped_column, relationship, selectinload
+from sqlalchemy.pool import NullPool
 
 from sqlalchemy_imageattach.entity import Image, LegacyImage, image_attachment
 from sqlalchemy_imageattach.errors import ImageIdentityError
@@ -238,3 +241,31 @@ def test_what_the_key_does_not_read_costs_no_blob_to_be_moved(sqlite: Engine) ->
         owner.remark = "new"
         session.commit()
         assert dict(store.blobs) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_asyncpg_too(postgresql: Engine, request: pytest.FixtureRequest, kind: str) -> None:
+    """No connection of an ``AsyncSession`` may be asked outside of its own greenlet."""
+    base, owner_class, pic = models(kind)
+    _, first, second, _ = KINDS[kind]
+    store = MemoryStore()
+    url = request.getfixturevalue("postgresql_url").set(drivername="postgresql+asyncpg")
+    engine = create_async_engine(url, poolclass=NullPool)
+
+    async def main() -> None:
+        async with AsyncSession(engine, info={"image_store": store}) as session:
+            owner = owner_class(id=1, label=first)
+            await owner.picture.afrom_blob(picture())
+            session.add(owner)
+            await session.commit()
+            (await session.get_one(owner_class, 1)).label = second
+            await session.commit()
+            image = (await session.scalars(select(pic).options(selectinload(pic.owner)))).one()
+            assert await image.amake_blob() == picture()
+            assert len(store) == 1
+            await session.delete(await session.get_one(owner_class, 1))
+            await session.commit()
+            assert not store.blobs
+
+    with tables(postgresql, base):
+        asyncio.run(main())
