@@ -47,7 +47,7 @@ from .identity import (
     set_identity,
     set_value,
 )
-from .image import Image, find_known_store, utc_now
+from .image import OF_PICTURES, Image, find_known_store, utc_now
 from .locks import (
     claim,
     claim_all,
@@ -226,8 +226,12 @@ def _replace(session: Session, connection: Connection, replaced: Any, image: Any
     except ObjectDeletedError:  # its row was rolled back with a savepoint; SQLAlchemy notices too, and does insert
         return
     mapper = mapper_of(type(image))
-    for name in (mapper.column_attrs.keys() & inspect(image).dict.keys()) - set(primary_key_names(mapper)):
+    given = inspect(image).dict.keys()
+    for name in (mapper.column_attrs.keys() & given) - set(primary_key_names(mapper)):
         flag_modified(image, name)  # otherwise what an earlier flush, rolled back since, had written is left out
+    for name in OF_PICTURES - given:
+        if has_own_column(mapper, name):
+            set_value(image, name, None)  # otherwise the new picture has the focal point, for instance, of the old one
 
 
 def _date(connection: Connection, image: Any, *, is_update: bool) -> None:
