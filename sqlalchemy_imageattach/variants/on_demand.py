@@ -193,8 +193,7 @@ class _Asking:
         """The answer if the picture is there, or if it cannot be; else it is being made."""
         memory = self.endpoint._memory
         try:
-            # who only hands on does not notice that a blob has gone since
-            known = memory.place_of(self.wish) if self.endpoint._delivery.send == "stream" else None
+            known = self._remembered()
             if known is not None and (answer := self._deliver(known)).status != 404:
                 return answer
             if memory.has_failed(self.wish):
@@ -210,6 +209,12 @@ class _Asking:
         except FullError:
             return message(503, [("Retry-After", str(self.endpoint.retry_after)), NO_STORE])
         return Waiting(future, lambda: self._finish(future.result))
+
+    def _remembered(self) -> Place | None:
+        place = self.endpoint._memory.place_of(self.wish)
+        if place is None or self.endpoint._delivery.send == "stream":
+            return place  # who streams it notices if it has gone since
+        return place if place.store.has_key(place.key) else None
 
     def _make(self) -> Place:
         for pause in _PAUSES:

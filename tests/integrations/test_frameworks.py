@@ -36,6 +36,7 @@ from sqlalchemy_imageattach.integrations import fastapi as glue
 from sqlalchemy_imageattach.integrations.flask import ImageAttach
 from sqlalchemy_imageattach.integrations.litestar import ImageAttachPlugin
 from sqlalchemy_imageattach.integrations.storecontext import StoreMiddleware
+from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.uploads import Uploads
 from tests.pictures import picture
@@ -330,6 +331,23 @@ def test_pyramid_keeps_pictures_in_step_with_its_transaction(engine: Engine, mem
         assert session.get_one(Product, 1).photo.size == (80, 60)
     no_store()
     transaction.abort()
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [(True, 200), (False, 403)])
+def test_pyramid_asks_who_may_see_a_picture(memory: MemoryStore, allowed: bool, expected: int) -> None:
+    memory.put(key := ImageKey("photo", 1, 80, 60, "image/png"), io.BytesIO(RED), reproducible=False)
+    seen: list[Any] = []
+
+    def may_see(request: Any, asked: Any) -> bool:
+        seen.append(asked.variant)
+        return allowed
+
+    with Configurator(settings={"imageattach.path": "images"}) as config:
+        config.include("sqlalchemy_imageattach.integrations.pyramid")
+        config.set_image_store(memory, authorise=may_see)
+        served = Client(config.make_wsgi_app()).get(f"/images/{key.object_name()}")
+    assert (served.status_code, seen) == (expected, [key])
+    assert served.headers["Cache-Control"] in {"private, no-cache", "no-store"}
 
 
 def test_pyramid_wants_a_store() -> None:
