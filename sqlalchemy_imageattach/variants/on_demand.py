@@ -19,7 +19,6 @@ import asyncio
 import logging
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -257,7 +256,7 @@ class _Memory:
     """Where pictures are, and which cannot be made, as far as it is worth to know it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # no locks, which a fork could leave held: what two threads do at once here is done once more, at worst
         self._places: dict[Wish, Place] = {}
         self._failures: dict[Wish, float] = {}
 
@@ -265,17 +264,15 @@ class _Memory:
         return self._places.get(wish)
 
     def keep(self, wish: Wish, place: Place) -> None:
-        with self._lock:
-            if len(self._places) >= _REMEMBERED:
-                self._places.clear()
-            self._places[wish] = place
+        if len(self._places) >= _REMEMBERED:
+            self._places.clear()
+        self._places[wish] = place
 
     def has_failed(self, wish: Wish) -> bool:
         until = self._failures.get(wish)
         return until is not None and time.monotonic() < until
 
     def note_failure(self, wish: Wish) -> None:
-        with self._lock:
-            if len(self._failures) >= _REMEMBERED:
-                self._failures.clear()
-            self._failures[wish] = time.monotonic() + _SECONDS_OF_FAILURE
+        if len(self._failures) >= _REMEMBERED:
+            self._failures.clear()
+        self._failures[wish] = time.monotonic() + _SECONDS_OF_FAILURE

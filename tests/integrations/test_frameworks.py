@@ -159,6 +159,8 @@ def test_flask_wants_a_store_and_commands_a_database(memory: MemoryStore, tmp_pa
     uploads = Uploads(SECRET, memory, endpoint="https://www.example.com/uploads")
     with pytest.raises(InvalidValueError, match="a path of the application"):
         ImageAttach(Flask("shop"), store=memory, uploads=uploads)
+    with pytest.raises(InvalidValueError, match="a path of the application"):
+        ImageAttachPlugin(memory, uploads=uploads)
     app = Flask("shop")
     app.config["IMAGEATTACH_STORE"] = f"file://{tmp_path}/images?base_url=/images/"
     images = ImageAttach(app)
