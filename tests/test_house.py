@@ -30,6 +30,7 @@ integrations/               frameworks and admin panels; glue only
     storecontext.py         the store of a request, for ASGI
     pyramid.py              a tween
     flask.py                an extension
+    mounting.py             where uploads are taken
     flask_admin.py          fields for Flask-Admin
     sqladmin.py             fields for SQLAdmin
     starlette_admin.py      fields for starlette-admin
