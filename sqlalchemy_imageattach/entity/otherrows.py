@@ -24,26 +24,13 @@ from ..key import ImageKey
 from ..store import key_of
 from .identity import has_usual_key, mapper_of
 from .locks import image_classes
-from .readback import depends_on
+from .readback import depends_on, reads_other_rows
 from .relationship import ImageAttachment
 
-__all__ = ["adopt_key_of_rows", "images_of_changed_owners", "key_of_rows", "reads_other_rows"]
+__all__ = ["adopt_key_of_rows", "images_of_changed_owners", "key_of_rows"]
 
 #: An ordinary load would look for the images of the new key of an owner, of which there are none yet.
 _BY_FORMER_KEY = PassiveFlag.PASSIVE_OFF | PassiveFlag.NO_RAISE | PassiveFlag.LOAD_AGAINST_COMMITTED
-
-
-def reads_other_rows(image: Any) -> bool:
-    """Whether the key of ``image`` depends on more than its own columns; in doubt it does.  No statement is sent."""
-    if has_usual_key(type(image)):
-        return False
-    mapper = mapper_of(type(image))
-    alone = mapper.class_manager.new_instance()
-    alone.__dict__.update((name, image.__dict__[name]) for name in mapper.column_attrs.keys() & image.__dict__.keys())
-    try:
-        return key_of(alone) != key_of(image)
-    except Exception:  # of the application's own code, which has missed something
-        return True
 
 
 def key_of_rows(session: Session, connection: Connection, image: Any) -> ImageKey | None:
@@ -74,7 +61,7 @@ def adopt_key_of_rows(
         for read in list(rereading.identity_map.values()):
             own = _same_in(session, read)
             if own is not None:
-                _adopt(image, own, read, is_flushed=inspect(own) in flushed)
+                _adopt(copy, own, read, is_flushed=inspect(own) in flushed)
     return key
 
 
@@ -141,11 +128,11 @@ def _same_in(session: Session, read: Any) -> Any:
     return next((each for each in of_class if state.mapper.identity_key_from_instance(each) == state.key), None)
 
 
-def _adopt(image: Any, own: Any, read: Any, *, is_flushed: bool) -> None:
+def _adopt(copy: Any, own: Any, read: Any, *, is_flushed: bool) -> None:
     mapper: Mapper[Any] = inspect(own).mapper
     for name in mapper.column_attrs.keys() & own.__dict__.keys() & read.__dict__.keys():
         given, stored = own.__dict__[name], read.__dict__[name]
         if isinstance(given, ClauseElement) or (given == stored and type(given) is type(stored)):
             continue
-        if (is_flushed or not inspect(own).attrs[name].history.has_changes()) and depends_on(image, own, name):
+        if (is_flushed or not inspect(own).attrs[name].history.has_changes()) and depends_on(copy, read, name):
             set_committed_value(own, name, stored)

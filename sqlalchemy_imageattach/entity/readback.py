@@ -24,7 +24,7 @@ from ..store import key_of
 from .identity import has_usual_key, mapper_of, require_type_of_column, set_identity_names
 from .transactions.pending import blob_state
 
-__all__ = ["depends_on", "read_back", "usual_form"]
+__all__ = ["depends_on", "read_back", "reads_other_rows", "usual_form"]
 
 
 def read_back(connection: Connection, image: Any) -> None:
@@ -69,14 +69,15 @@ def _names_in_doubt(connection: Connection, mapper: Mapper[Any], image: Any) -> 
     for name in identity:
         if not _is_kept(connection, mapper, name, getattr(image, name)):
             yield name
-    if has_usual_key(type(image)):
+    if has_usual_key(type(image)) or reads_other_rows(image):  # then all rows are asked later on
         return
     # a class of its own mind may make the key of any column
+    alone = _alone_of(image)
     for attribute in mapper.column_attrs:
         name = attribute.key
         if name in identity or name not in image.__dict__:
             continue
-        if not _is_kept(connection, mapper, name, image.__dict__[name]) and depends_on(image, image, name):
+        if not _is_kept(connection, mapper, name, image.__dict__[name]) and depends_on(alone, alone, name):
             yield name
 
 
@@ -165,7 +166,27 @@ def _through_type(kind: TypeDecorator[Any], value: Any) -> Any:
 
 
 class _Unknown:
-    """Stands in a column; a key that is the same with it does not depend on the column."""
+    """Stands in an attribute; a key that is the same with it does not depend on the attribute."""
+
+
+def reads_other_rows(image: Any) -> bool:
+    """Whether the key of ``image`` depends on more than its own columns; in doubt it does.  No statement is sent."""
+    if has_usual_key(type(image)):
+        return False
+    alone, related = _alone_of(image), _alone_of(image)
+    related.__dict__.update((each.key, _Unknown()) for each in mapper_of(type(image)).relationships)
+    try:
+        return key_of(alone) != key_of(related)
+    except Exception:  # of the application's own code, which has missed something
+        return True
+
+
+def _alone_of(image: Any) -> Any:
+    """A copy of the columns of ``image``, whose relationships load nothing, as they must not within a flush."""
+    mapper = mapper_of(type(image))
+    alone = mapper.class_manager.new_instance()
+    alone.__dict__.update((name, image.__dict__[name]) for name in mapper.column_attrs.keys() & image.__dict__.keys())
+    return alone
 
 
 def depends_on(image: Any, read: Any, name: str) -> bool:

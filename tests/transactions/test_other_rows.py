@@ -269,3 +269,41 @@ def test_with_asyncpg_too(postgresql: Engine, request: pytest.FixtureRequest, ki
 
     with tables(postgresql, base):
         asyncio.run(main())
+
+
+def test_the_key_may_change_on_both_rows_at_once(engine: Engine) -> None:
+    base: Any = declarative_base()
+
+    class Owner(base):
+        __tablename__ = "read_owner"
+        id = mapped_column(Integer, primary_key=True, autoincrement=False)
+        label = mapped_column(String(10))
+        picture = image_attachment("Pic", back_populates="owner")
+
+    class Pic(base, Image):
+        __tablename__ = "read_pic"
+        owner_id = mapped_column(ForeignKey(Owner.id, onupdate="CASCADE"), primary_key=True)
+        owner = relationship(Owner, back_populates="picture")
+
+        @property
+        def object_id(self) -> int:
+            return cast(int, self.owner_id * 1000 + len(self.owner.label))
+
+    store = MemoryStore()
+    with tables(engine, base), Session(engine, info={"image_store": store}) as session:
+        owner = Owner(id=1, label="abc")
+        owner.picture.from_blob(picture())
+        owner.picture.generate_thumbnail(width=10)
+        session.add(owner)
+        session.commit()
+        for id_, label in ((5, "abc"), (6, "abcdef"), (6, "x")):
+            owner.id, owner.label = id_, label
+            session.commit()
+            assert_in_step(session, base, store, 2)
+        owner.label = "two"
+        session.flush()
+        owner.label = "flushes"
+        session.flush()
+        owner.picture.generate_thumbnail(width=12)
+        session.commit()
+        assert_in_step(session, base, store, 3)

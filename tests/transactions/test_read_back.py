@@ -17,6 +17,7 @@ from sqlalchemy import (
     DateTime,
     Engine,
     ForeignKey,
+    ForeignKeyConstraint,
     Integer,
     LargeBinary,
     Numeric,
@@ -366,4 +367,50 @@ def test_what_only_the_database_changes_is_refused_with_both_values(engine: Engi
         with pytest.raises(ImageIdentityError, match=rf"Photo\.slug: .* got '{value}', which is stored as 'front ?"):
             session.flush()
         session.rollback()
+        assert not store.blobs
+
+
+class Canonical(TypeDecorator[uuid.UUID]):
+    """Takes any spelling, and gives UUIDs."""
+
+    impl, cache_ok = CHAR(36), True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        return None if value is None else str(uuid.UUID(str(value)))
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return None if value is None else uuid.UUID(value)
+
+
+@pytest.mark.parametrize("mixin", [Image, LegacyImage])
+def test_a_key_of_several_columns_is_read_back_as_a_whole(engine: Engine, mixin: Any) -> None:
+    base: Any = declarative_base()
+    columns: list[tuple[str, Any]] = [("tenant", Canonical()), ("code", Lower()), ("number", Uuid(as_uuid=True))]
+    names = [name for name, _ in columns]
+    owner_class = type("Owner", (base,), {
+        "__tablename__": "kept_owner",
+        "picture": image_attachment("Pic"),
+        **{name: mapped_column(kind, primary_key=True) for name, kind in columns},
+    })  # fmt: skip
+    pic = type("Pic", (base, mixin), {
+        "__tablename__": "kept_pic",
+        "__table_args__": (ForeignKeyConstraint(names, [f"kept_owner.{name}" for name in names]),),
+        **{name: mapped_column(kind, primary_key=True) for name, kind in columns},
+    })  # fmt: skip
+    store = MemoryStore()
+    with tables(engine, base), Session(engine, info={"image_store": store}) as session:
+        owner = owner_class(tenant=SPELT.replace("-", ""), code="Ada", number=uuid.uuid4())
+        owner.picture.from_blob(picture())
+        owner.picture.generate_thumbnail(width=10)
+        session.add(owner)
+        session.commit()
+        session.expunge_all()
+        with check(session, base, store, grace=timedelta(0)) as report:
+            assert not list(report)
+        owner = session.scalars(select(owner_class)).one()
+        owner.picture.from_blob(picture("blue", OTHER))
+        session.commit()
+        assert session.scalars(select(pic)).one().make_blob() == picture("blue", OTHER)
+        session.delete(owner)
+        session.commit()
         assert not store.blobs
