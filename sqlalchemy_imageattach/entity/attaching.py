@@ -84,7 +84,7 @@ def attach(
     :param companions: what makes the images that come with a new original
     """
     _check_expectations(expected_size, expected_type)
-    found = image_set._store_to_attach_to(store)
+    found, is_of_session = image_set._store_to_attach_to(store)
     policy = image_set.image_class.image_policy
     content, info = run_blocking(_read_and_probe, read, policy)
     if expected_type not in {None, info.mimetype}:
@@ -100,7 +100,7 @@ def attach(
         set_value(image, "frames", info.frames)
     if not original:  # then it belongs to the original there is, and must not outlive it
         blob_state(image).made_from = image_set.original
-    pending = PendingBlob(content, found)
+    pending = PendingBlob(content, found, is_of_session)
     others = companions(image, pending, info) if original and companions is not None else ()
     put_in(image_set, [(image, pending), *others])
     return image

@@ -98,11 +98,12 @@ class BaseImageQuery(Generic[ImageT]):
         session = self._session
         return find_store(argument, None if session is None else session.info, self.image_class)
 
-    def _store_to_attach_to(self, argument: Store | None) -> Store | None:
-        """``None`` if only the session can tell, and the owner is in none yet: then the flush asks it."""
-        if self._session is None:
-            return find_named_store(argument, self.image_class)
-        return self._find_store(argument)
+    def _store_to_attach_to(self, argument: Store | None) -> tuple[Store | None, bool]:
+        """The store, and whether it is that of the session; ``None`` if the owner is in none yet: the flush asks it."""
+        named, session = find_named_store(argument, self.image_class), self._session
+        if named is not None or session is None:
+            return named, False
+        return find_store(None, session.info), True
 
 
 class PictureSet(BaseImageQuery[ImageT]):

@@ -131,7 +131,7 @@ def made_with(
     for (name, each), result in zip(wanted.values(), results, strict=True):
         image = new_thumbnail(image_set, original, result, each.variant)
         _note(image, name)
-        made.append((image, PendingBlob(Spool.of(result.blob), pending.store)))
+        made.append((image, pending.beside(Spool.of(result.blob))))
     return made
 
 

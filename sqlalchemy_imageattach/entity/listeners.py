@@ -57,8 +57,8 @@ from .locks import (
     mark_as_claimed,
     require_no_unknown_thumbnails,
 )
-from .otherrows import adopt_key_of_rows, images_of_changed_owners, key_of_rows, reads_other_rows
-from .readback import read_back
+from .otherrows import adopt_key_of_rows, images_of_changed_owners, key_of_rows
+from .readback import read_back, reads_other_rows
 from .rekeying import images_to_follow, moving_blob, refuse_latecomers, watch_keys
 from .swapping import make_way, refuse_exchanges
 from .transactions.frame import BlobRef, Claim, Write, require_a_blob_for_each
@@ -216,7 +216,11 @@ def _take(session: Session, image: Any, pending: PendingBlob) -> None:
 
 
 def _store_for(session: Session, image: Any, pending: PendingBlob) -> Store:
-    return find_store(None, session.info, type(image)) if pending.store is None else pending.store
+    if pending.store is None:
+        return find_store(None, session.info, type(image))
+    if pending.is_of_session and (bound := session.info.get(SESSION_STORE_KEY)) is not None:
+        return find_store(bound)  # it may have come from another session, e.g. for another attempt
+    return pending.store
 
 
 def _replace(session: Session, connection: Connection, replaced: Any, image: Any) -> None:

@@ -45,7 +45,7 @@ from .identity import (
 )
 from .image import Image, find_known_store
 from .locks import in_flush
-from .transactions.pending import PendingBlob, blob_state
+from .transactions.pending import Content, PendingBlob, blob_state
 
 __all__ = [
     "Upright",
@@ -212,10 +212,20 @@ class _Source(Generic[ImageT]):
     @cached_property
     def store(self) -> Store | None:
         """Where thumbnails go: to the original, be that stored or on its way."""
-        pending = blob_state(self.original).pending
-        if pending is not None and blob_state(self.original).is_pending:
+        if (pending := self._pending) is not None:
             return pending.store if self._given is None else self._image_set._find_store(self._given)
         return self.original._find_store(self._given)
+
+    @property
+    def _pending(self) -> PendingBlob | None:
+        state = blob_state(self.original)
+        return state.pending if state.is_pending else None
+
+    def pending_blob(self, content: Content) -> PendingBlob:
+        """What is to be written for a thumbnail."""
+        if self._given is None and (pending := self._pending) is not None:
+            return pending.beside(content)
+        return PendingBlob(content, self.store)
 
     @cached_property
     def recorded(self) -> Upright:
@@ -324,7 +334,7 @@ def _generate(
         identity: new_thumbnail(image_set, source.original, result, wanted.variant)
         for (identity, wanted), result in zip(missing.items(), results, strict=True)
     }
-    blobs = [PendingBlob(Spool.of(result.blob), source.store) for result in results]
+    blobs = [source.pending_blob(Spool.of(result.blob)) for result in results]
     put_in(image_set, list(zip(made.values(), blobs, strict=True)), [(each, source.store) for each in former])
     return [
         made[source.wanted(rendition).identity] if image is None else image

@@ -55,6 +55,47 @@ def test_an_owner_built_before_it_is_added_is_stored_where_the_session_says(
     assert (len(tenant), len(default)) == (2, 0)
 
 
+@pytest.mark.parametrize("is_tried", [False, True], ids=["before a flush", "after one that was rolled back"])
+def test_a_new_owner_that_goes_to_another_session_is_stored_where_that_one_says(
+    engine: Engine, tenant: MemoryStore, is_tried: bool
+) -> None:
+    other = MemoryStore("https://other/")
+    user = User()
+    with bound(engine, other) as first:
+        first.add(user)
+        user.picture.from_blob(picture())
+        user.picture.generate_thumbnail(width=30)
+        if is_tried:
+            first.flush()
+            first.rollback()
+        else:
+            first.expunge(user)
+    with bound(engine, tenant) as session:
+        session.add(user)
+        session.commit()
+        assert [image.locate().startswith("https://tenant/") for image in user.picture] == [True, True]
+    assert (len(tenant), len(other)) == (2, 0)
+
+
+@pytest.mark.parametrize("way", ["argument", "context", "no store there"])
+def test_but_a_store_that_was_named_or_is_the_only_one_stays(engine: Engine, tenant: MemoryStore, way: str) -> None:
+    named = MemoryStore("https://named/")
+    user = User()
+    with bound(engine, named if way == "no store there" else tenant) as first:
+        first.add(user)
+        if way == "context":
+            with store_context(named):
+                user.picture.from_blob(picture())
+        else:
+            user.picture.from_blob(picture(), named if way == "argument" else None)
+        first.expunge(user)
+    with Session(engine) if way == "no store there" else bound(engine, tenant) as session:
+        session.add(user)
+        session.commit()
+        assert user.picture.locate().startswith("https://named/")
+    assert (len(tenant), len(named)) == (0, 1)
+
+
 def test_it_needs_no_store_before_the_flush(engine: Engine, tenant: MemoryStore) -> None:
     user = User()
     user.picture.from_blob(picture())
@@ -297,6 +338,41 @@ def test_a_class_may_leave_it_to_the_others(shops: Engine, tenant: MemoryStore, 
         shop.logo.from_blob(picture())
         session.commit()
     assert len(tenant) == 1
+
+
+CALLS = {
+    "locate": lambda session, shop: shop.deed.locate(),
+    "replace": lambda session, shop: shop.deed.from_blob(picture(size=(30, 20))),
+    "clear": lambda session, shop: shop.deed.clear(),
+    "delete": lambda session, shop: session.delete(shop),
+    "thumbnail": lambda session, shop: shop.deed.generate_thumbnail(width=5),
+}
+
+
+def test_a_function_that_fails_to_give_the_store_of_its_class_changes_nothing(
+    shops: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of its calls it is that fails, and whatever it gives."""
+    with Session(shops) as session:
+        session.add(shop := Shop(id=1))
+        shop.deed.from_blob(picture())
+        session.commit()
+    before = dict(PRIVATE.blobs)
+    failures = 0
+    for error, given in ((ZeroDivisionError, lambda: 1 // 0), (ContextError, lambda: None), (InvalidTypeError, str)):
+        for call in CALLS.values():
+            for good in range(5):
+                answers = iter([PRIVATE] * good)
+                monkeypatch.setattr(Deed, "image_store", staticmethod(lambda a=answers, g=given: next(a, None) or g()))
+                with Session(shops) as session:
+                    try:
+                        call(session, session.get_one(Shop, 1))
+                        session.flush()
+                    except error:
+                        failures += 1
+                    session.rollback()
+                assert dict(PRIVATE.blobs) == before
+    assert failures >= 3 * len(CALLS)
 
 
 def test_a_context_for_the_same_place_gives_its_own_urls(engine: Engine) -> None:

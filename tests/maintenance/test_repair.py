@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from sqlalchemy import Engine, String, create_engine, delete, insert, update
@@ -22,6 +22,7 @@ from sqlalchemy_imageattach.maintenance import ProblemKind, SweepRefusedError, c
 from sqlalchemy_imageattach.store import Store, key_of
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from sqlalchemy_imageattach.testing import FaultyStore
 from tests.migrating import FourMethodStore, Hooked, picture
 
 NOW = timedelta(0)
@@ -265,3 +266,34 @@ def test_it_refuses_a_session_that_might_show_old_rows_and_what_is_no_store(sess
         repair(session, Base)
     with pytest.raises(NotImplementedError):
         repair(session, Base, FourMethodStore())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])
+@pytest.mark.parametrize("when", ["before", "midway", "after"])
+def test_a_repair_that_is_interrupted_is_finished_by_another_one(
+    engine: Engine, session: Session, error: type[BaseException], when: Literal["before", "midway", "after"]
+) -> None:
+    """And a sweep in between takes nothing that is still to be copied."""
+    store = FaultyStore(MemoryStore())
+    wanted = {}
+    for number in range(12):
+        blob = picture()
+        image = row(engine, Portrait, owner=f"o{number}", revision=f"r{number}", **recorded(blob))
+        put(store, key_of(Portrait(**SHAPE, owner=f"O{number}", revision=f"r{number}")), blob)
+        wanted[key_of(image)] = blob
+    store.fail("put", on=3, when=when, error=error)
+    is_interrupted = False
+    try:
+        with repair(session, Base, store, dry_run=False, grace=NOW) as report:
+            is_interrupted = report.failed == 1
+    except (KeyboardInterrupt, SystemExit):
+        is_interrupted = True
+    assert is_interrupted
+    store.heal()
+    session.rollback()
+    with sweep(session, Base, store, dry_run=False, grace=NOW, limit=1):
+        assert len({key.revision for key in store.blobs}) == 12
+    with repair(session, Base, store, dry_run=False, grace=NOW) as report:
+        assert report.ok
+    with sweep(session, Base, store, dry_run=False, grace=NOW, limit=1):
+        assert store.blobs == wanted

@@ -511,3 +511,25 @@ def test_a_store_that_cannot_list_says_so(world: World, session: Session, monkey
 def _key(blob: Any) -> ImageKey:
     assert blob.key is not None
     return blob.key
+
+
+def test_where_the_store_depends_on_the_tenant_no_tenant_s_sweep_deletes_what_a_row_means(
+    world: World, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of all tenants are in one table: those of the others are missing in this one's store, and no more."""
+    tenants, current = {name: MemoryStore(f"https://{name}/") for name in ("ada", "bob")}, ["ada"]
+    monkeypatch.setattr(Deed, "image_store", staticmethod(lambda: tenants[current[0]]), raising=False)
+    for name in tenants:
+        current[0] = name
+        with world.sessions() as one:
+            one.add(shop := Shop())
+            shop.deed.from_blob(picture())
+            one.commit()
+        put(tenants[name], "deed")
+    for name in tenants:
+        current[0] = name
+        with sweep(session, Base, world.usual, dry_run=False, grace=NOW, limit=1) as report:
+            assert report.deleted == 1
+        with check(session, Base, world.usual, grace=NOW) as report:
+            assert [problem.kind for problem in report] == [ProblemKind.MISSING_BLOB]
+    assert [len(store) for store in tenants.values()] == [1, 1]

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from sqlalchemy_imageattach.context import LocalProxyStore, store_context
+from sqlalchemy_imageattach.errors import StoreError
 from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import Store, can_be_shared, keeps_revisions, key_of
 from sqlalchemy_imageattach.stores.memory import MemoryStore
@@ -223,3 +224,32 @@ def test_a_store_under_an_overlay_is_not_written_and_has_no_say_in_it() -> None:
     assert not can_be_shared(overlay)
     key = ImageKey("user-picture", 1, 2, 3, "image/png", "Xk3v9QpLm2w")
     assert overlay.own_key(key) == key
+
+
+def test_two_stores_of_one_flush_change_roles_in_savepoints(engine: Engine) -> None:
+    one, two = FaultyStore(MemoryStore("http://one/")), FaultyStore(MemoryStore("http://two/"))
+    with Session(engine, info={"image_store": one}) as session:
+        session.add_all([red := User(name="red"), blue := User(name="blue")])
+        red.picture.from_blob(picture("red"))
+        blue.picture.from_blob(picture("blue"), two)
+        session.flush()
+        for end in ("rollback", "commit"):
+            savepoint = session.begin_nested()
+            red.picture.from_blob(picture("green"), two)
+            blue.picture.from_blob(picture("yellow"), one)
+            session.flush()
+            getattr(savepoint, end)()
+            colours = ("red", "blue") if end == "rollback" else ("green", "yellow")
+            assert (red.picture.make_blob(), blue.picture.make_blob()) == tuple(map(picture, colours))
+        savepoint = session.begin_nested()
+        red.picture.from_blob(picture("white"), one)
+        blue.picture.from_blob(picture("white"), two)
+        one.fail("put", on=None)
+        with pytest.raises(StoreError):
+            session.flush()
+        savepoint.rollback()
+        one.heal()
+        session.commit()
+        assert [len(store.blobs) for store in (one, two)] == [1, 1]
+        assert red.picture.make_blob(two) == picture("green")
+        assert blue.picture.make_blob(one) == picture("yellow")

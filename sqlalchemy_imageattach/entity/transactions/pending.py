@@ -60,11 +60,17 @@ class PendingBlob:
     content: Content
     #: ``None`` if the flush has to ask the session for it.
     store: Store | None
+    #: Whether nobody has named the store, so that it was that of the session: another session may have another one.
+    is_of_session: bool = False
     #: Stands in the ``revision`` of the image until it is flushed.
     token: str = field(default_factory=new_revision)
 
     def __post_init__(self) -> None:
         _by_token[self.token] = self
+
+    def beside(self, content: Content) -> PendingBlob:
+        """Another one, which goes to where this one goes."""
+        return PendingBlob(content, self.store, self.is_of_session)
 
 
 @dataclass(slots=True)
