@@ -30,6 +30,7 @@ integrations/               frameworks and admin panels; glue only
     storecontext.py         the store of a request, for ASGI
     pyramid.py              a tween
     flask.py                an extension
+    mounting.py             where uploads are taken
     flask_admin.py          fields for Flask-Admin
     sqladmin.py             fields for SQLAdmin
     starlette_admin.py      fields for starlette-admin
@@ -139,6 +140,7 @@ entity/                     images attached to mapped objects
     listeners.py            the order of a flush, told and listened to
     swapping.py             images that get the keys of one another
     rekeying.py             owners with a new primary key
+    otherrows.py            keys that other rows have a part in
     relationship.py         image_attachment(), ImageAttachment
     assigning.py            files assigned to an attribute
     multiple.py             several pictures of one owner

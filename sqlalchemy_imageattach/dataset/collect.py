@@ -39,7 +39,7 @@ __all__ = ["Collection", "NearDuplicates", "collect"]
 NearDuplicates = Literal["keep", "skip", "flag"]
 
 #: How many pictures are added in one transaction, and looked up in one statement.
-_BATCH: Final = 50
+_BATCH: Final = 100
 
 #: For how many seconds a picture that has arrived may wait for others.
 _PATIENCE: Final = 0.5

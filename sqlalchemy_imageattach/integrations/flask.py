@@ -23,7 +23,7 @@ from markupsafe import Markup
 from sqlalchemy.exc import NoResultFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from ..arguments import check_type, wrong_value
+from ..arguments import check_type
 from ..context import pop_store_context, push_store_context, store_context
 from ..entity import BaseImageSet, Image
 from ..errors import ContextError
@@ -32,6 +32,7 @@ from ..serving.lookup import Authorise
 from ..store import Store
 from ..stores.endpoint import ServedStore, StoreEndpoint
 from ..uploads import UploadEndpoint, Uploads
+from .mounting import path_of
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -83,7 +84,7 @@ class ImageAttach:
             mounts[path] = StoreEndpoint(store, authorise=self.authorise).wsgi
             store = ServedStore(store, f"{path}/")
         if self.uploads is not None:
-            mounts[_path_of(self.uploads)] = UploadEndpoint(self.uploads).wsgi
+            mounts[path_of(self.uploads)] = UploadEndpoint(self.uploads).wsgi
         if mounts:
             app.wsgi_app = DispatcherMiddleware(app.wsgi_app, mounts)  # type: ignore[method-assign]
         app.extensions[_KEY] = store
@@ -159,13 +160,6 @@ def _leave(_error: BaseException | None) -> None:
     # Flask calls this also if another hook has answered before the first one could run
     if g.pop("imageattach_has_store", False):
         pop_store_context()
-
-
-def _path_of(uploads: Uploads) -> str:
-    endpoint = uploads.endpoint
-    if endpoint is None or not endpoint.startswith("/"):
-        raise wrong_value("uploads", endpoint, "uploads whose endpoint is a path of the application")
-    return f"/{endpoint.strip('/')}"
 
 
 def _show(report: Report) -> None:

@@ -24,6 +24,7 @@ from ..serving.lookup import Authorise
 from ..store import Store
 from ..stores.endpoint import ServedStore, StoreEndpoint
 from ..uploads import UploadEndpoint, Uploads
+from .mounting import path_of
 from .storecontext import StoreMiddleware
 
 __all__ = ["ImageAttachPlugin"]
@@ -37,6 +38,7 @@ class ImageAttachPlugin(InitPluginProtocol):
     :param authorise: says who may see which picture; without, everybody may
     :param uploads: uploads whose ``endpoint`` the application is to be
     :raises InvalidTypeError: an argument has the wrong type
+    :raises InvalidValueError: the endpoint of ``uploads`` is no path of the application
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class ImageAttachPlugin(InitPluginProtocol):
             self._mounts[path] = StoreEndpoint(store, authorise=authorise).asgi
             self.store = ServedStore(store, f"{path}/")
         if uploads is not None:
-            self._mounts[uploads.endpoint or "/uploads"] = UploadEndpoint(uploads).asgi
+            self._mounts[path_of(uploads)] = UploadEndpoint(uploads).asgi
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Called by Litestar."""

@@ -2,8 +2,9 @@
 
 The store is that of the URL in the setting ``imageattach.store``, or of ``config.set_image_store(store)``.  Within each
 request it is the current one, and ``request.image_store``; with ``imageattach.path = images`` the application serves it
-there.  It stands above ``pyramid_tm``, so what zope.sqlalchemy commits at the end of a request finds it too: pictures
-are kept if the transaction is committed, and go if it is aborted.  It needs Pyramid 2.
+there, to everybody or, after ``config.set_image_store(store, authorise=may_see)``, to who may see it.  It stands above
+``pyramid_tm``, so what zope.sqlalchemy commits at the end of a request finds it too: pictures are kept if the
+transaction is committed, and go if it is aborted.  It needs Pyramid 2.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pyramid.wsgi import wsgiapp2
 
 from ..arguments import check_type
 from ..context import store_context
+from ..serving.lookup import Authorise
 from ..store import Store
 from ..stores.endpoint import ServedStore, StoreEndpoint
 
@@ -50,12 +52,12 @@ def store_tween_factory(handler: Callable[[Any], Any], registry: Any) -> Callabl
     return tween
 
 
-def _set_image_store(config: Configurator, store: Store) -> None:
+def _set_image_store(config: Configurator, store: Store, *, authorise: Authorise | None = None) -> None:
     check_type("store", store, Store)
     path = (config.get_settings().get("imageattach.path") or "").strip("/")
     if path:
         config.add_route("imageattach", f"/{path}/*subpath")
-        config.add_view(wsgiapp2(StoreEndpoint(store).wsgi), route_name="imageattach")
+        config.add_view(wsgiapp2(StoreEndpoint(store, authorise=authorise).wsgi), route_name="imageattach")
         store = ServedStore(store, f"/{path}/")
     config.registry[_KEY] = store
 

@@ -21,13 +21,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from ..arguments import wrong_value
 from ..context import set_default_store
 from ..errors import RejectedImageError
 from ..serving.lookup import Authorise
 from ..store import Store
 from ..stores.endpoint import ServedStore, StoreEndpoint
 from ..uploads import UploadEndpoint, Uploads, set_default_uploads
+from .mounting import path_of
 from .storecontext import StoreMiddleware
 
 __all__ = ["StoreMiddleware", "images_lifespan", "mount_images", "mount_uploads", "refuse_images"]
@@ -68,11 +68,8 @@ def mount_uploads(app: Starlette, uploads: Uploads, *, path: str | None = None) 
     :param path: where, if the endpoint is a whole URL, or another path as seen from outside
     :raises InvalidValueError: it is no path
     """
-    found = path or uploads.endpoint or ""
-    if not found.startswith("/"):
-        raise wrong_value("path", found, "a path of the application, such as '/uploads'")
     # no mount, which would take what is below the path, and redirect from the path itself
-    app.router.routes.append(Route(found, UploadEndpoint(uploads).asgi, name="image_uploads"))
+    app.router.routes.append(Route(path_of(uploads, path), UploadEndpoint(uploads).asgi, name="image_uploads"))
 
 
 def refuse_images(app: Starlette, status_code: int = 422) -> None:

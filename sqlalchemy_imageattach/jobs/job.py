@@ -13,7 +13,12 @@ from sqlalchemy import inspect
 from ..arguments import shown, wrong_type, wrong_value
 from .keys import KeyValue, encode_key
 
-__all__ = ["Job"]
+__all__ = ["Job", "name_of_class"]
+
+
+def name_of_class(cls: type[Any]) -> str:
+    """What jobs call a class: ``"module:qualified name"``."""
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,8 @@ class Job:
         state = inspect(image)
         if state.identity is None:
             raise wrong_value("image", image, "one that has been flushed", "flush its session first")
-        name = f"{type(image).__module__}:{type(image).__qualname__}"
         identity = tuple(encode_key(value) for value in state.identity)
-        return cls(kind, name, identity, getattr(image, "revision", None), params)
+        return cls(kind, name_of_class(type(image)), identity, getattr(image, "revision", None), params)
 
     def to_json(self) -> dict[str, Any]:
         """What JSON can say, to be put into a message."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapper
 from ..arguments import wrong_value
 from ..bulk.rows import KeyRange, RowReader
 from ..entity import Image
-from .job import Job
+from .job import Job, name_of_class
 from .keys import decode_key, encode_key
 from .runner import Work
 
@@ -30,7 +30,7 @@ def jobs_by_range(session: Any, mappers: Iterable[Mapper[Any]], kind: str, parts
         raise wrong_value("parts", parts, "1 or more")
     reader = RowReader(session)
     for mapper in mappers:
-        name = f"{mapper.class_.__module__}:{mapper.class_.__qualname__}"
+        name = name_of_class(mapper.class_)
         for part in reader.ranges(mapper, parts):
             limits = {"after": _encoded(part.after), "upto": _encoded(part.upto)}
             yield Job(kind, params={"mapped_class": name, **limits, **params})

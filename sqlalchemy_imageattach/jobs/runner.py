@@ -29,7 +29,7 @@ from ..entity import Image
 from ..errors import InvalidValueError, TryAgainError, UnknownJobError
 from ..observing import measured
 from ..store import Store
-from .job import Job
+from .job import Job, name_of_class
 from .keys import decode_key
 from .transient import is_transient
 
@@ -219,7 +219,7 @@ class JobRunner:
         # among those that are mapped here; never imported because a message says so
         for mapper in self._registry.mappers:
             cls = mapper.class_
-            if f"{cls.__module__}:{cls.__qualname__}" == name and issubclass(cls, base):
+            if name_of_class(cls) == name and issubclass(cls, base):
                 return mapper
         kind = "an image class" if base is Image else "a class"
         raise UnknownJobError(

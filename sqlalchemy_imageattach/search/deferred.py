@@ -13,6 +13,7 @@ from ..context import find_store
 from ..entity import Image
 from ..errors import ContextError
 from ..jobs import Job, Work, encode_key, find_queue, handles, on_commit
+from ..jobs.job import name_of_class
 from ..jobs.queue import hand_over
 from .filling import index_rows
 from .index import PictureIndex
@@ -30,7 +31,7 @@ def index_later(index: PictureIndex, session: Session, rows: list[Any]) -> None:
     for row in rows:
         identity = tuple(index.mapper.primary_key_from_instance(row))
         if queue is not None and isinstance(row, Image):
-            image_class = f"{type(row).__module__}:{type(row).__qualname__}"
+            image_class = name_of_class(type(row))
             keys = tuple(encode_key(value) for value in identity)
             job = Job(INDEX, image_class, keys, getattr(row, "revision", None), {"extractor": index.measure.name})
             on_commit(session, partial(hand_over, queue, job))

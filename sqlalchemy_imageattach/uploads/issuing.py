@@ -268,17 +268,16 @@ class Uploads:
 
         :raises UploadError: nobody may, or not as a picture of this class, or not this user; or nothing was sent
         :raises RejectedImageError: it is too long
-        :raises InvalidTypeError: the upload is somebody's, and ``user`` does not say who asks
         """
         ticket = self.check(token)
         if ticket.image_class != _name_of(image_class):
             msg = "this was uploaded for something else: upload the picture again"
             raise UploadError(msg, code="other_class")
-        if ticket.user is not None and user is None:
-            raise wrong_type("user", user, "who asks for the upload, as direct_upload() was told", got="None")
         if ticket.user != _user(user):
-            msg = "this was uploaded by somebody else: upload the picture again"
-            raise UploadError(msg, code="other_user")
+            error = UploadError("this was uploaded by somebody else: upload the picture again", code="other_user")
+            if user is None:
+                error.add_note("it is somebody's, and no user= was given: give the one that direct_upload() was told")
+            raise error
         return self.file_of(ticket).read(ticket.max_bytes)
 
     def file_of(self, ticket: Ticket) -> QuarantinedFile:

@@ -25,6 +25,7 @@ from ..bulk.classes import own_attachments
 from ..entity import BaseImageSet, Image, ImageAttachment, MultipleImageSet
 from ..entity.identity import set_identity
 from ..jobs import Job, Work, encode_key, enqueue_after_commit, find_queue, handles
+from ..jobs.job import name_of_class
 
 __all__ = ["KIND", "make_later_variants"]
 
@@ -85,6 +86,6 @@ def _enqueue(mapper: Mapper[Any], image: Any) -> None:
     if session is None or not any(variant.make == "later" for variant in type(image).image_variants.values()):
         return
     if find_queue(None, session.info) is not None:
-        name = f"{type(image).__module__}:{type(image).__qualname__}"
+        name = name_of_class(type(image))
         identity = tuple(map(encode_key, mapper.primary_key_from_instance(image)))
         enqueue_after_commit(session, Job(KIND, name, identity, getattr(image, "revision", None)))

@@ -19,7 +19,6 @@ import asyncio
 import logging
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -193,8 +192,7 @@ class _Asking:
         """The answer if the picture is there, or if it cannot be; else it is being made."""
         memory = self.endpoint._memory
         try:
-            # who only hands on does not notice that a blob has gone since
-            known = memory.place_of(self.wish) if self.endpoint._delivery.send == "stream" else None
+            known = self._remembered()
             if known is not None and (answer := self._deliver(known)).status != 404:
                 return answer
             if memory.has_failed(self.wish):
@@ -210,6 +208,12 @@ class _Asking:
         except FullError:
             return message(503, [("Retry-After", str(self.endpoint.retry_after)), NO_STORE])
         return Waiting(future, lambda: self._finish(future.result))
+
+    def _remembered(self) -> Place | None:
+        place = self.endpoint._memory.place_of(self.wish)
+        if place is None or self.endpoint._delivery.send == "stream":
+            return place  # who streams it notices if it has gone since
+        return place if place.store.has_key(place.key) else None
 
     def _make(self) -> Place:
         for pause in _PAUSES:
@@ -252,7 +256,7 @@ class _Memory:
     """Where pictures are, and which cannot be made, as far as it is worth to know it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # no locks, which a fork could leave held: what two threads do at once here is done once more, at worst
         self._places: dict[Wish, Place] = {}
         self._failures: dict[Wish, float] = {}
 
@@ -260,17 +264,15 @@ class _Memory:
         return self._places.get(wish)
 
     def keep(self, wish: Wish, place: Place) -> None:
-        with self._lock:
-            if len(self._places) >= _REMEMBERED:
-                self._places.clear()
-            self._places[wish] = place
+        if len(self._places) >= _REMEMBERED:
+            self._places.clear()
+        self._places[wish] = place
 
     def has_failed(self, wish: Wish) -> bool:
         until = self._failures.get(wish)
         return until is not None and time.monotonic() < until
 
     def note_failure(self, wish: Wish) -> None:
-        with self._lock:
-            if len(self._failures) >= _REMEMBERED:
-                self._failures.clear()
-            self._failures[wish] = time.monotonic() + _SECONDS_OF_FAILURE
+        if len(self._failures) >= _REMEMBERED:
+            self._failures.clear()
+        self._failures[wish] = time.monotonic() + _SECONDS_OF_FAILURE

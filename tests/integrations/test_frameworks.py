@@ -36,6 +36,7 @@ from sqlalchemy_imageattach.integrations import fastapi as glue
 from sqlalchemy_imageattach.integrations.flask import ImageAttach
 from sqlalchemy_imageattach.integrations.litestar import ImageAttachPlugin
 from sqlalchemy_imageattach.integrations.storecontext import StoreMiddleware
+from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.uploads import Uploads
 from tests.pictures import picture
@@ -158,6 +159,8 @@ def test_flask_wants_a_store_and_commands_a_database(memory: MemoryStore, tmp_pa
     uploads = Uploads(SECRET, memory, endpoint="https://www.example.com/uploads")
     with pytest.raises(InvalidValueError, match="a path of the application"):
         ImageAttach(Flask("shop"), store=memory, uploads=uploads)
+    with pytest.raises(InvalidValueError, match="a path of the application"):
+        ImageAttachPlugin(memory, uploads=uploads)
     app = Flask("shop")
     app.config["IMAGEATTACH_STORE"] = f"file://{tmp_path}/images?base_url=/images/"
     images = ImageAttach(app)
@@ -330,6 +333,23 @@ def test_pyramid_keeps_pictures_in_step_with_its_transaction(engine: Engine, mem
         assert session.get_one(Product, 1).photo.size == (80, 60)
     no_store()
     transaction.abort()
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [(True, 200), (False, 403)])
+def test_pyramid_asks_who_may_see_a_picture(memory: MemoryStore, allowed: bool, expected: int) -> None:
+    memory.put(key := ImageKey("photo", 1, 80, 60, "image/png"), io.BytesIO(RED), reproducible=False)
+    seen: list[Any] = []
+
+    def may_see(request: Any, asked: Any) -> bool:
+        seen.append(asked.variant)
+        return allowed
+
+    with Configurator(settings={"imageattach.path": "images"}) as config:
+        config.include("sqlalchemy_imageattach.integrations.pyramid")
+        config.set_image_store(memory, authorise=may_see)
+        served = Client(config.make_wsgi_app()).get(f"/images/{key.object_name()}")
+    assert (served.status_code, seen) == (expected, [key])
+    assert served.headers["Cache-Control"] in {"private, no-cache", "no-store"}
 
 
 def test_pyramid_wants_a_store() -> None:

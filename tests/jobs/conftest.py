@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from .shop import Base, Shop
+from .shop import Base, Shop, Waiting, wait_in
 
 #: Programs rather than modules: they need the environment of a worker, which pytest has not when it looks for doctests.
 collect_ignore = ["rq_worker.py", "worker.py"]
@@ -20,6 +20,12 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     Base.metadata.create_all(shop.engine)
     yield shop
     shop.engine.dispose()
+
+
+@pytest.fixture
+def waiting(shop: Shop) -> Waiting:
+    """The queue of the shop."""
+    return wait_in(shop)
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])

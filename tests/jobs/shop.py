@@ -277,6 +277,31 @@ def _widths(images: SingleImageSet[Any]) -> list[int]:
     return sorted(image.width for image in images)
 
 
+class Waiting:
+    """A queue in which jobs wait until somebody does them."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def enqueue(self, job: Job) -> None:
+        self.jobs.append(job)
+
+
+def wait_in(shop: Shop) -> Waiting:
+    """The queue of ``shop`` from now on."""
+    queue = Waiting()
+    shop.bind(queue)
+    return queue
+
+
+class Unreachable:
+    """A queue whose broker is not there."""
+
+    def enqueue(self, job: Job) -> None:
+        msg = "no broker"
+        raise ConnectionRefusedError(msg)
+
+
 class LosingQueue:
     """Some jobs never come to the broker, as if the process had been killed between its COMMIT and the handing over.
 

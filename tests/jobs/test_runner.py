@@ -24,28 +24,7 @@ from sqlalchemy_imageattach.jobs import Job, JobRunner, Outcome, Work, enqueue_a
 from sqlalchemy_imageattach.maintenance import check
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 
-from .shop import KIND, Base, Product, ProductPhoto, Shop, picture
-
-
-class Waiting:
-    """A queue in which jobs wait until somebody does them."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-
-    def enqueue(self, job: Job) -> None:
-        self.jobs.append(job)
-
-
-@pytest.fixture
-def waiting(shop: Shop) -> Waiting:
-    return _waiting(shop)
-
-
-def _waiting(shop: Shop) -> Waiting:
-    queue = Waiting()
-    shop.bind(queue)
-    return queue
+from .shop import KIND, Base, Product, ProductPhoto, Shop, Unreachable, Waiting, picture, wait_in
 
 
 def assert_in_step(shop: Shop) -> None:
@@ -129,7 +108,7 @@ def test_whoever_overtakes_a_running_job_makes_it_end_in_peace_or_try_again(
     tmp_path: Path, server: str, change: str
 ) -> None:
     shop = Shop(server, str(tmp_path / "blobs"))
-    waiting = _waiting(shop)
+    waiting = wait_in(shop)
     ident = shop.new_product(picture())
 
     def overtake() -> None:
@@ -158,7 +137,7 @@ def test_whoever_overtakes_a_running_job_makes_it_end_in_peace_or_try_again(
 
 def test_the_same_job_many_times_at_once_is_done_once(tmp_path: Path, server: str) -> None:
     shop = Shop(server, str(tmp_path / "blobs"))
-    waiting = _waiting(shop)
+    waiting = wait_in(shop)
     shop.new_product(picture())
     start = threading.Barrier(4)
     unexpected: list[BaseException] = []
@@ -299,12 +278,6 @@ def test_what_may_pass_is_told_from_what_will_not(error: BaseException, expected
 # --- queues that fail ------------------------------------------------------------------------------------------------
 
 
-class Unreachable:
-    def enqueue(self, job: Job) -> None:
-        msg = "no broker"
-        raise ConnectionRefusedError(msg)
-
-
 def test_if_the_queue_cannot_be_reached_the_commit_stands_and_the_job_is_reported(
     shop: Shop, waiting: Waiting, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -328,59 +301,3 @@ def test_without_a_queue_the_program_hears_of_it_before_the_commit(shop: Shop) -
     shop.sessions.configure(info={"image_queue": Waiting})
     with shop.sessions() as session, pytest.raises(InvalidTypeError, match="a method enqueue"):
         enqueue_after_commit(session, Job("a"))
-
-
-# --- blobs that were not deleted -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("end", ["commit", "rollback"])
-def test_a_blob_that_was_not_deleted_becomes_a_job(shop: Shop, waiting: Waiting, end: str) -> None:
-    shop.new_product(picture())
-    waiting.jobs.clear()
-    down = Path(f"{shop.directory}.down")
-    with shop.sessions() as session:
-        session.get_one(Product, 1).photo.from_blob(picture("blue"))
-        session.flush()
-        down.touch()
-        getattr(session, end)()
-    [job] = waiting.jobs
-    with pytest.raises(TryAgainError):
-        shop.runner.run(job)
-    down.unlink()
-    assert shop.runner.run(job) is Outcome.DONE
-    assert shop.runner.run(job) is Outcome.DONE, "it is gone already"
-    assert_in_step(shop)
-
-
-def test_a_blob_in_another_store_than_the_workers_have_is_left_for_the_sweeper(
-    shop: Shop, waiting: Waiting, tmp_path: Path
-) -> None:
-    other = Shop(shop.database, str(tmp_path / "other"))
-    with shop.sessions() as session:
-        session.add(product := Product())
-        product.photo.from_blob(picture(), other.store)
-        session.flush()
-        Path(f"{other.directory}.down").touch()
-        session.rollback()
-    assert not waiting.jobs
-
-
-def test_if_the_queue_fails_as_well_the_blob_is_left_for_the_sweeper(
-    shop: Shop, caplog: pytest.LogCaptureFixture
-) -> None:
-    shop.sessions.configure(info={"image_store": shop.store, "image_queue": Unreachable()})
-    with shop.sessions() as session:
-        session.add(product := Product())
-        product.photo.from_blob(picture())
-        session.flush()
-        Path(f"{shop.directory}.down").touch()
-        session.rollback()
-    assert "was not taken" in caplog.text
-
-
-@pytest.mark.parametrize("name", ["../../etc/passwd", "shop_product_photo/1/40x30.png", ""])
-def test_a_job_deletes_no_blob_but_those_with_a_revision(
-    shop: Shop, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert shop.runner.run(Job("imageattach.delete", params={"blob": name})) is Outcome.DONE
-    assert "is given up" in caplog.text

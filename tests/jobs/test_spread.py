@@ -18,8 +18,7 @@ from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.variants import backfill_jobs, bring_up_to_date
 
-from .shop import Base, Product, ProductPhoto, Shop, picture
-from .test_runner import Waiting
+from .shop import Base, Product, ProductPhoto, Shop, Waiting, picture
 from .workers import RABBITMQ, new_name, running, wait_until
 
 
