@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import harness
+from PIL import Image as PillowImage
 from sqlalchemy import Engine, ForeignKey, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, registry
 
@@ -89,6 +90,14 @@ def ours(directory: Path, photo: bytes, *, fsync: bool) -> Callable[[], None]:
             session.commit()
 
     return attach
+
+
+def as_progressive(photo: bytes) -> bytes:
+    """The same picture in scans, which are counted."""
+    target = io.BytesIO()
+    with PillowImage.open(io.BytesIO(photo)) as picture:
+        picture.save(target, "JPEG", quality="keep", progressive=True)
+    return target.getvalue()
 
 
 def depot(directory: Path, photo: bytes) -> Callable[[], None]:
@@ -292,8 +301,10 @@ def attaching(photo: bytes, turns: int) -> tuple[dict[str, harness.Figure], list
     """The figures of all candidates, and the statements of an attach."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
+        (directory / "progressive").mkdir()
         candidates = {
             OURS: ours(directory, photo, fsync=False),
+            "ours, the same as progressive JPEG": ours(directory / "progressive", as_progressive(photo), fsync=False),
             "ours, fsync=True (the default)": ours(directory, photo, fsync=True),
             "the same rows by a plain ORM": orm(directory, photo),
             FLOOR: bare(directory, photo),
