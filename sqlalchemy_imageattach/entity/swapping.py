@@ -47,7 +47,9 @@ def _is_going(flush: UOWTransaction, session: Session, image: Any) -> bool:
     state = inspect(image)
     if flush.is_deleted(state):  # type: ignore[no-untyped-call]
         return True
-    return state.key is not None and state.mapper.identity_key_from_instance(image) != state.key
+    if state.key is None or not state.dict.keys() >= set(primary_key_names(state.mapper)):
+        return False  # what is expired has not been changed, and its row may be gone
+    return bool(state.mapper.identity_key_from_instance(image) != state.key)
 
 
 def _put_aside(session: Session, connection: Connection, image: Any) -> None:
