@@ -140,6 +140,7 @@ entity/                     images attached to mapped objects
     listeners.py            the order of a flush, told and listened to
     swapping.py             images that get the keys of one another
     rekeying.py             owners with a new primary key
+    otherrows.py            keys that other rows have a part in
     relationship.py         image_attachment(), ImageAttachment
     assigning.py            files assigned to an attribute
     multiple.py             several pictures of one owner

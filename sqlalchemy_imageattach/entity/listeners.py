@@ -32,12 +32,10 @@ from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, U
 from sqlalchemy.orm.attributes import flag_modified
 from sqlalchemy.orm.exc import ObjectDeletedError
 
-from ..concurrency import run_blocking
 from ..context import SESSION_STORE_KEY, find_store
 from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
-from ..spool import Spool
-from ..store import Store, key_of
+from ..store import Store, key_of, revision_of
 from ..uploads.quarantine import UploadedContent
 from .conflicts import as_conflict, is_conflict, is_taken
 from .identity import (
@@ -59,13 +57,14 @@ from .locks import (
     mark_as_claimed,
     require_no_unknown_thumbnails,
 )
+from .otherrows import adopt_key_of_rows, images_of_changed_owners, key_of_rows, reads_other_rows
 from .readback import read_back
-from .rekeying import images_to_follow, refuse_latecomers, watch_keys
-from .swapping import make_way
-from .transactions.frame import BlobRef, Claim, Write
+from .rekeying import images_to_follow, moving_blob, refuse_latecomers, watch_keys
+from .swapping import make_way, refuse_exchanges
+from .transactions.frame import BlobRef, Claim, Write, require_a_blob_for_each
 from .transactions.ledger import Ledger, session_on
 from .transactions.locations import Locations, note_loaded
-from .transactions.pending import Content, PendingBlob, StoredContent, blob_state, find_pending, remember_merged
+from .transactions.pending import Content, PendingBlob, blob_state, find_pending, remember_merged
 
 __all__: list[str] = []
 
@@ -78,8 +77,12 @@ class _Flush:
         self.pending: dict[InstanceState[Any], tuple[Content, Store]] = {}
         #: What is to be written when all rows are.
         self.writes: list[Write] = []
-        #: Images whose row the database changes together with that of their owner.
-        self.followers: list[tuple[Any, Connection]] = []
+        #: What is to be written besides, once other rows can be asked for the key: ``(image, connection, …)``.
+        self.late: list[tuple[Any, Connection, Content, Store]] = []
+        #: Images whose key changes with another row, such as that of their owner.
+        self.followers: dict[InstanceState[Any], Connection] = {}
+        #: The keys that these had before the flush, where only other rows can tell them.
+        self.former: dict[InstanceState[Any], ImageKey] = {}
 
 
 def _flush_of(session: Session) -> _Flush:
@@ -143,25 +146,31 @@ def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> N
         return
     if (running := session.info[_RUNNING]()) is not None:
         make_way(running, mapper, connection, image)
-    former, key = _stored_key(image, connection), key_of(image)
-    if former == key:
+    former, pending = _stored_key(image, connection), find_pending(image)
+    is_merged = pending is not None and pending.token == revision_of(image)  # an unsaved picture was, into this row
+    if not is_merged:
+        _require_same_blob(image, former)
+    if is_in_doubt := reads_other_rows(image):
+        _flush_of(session).former[inspect(image)] = former
+        if not is_merged:
+            _note_follower(session, connection, image)
+            return
+    if not is_in_doubt and former == key_of(image):
         return
-    pending = find_pending(image)
-    if pending is None or pending.token != key.revision:  # otherwise: an unsaved picture was merged into this row
-        if (former.width, former.height, former.mimetype, former.revision) != (
-            key.width,
-            key.height,
-            key.mimetype,
-            key.revision,
-        ):
-            raise ImageIdentityError(
-                f"the row of a stored image cannot be given another size, type or revision than its blob has:"
-                f" expected {former}, got {key}; attach the changed picture as a new one instead"
-            )
-        pending = _moving_blob(image, BlobRef.of(_stores_of(image, former)[0], former))
+    if pending is None or not is_merged:
+        pending = moving_blob(image, BlobRef.of(_stores_of(image, former)[0], former))
     Ledger.of(session).watch(connection)
     _supersede(session, connection, image)
     _take(session, image, pending)
+
+
+def _require_same_blob(image: Any, key: ImageKey) -> None:
+    expected = key.width, key.height, key.mimetype, key.revision
+    if (got := (image.width, image.height, image.mimetype, revision_of(image))) != expected:
+        raise ImageIdentityError(
+            "the row of a stored image cannot be given another size, type or revision than its blob has: expected"
+            f" {expected}, got {got}; attach the changed picture as a new one instead"
+        )
 
 
 @event.listens_for(Image, "before_delete", propagate=True)
@@ -185,24 +194,11 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
             # the first of the writes, as it tells best why the flush failed
             flush.writes.insert(0, Claim(image, content.file))
             Ledger.of(session).frame.supersede(BlobRef.of(content.file.store, content.file.key))
-        flush.writes.append(Write(image, BlobRef.of(store, key_of(image)), content))
+        if reads_other_rows(image):
+            flush.late.append((image, connection, content, store))
+        else:
+            flush.writes.append(Write(image, store, key_of(image), content))
         mark_as_claimed(Ledger.of(session), image)
-
-
-def _moving_blob(image: Any, blob: BlobRef) -> PendingBlob:
-    """What takes the blob of ``image`` along to its new key."""
-    if blob.is_immutable:
-        mapper = mapper_of(type(image))
-        known = {name: getattr(image, name) for name in ("byte_size", "checksum") if has_own_column(mapper, name)}
-        content = StoredContent(blob.store, blob.key, known.get("byte_size"), known.get("checksum"))
-        return PendingBlob(content, blob.store)
-    # the same flush may write another picture over it
-    return PendingBlob(run_blocking(_read, blob), blob.store)
-
-
-def _read(blob: BlobRef) -> Spool:
-    with blob.store.get(blob.key) as file:
-        return Spool.read_from(file)
 
 
 def _take(session: Session, image: Any, pending: PendingBlob) -> None:
@@ -230,7 +226,8 @@ def _replace(session: Session, connection: Connection, replaced: Any, image: Any
     except ObjectDeletedError:  # its row was rolled back with a savepoint; SQLAlchemy notices too, and does insert
         return
     mapper = mapper_of(type(image))
-    for name in (mapper.column_attrs.keys() & inspect(image).dict.keys()) - set(primary_key_names(mapper)):
+    given = inspect(image).dict.keys()
+    for name in (mapper.column_attrs.keys() & given) - set(primary_key_names(mapper)):
         flag_modified(image, name)  # otherwise what an earlier flush, rolled back since, had written is left out
     _fill_in(mapper, connection, image)
 
@@ -294,9 +291,14 @@ def _supersede(session: Session, connection: Connection, image: Any) -> None:
 
 
 def _stored_key(image: Any, connection: Connection) -> ImageKey:
-    cls = type(image)
+    if has_usual_key(type(image)):
+        return committed_key(image)
+    session = _session_of(image)
+    found = _flush_of(session).former.get(inspect(image))
+    if found is None and reads_other_rows(image):
+        found = key_of_rows(session, connection, image)
     # in a class of its own mind, any column may be part of the key
-    return committed_key(image, None if has_usual_key(cls) else connection)
+    return committed_key(image, connection) if found is None else found
 
 
 def _stores_of(image: Any, key: ImageKey) -> list[Store]:
@@ -331,12 +333,20 @@ def _before_flush(session: Session, context: UOWTransaction, instances: Sequence
     for image in session.new:
         if type(image) in image_classes and (pending := find_pending(image)) is not None:
             _store_for(session, image, pending)  # if there is none, no row is written either
+    refuse_exchanges(session, instances)
     claim_all(session)
-    for image in images_to_follow(session, instances):
-        connection = connection_of(session, image)
-        Ledger.of(session).watch(connection)
-        claim(Ledger.of(session), connection, image)
-        _flush_of(session).followers.append((image, connection))
+    for image in (*images_to_follow(session, instances), *images_of_changed_owners(session, instances)):
+        _note_follower(session, connection_of(session, image), image)
+
+
+def _note_follower(session: Session, connection: Connection, image: Any) -> None:
+    """Lock the row of ``image``, and remember the key of its blob, which is to follow."""
+    Ledger.of(session).watch(connection)
+    claim(Ledger.of(session), connection, image)
+    flush = _flush_of(session)
+    flush.followers[inspect(image)] = connection
+    if reads_other_rows(image):
+        flush.former[inspect(image)] = _stored_key(image, connection)
 
 
 @event.listens_for(Engine, "handle_error")
@@ -355,11 +365,14 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
     flush: _Flush | None = session.info.pop(_FLUSH, None)
     if flush is None:
         return
-    for image, used in flush.followers:
-        _follow(session, flush, image, used)
+    for image, used, content, store in flush.late:
+        flush.writes.append(Write(image, store, adopt_key_of_rows(session, used, image, context.states), content))
+    stays = {state: used for state, used in flush.followers.items() if not context.is_deleted(state)}  # type: ignore[no-untyped-call]
+    for state, used in stays.items():
+        _follow(session, flush, state, used, context)
     if not flush.writes:
         return
-    _require_a_blob_for_each(flush.writes)
+    require_a_blob_for_each(flush.writes)
     ledger = Ledger.of(session)
     stored = [write.image for write in flush.writes if not isinstance(write, Claim)]
     for image in stored:
@@ -369,27 +382,22 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
     ledger.write(flush.writes)
 
 
-def _require_a_blob_for_each(writes: Sequence[Write]) -> None:
-    """No two images of one flush would be written over each other, as in a store that takes no revision."""
-    by_blob: dict[BlobRef, Write] = {}
-    for write in writes:
-        if by_blob.setdefault(write.blob, write) is not write:
-            raise ImageIdentityError(
-                f"expected a blob for each image, got {write.blob.key} twice in one flush: {write.blob.store!r} takes"
-                " no revision, so it has one blob for each size and type of a picture"
-            )
-
-
-def _follow(session: Session, flush: _Flush, image: Any, connection: Connection) -> None:
-    """The database has changed the row of ``image``: its blob goes where the row says now."""
-    key = committed_key(image)
+def _follow(
+    session: Session, flush: _Flush, state: InstanceState[Any], connection: Connection, context: UOWTransaction
+) -> None:
+    """The row of ``state`` names another blob by now, perhaps: its blob goes where the rows say."""
+    image = state.obj()
+    if image is None or state in {inspect(each[0]) for each in flush.late}:
+        return
+    known = flush.former.get(state)
+    key = committed_key(image) if known is None else known
     former = BlobRef.of(_stores_of(image, key)[0], key)
     read_back(connection, image)
-    new = BlobRef.of(former.store, key_of(image))
-    if former != new:
+    new = key_of(image) if known is None else adopt_key_of_rows(session, connection, image, context.states)
+    if former != BlobRef.of(former.store, new):
         ledger = Ledger.of(session)
         ledger.frame.supersede(former)
-        flush.writes.append(Write(image, new, _moving_blob(image, former).content))
+        flush.writes.append(Write(image, former.store, new, moving_blob(image, former).content))
         mark_as_claimed(ledger, image)
 
 

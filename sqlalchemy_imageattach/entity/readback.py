@@ -24,7 +24,7 @@ from ..store import key_of
 from .identity import has_usual_key, mapper_of, require_type_of_column, set_identity_names
 from .transactions.pending import blob_state
 
-__all__ = ["read_back", "usual_form"]
+__all__ = ["depends_on", "read_back", "usual_form"]
 
 
 def read_back(connection: Connection, image: Any) -> None:
@@ -76,7 +76,7 @@ def _names_in_doubt(connection: Connection, mapper: Mapper[Any], image: Any) -> 
         name = attribute.key
         if name in identity or name not in image.__dict__:
             continue
-        if not _is_kept(connection, mapper, name, image.__dict__[name]) and _depends_on(image, name):
+        if not _is_kept(connection, mapper, name, image.__dict__[name]) and depends_on(image, image, name):
             yield name
 
 
@@ -168,11 +168,13 @@ class _Unknown:
     """Stands in a column; a key that is the same with it does not depend on the column."""
 
 
-def _depends_on(image: Any, name: str) -> bool:
-    values: dict[str, Any] = image.__dict__
-    key, former = key_of(image), values[name]
-    values[name] = _Unknown()
+def depends_on(image: Any, read: Any, name: str) -> bool:
+    """Whether the key of ``image`` changes with that attribute of ``read``, itself or another; in doubt it does."""
+    values: dict[str, Any] = read.__dict__
+    former = values[name]
     try:
+        key = key_of(image)
+        values[name] = _Unknown()
         return key_of(image) != key
     except Exception:  # of the application's own code, which has met what it did not expect
         return True

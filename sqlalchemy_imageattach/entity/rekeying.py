@@ -16,10 +16,15 @@ from sqlalchemy.orm import InstanceState, Mapper, Session, object_session
 from sqlalchemy.orm.attributes import get_history
 from sqlalchemy.orm.base import PassiveFlag
 
+from ..concurrency import run_blocking
 from ..errors import ImageIdentityError
+from ..spool import Spool
+from .identity import has_own_column, mapper_of
 from .relationship import ImageAttachment
+from .transactions.frame import BlobRef
+from .transactions.pending import PendingBlob, StoredContent
 
-__all__ = ["images_to_follow", "refuse_latecomers", "watch_keys"]
+__all__ = ["images_to_follow", "moving_blob", "refuse_latecomers", "watch_keys"]
 
 #: An ordinary load would look for the images of the new key, of which there are none yet.
 _BY_FORMER_KEY = PassiveFlag.PASSIVE_OFF | PassiveFlag.NO_RAISE | PassiveFlag.LOAD_AGAINST_COMMITTED
@@ -101,3 +106,19 @@ def _remember(owner: Any, value: object, former: object, _initiator: object) -> 
         owners = session.info.setdefault(_REKEYED, [])
         if not any(owner is mine for mine in owners):
             owners.append(owner)
+
+
+def moving_blob(image: Any, blob: BlobRef) -> PendingBlob:
+    """What takes the blob of ``image`` along to its new key."""
+    if blob.is_immutable:
+        mapper = mapper_of(type(image))
+        known = {name: getattr(image, name) for name in ("byte_size", "checksum") if has_own_column(mapper, name)}
+        content = StoredContent(blob.store, blob.key, known.get("byte_size"), known.get("checksum"))
+        return PendingBlob(content, blob.store)
+    # the same flush may write another picture over it
+    return PendingBlob(run_blocking(_read, blob), blob.store)
+
+
+def _read(blob: BlobRef) -> Spool:
+    with blob.store.get(blob.key) as file:
+        return Spool.read_from(file)

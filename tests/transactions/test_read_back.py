@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -26,8 +26,9 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import CITEXT
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session, declarative_base, mapped_column
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Session, declarative_base, mapped_column, selectinload
+from sqlalchemy.pool import NullPool
 
 from sqlalchemy_imageattach.entity import Image, LegacyImage, image_attachment
 from sqlalchemy_imageattach.errors import ImageIdentityError
@@ -124,21 +125,95 @@ def test_a_key_that_is_read_back_as_another_one_keeps_its_blob(engine: Engine, k
         assert not store.blobs
 
 
-def test_with_asyncpg_too(postgresql: Engine, engines: Callable[[str], Engine], request: pytest.FixtureRequest) -> None:
-    base, owner_class, pic = models(Uuid(as_uuid=False))
+@pytest.fixture
+def asyncpg(postgresql: Engine, request: pytest.FixtureRequest) -> AsyncEngine:
+    """The database of ``postgresql``, by the other driver; each event loop gets connections of its own."""
+    url = request.getfixturevalue("postgresql_url").set(drivername="postgresql+asyncpg")
+    return create_async_engine(url, poolclass=NullPool)
+
+
+@pytest.mark.parametrize("mixin", [Image, LegacyImage])
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_asyncpg_too(postgresql: Engine, asyncpg: AsyncEngine, kind: str, mixin: type[Image]) -> None:
+    type_, value, _ = KINDS[kind]
+    base, owner_class, pic = models(type_, mixin)
     store = MemoryStore()
 
     async def main() -> None:
-        engine = create_async_engine(request.getfixturevalue("postgresql_url").set(drivername="postgresql+asyncpg"))
-        async with AsyncSession(engine, info={"image_store": store}) as session:
-            owner = owner_class(id=SPELT)
-            owner.picture.from_blob(picture())
+        async with AsyncSession(asyncpg, info={"image_store": store}) as session:
+            owner = owner_class(id=value)
+            await owner.picture.afrom_blob(picture())
+            await owner.picture.agenerate_thumbnail(width=10)
             session.add(owner)
             await session.commit()
-        async with AsyncSession(engine, info={"image_store": store}) as session:
-            image = (await session.scalars(select(pic))).one()
-            assert await image.amake_blob() == picture()
-        await engine.dispose()
+            assert len(store) == 2
+        async with AsyncSession(asyncpg, info={"image_store": store}) as session:
+            images = (await session.scalars(select(pic))).all()
+            assert {await image.amake_blob() == picture() for image in images} == {True, False}
+            [owner] = await session.scalars(select(owner_class).options(selectinload(owner_class.picture)))
+            await owner.picture.afrom_blob(picture("blue", OTHER))
+            await session.commit()
+            [owner] = await session.scalars(select(owner_class).options(selectinload(owner_class.picture)))
+            assert await owner.picture.amake_blob() == picture("blue", OTHER)
+            await owner.picture.athumbnail(width=5)
+            await session.flush()
+            await session.rollback()
+            assert len(store) == 1
+            [owner] = await session.scalars(select(owner_class).options(selectinload(owner_class.picture)))
+            await session.delete(owner)
+            await session.commit()
+        assert not store.blobs
+
+    with tables(postgresql, base):
+        asyncio.run(main())
+
+
+def test_with_asyncpg_a_key_that_moves_is_read_back_as_well(postgresql: Engine, asyncpg: AsyncEngine) -> None:
+    base, owner_class, pic = models(Lower())
+    store = MemoryStore()
+
+    async def main() -> None:
+        async with AsyncSession(asyncpg, info={"image_store": store}) as session:
+            session.add_all([owner := owner_class(id="ada"), owner_class(id="bob")])
+            await owner.picture.afrom_blob(picture())
+            await session.commit()
+            (await session.scalars(select(pic))).one().owner_id = "BOB"
+            await session.commit()
+            session.expunge_all()
+            assert await (await session.scalars(select(pic))).one().amake_blob() == picture()
+            assert len(store) == 1
+
+    with tables(postgresql, base):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "is_refused"),
+    [(Lower(), "Front", False), (Uuid(as_uuid=False), SPELT, False), (CHAR(8), "f", True)],
+)
+def test_with_asyncpg_one_picture_of_several_is_found_by_any_spelling_or_refused(
+    postgresql: Engine, asyncpg: AsyncEngine, kind: Any, value: str, is_refused: bool
+) -> None:
+    base, post_class, photo = several(kind)
+    store = MemoryStore()
+
+    async def main() -> None:
+        async with AsyncSession(asyncpg, info={"image_store": store}) as session:
+            session.add(post := post_class())
+            await post.photos.get_image_set(slug=value).afrom_blob(picture())
+            if is_refused:
+                with pytest.raises(ImageIdentityError, match=rf"Photo\.slug: .* got '{value}', which is stored as"):
+                    await session.commit()
+                await session.rollback()
+                assert not store.blobs
+                return
+            await session.commit()
+            [post] = await session.scalars(select(post_class).options(selectinload(post_class.photos)))
+            await post.photos.get_image_set(slug=value).afrom_blob(picture("blue", OTHER))
+            await session.commit()
+            [image] = await session.scalars(select(photo))
+            assert await image.amake_blob() == picture("blue", OTHER)
+            assert len(store) == 1
 
     with tables(postgresql, base):
         asyncio.run(main())

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, event
+from sqlalchemy import Engine, ForeignKey, ForeignKeyConstraint, Integer, String, delete, event, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, declarative_base, mapped_column
 
 from sqlalchemy_imageattach.context import store_context
-from sqlalchemy_imageattach.errors import ConcurrentReplacementError
+from sqlalchemy_imageattach.entity import Image, LegacyImage, image_attachment, is_conflict
+from sqlalchemy_imageattach.errors import ConcurrentReplacementError, ImageIdentityError
+from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.testing import FaultyStore
 
 from .conftest import MakeSession
@@ -282,3 +284,107 @@ def test_the_place_of_a_picture_whose_row_is_gone_is_free(
     photos[1].number = 2
     session.commit()
     assert order_of(engine, ident) == {2: "red", 3: "blue", 4: "yellow"}
+
+
+# --- where nothing can be put out of the way -------------------------------------------------------------------------
+
+
+def one_of_each(base: Any, mixin: Any) -> type[Any]:
+    """Photos without thumbnails: their key is a number, and has no size in it."""
+    kept = {} if mixin is LegacyImage else {"mimetype": mapped_column(String(255), nullable=False)}
+    return type("Photo", (base, mixin), {
+        "__tablename__": "swap_photo",
+        "post_id": mapped_column(ForeignKey("swap_post.id"), primary_key=True),
+        "number": mapped_column(Integer, primary_key=True, autoincrement=False),
+        "width": mapped_column(Integer, nullable=False),
+        "height": mapped_column(Integer, nullable=False),
+        **kept,
+    })  # fmt: skip
+
+
+def of_two_tables(base: Any, mixin: Any) -> type[Any]:
+    """The second table has the whole key as well."""
+    names = ["post_id", "number", "width", "height"] + (["mimetype", "variant"] if mixin is Image else [])
+
+    class Picture(base, mixin):
+        __tablename__ = "swap_picture"
+        post_id = mapped_column(ForeignKey("swap_post.id"), primary_key=True)
+        number = mapped_column(Integer, primary_key=True, autoincrement=False)
+        kind = mapped_column(String(20))
+        __mapper_args__ = {"polymorphic_on": kind, "polymorphic_identity": "picture"}
+
+    columns: dict[str, Any] = {name: mapped_column(Integer, primary_key=True, autoincrement=False) for name in names}
+    if mixin is Image:
+        columns["mimetype"] = mapped_column(String(255), primary_key=True)
+        columns["variant"] = mapped_column(String(32), primary_key=True, default="", server_default="")
+    return type("Photo", (Picture,), {
+        "__tablename__": "swap_photo",
+        "__table_args__": (
+            ForeignKeyConstraint(names, [f"swap_picture.{name}" for name in names], onupdate="CASCADE"),
+        ),
+        "__mapper_args__": {"polymorphic_identity": "photo"},
+        **columns,
+    })  # fmt: skip
+
+
+def change_places(session: Session, photos: Mapping[int, Any]) -> None:
+    photos[1].number, photos[2].number = 2, 1
+
+
+def delete_and_move_up(session: Session, photos: Mapping[int, Any]) -> None:
+    session.delete(photos[1])
+    photos[2].number, photos[3].number = 1, 2
+
+
+def remove_and_move_up(session: Session, photos: Mapping[int, Any]) -> None:
+    """The set's own way, of which the session hears when it flushes."""
+    photos[1].post.photos.remove(photos[1])
+    photos[2].number = 1
+
+
+@pytest.mark.parametrize("mixin", [Image, LegacyImage])
+@pytest.mark.parametrize("declare", [one_of_each, of_two_tables])
+@pytest.mark.parametrize("exchange", [change_places, delete_and_move_up, remove_and_move_up])
+def test_an_exchange_that_no_database_could_do_is_refused_with_both_values(
+    engine: Engine,
+    declare: Callable[[Any, Any], type[Any]],
+    mixin: Any,
+    exchange: Callable[[Session, Mapping[int, Any]], None],
+) -> None:
+    base: Any = declarative_base()
+
+    class Post(base):
+        __tablename__ = "swap_post"
+        id = mapped_column(Integer, primary_key=True)
+        title = mapped_column(String(20))
+        photos = image_attachment("Photo", uselist=True, backref="post")
+
+    photo_class = declare(base, mixin)
+    blobs = MemoryStore()
+    base.metadata.create_all(engine)
+    try:
+        with Session(engine, info={"image_store": blobs}) as session:
+            session.add(post := Post(id=1))
+            for number, color in enumerate(COLORS[:3], 1):
+                post.photos.get_image_set(number=number).from_blob(picture(color))
+            session.commit()
+            before = dict(blobs.blobs)
+            exchange(session, {photo.number: photo for photo in session.scalars(select(photo_class))})
+            post.title = "new"
+            with pytest.raises(ImageIdentityError, match=r"Photo\.number was \d, and is to be \d: .* flush") as refused:
+                session.commit()
+            assert not is_conflict(refused.value), "it would be tried again for ever"
+            session.rollback()
+            assert dict(blobs.blobs) == before
+            photos = {photo.number: photo for photo in post.photos}
+            # as the error says
+            photos[1].number = 4
+            session.flush()
+            photos[2].number = 1
+            session.flush()
+            photos[1].number = 2
+            session.commit()
+            found = {photo.number: photo.make_blob() for photo in post.photos}
+            assert found == {1: picture("green"), 2: picture("red"), 3: picture("blue")}
+    finally:
+        base.metadata.drop_all(engine)

@@ -19,7 +19,7 @@ from sqlalchemy_imageattach.testing import FaultyStore
 from sqlalchemy_imageattach.variants.eager import KIND
 
 from .conftest import empty
-from .helpers import OTHER, Exploded, Waiting, assert_in_step, picture
+from .helpers import OTHER, SMALL, Exploded, Waiting, assert_in_step, picture
 from .models import Base, Product, ProductPhoto
 
 NOW = ("card", "square", "corner")
@@ -352,3 +352,25 @@ def test_a_job_whose_store_fails_at_any_call_is_done_when_it_is_tried_again(sqli
         shop.queue.work_off(runner)
         assert not shop.queue.jobs
         shop.assert_whole(*NOW, *LATER)
+
+
+@pytest.mark.parametrize("size", [SMALL, OTHER], ids=["of the same size", "of another size"])
+def test_a_new_picture_has_nothing_of_the_one_that_it_replaces(
+    engine: Engine, store: FaultyStore, size: tuple[int, int]
+) -> None:
+    """Of the same size, it is an UPDATE of the same row."""
+    with Session(engine) as session:
+        session.add(product := Product(id=1))
+        product.photo.from_blob(picture("red", SMALL))
+        session.commit()
+        product.photo.focal_point = (1, 1)
+        original = product.photo.require_original()
+        assert original.dominant_color == "#ff0000"
+        original.frames = 7
+        session.commit()
+        product.photo.from_blob(picture("blue", size))
+        session.commit()
+        original = product.photo.require_original()
+        assert (product.photo.focal_point, original.dominant_color, original.frames) == (None, "#0000ff", 1)
+        assert all(product.photo.variant(name).is_complete for name in ("card", "square", "corner"))
+    assert_in_step(engine, store)

@@ -12,15 +12,15 @@ from weakref import ref as weakref
 from sqlalchemy import inspect
 from sqlalchemy.engine import Connection, Transaction
 
-from ...errors import BlobExistsError, StoreError
+from ...errors import BlobExistsError, ImageIdentityError, StoreError
 from ...key import ImageKey
 from ...spool import Spool
-from ...store import Store, are_same_place, key_of, targets_of
+from ...store import Store, are_same_place, targets_of
 from ...uploads.quarantine import QuarantinedFile, UploadedContent, used
 from .locations import Locations
 from .pending import Content, blob_state
 
-__all__ = ["BlobRef", "Claim", "Frame", "Write", "innermost"]
+__all__ = ["BlobRef", "Claim", "Frame", "Write", "innermost", "require_a_blob_for_each"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ class BlobRef:
 class Write:
     """A blob that a flush has to write, or has written."""
 
-    def __init__(self, image: Any, blob: BlobRef, content: Content) -> None:
+    def __init__(self, image: Any, store: Store, key: ImageKey, content: Content) -> None:
         # weak: a transaction that attaches a thousand pictures must not keep them all in memory to its end
         self._image = weakref(image)
         self._content: Content | None = content
@@ -72,7 +72,8 @@ class Write:
         #: Of places that are written more than once: what they held before, once that is known.
         self._former: dict[BlobRef, Spool | None] = {}
         self._is_of_another = False
-        self.blob = blob
+        self._key = key
+        self.blob = BlobRef.of(store, key)
 
     @property
     def image(self) -> Any:
@@ -125,10 +126,9 @@ class Write:
         if (image := self.image) is not None:
             state = blob_state(image)
             self._former_store, state.stored_in = state.stored_in, self.blob.store
-            key = key_of(image)
-            former = locations.remember(key, self.blob.store)
+            former = locations.remember(self._key, self.blob.store)
             locations.accompany(inspect(image))
-            self._forget = partial(locations.remember, key, former)
+            self._forget = partial(locations.remember, self._key, former)
 
     def was_rolled_back(self) -> None:
         self._forget()
@@ -145,7 +145,7 @@ class Claim(Write):
     """The mark that an upload was used, which a flush has to make, or has made."""
 
     def __init__(self, image: Any, upload: QuarantinedFile) -> None:
-        super().__init__(image, BlobRef.of(upload.store, upload.mark), Spool.of(b""))
+        super().__init__(image, upload.store, upload.mark, Spool.of(b""))
         self._upload = upload
 
     def perform(self) -> None:
@@ -167,6 +167,20 @@ class Claim(Write):
 
     def was_committed(self) -> None:
         """No image has it as its blob."""
+
+
+def require_a_blob_for_each(writes: Sequence[Write]) -> None:
+    """No two images of one flush would be written over each other, as in a store that takes no revision.
+
+    :raises ImageIdentityError: two would
+    """
+    by_blob: dict[BlobRef, Write] = {}
+    for write in writes:
+        if by_blob.setdefault(write.blob, write) is not write:
+            raise ImageIdentityError(
+                f"expected a blob for each image, got {write.blob.key} twice in one flush: {write.blob.store!r} takes"
+                " no revision, so it has one blob for each size and type of a picture"
+            )
 
 
 @dataclass(slots=True)
