@@ -2,8 +2,11 @@
 
 Compared with depot (which writes the file and looks at nothing), sqlalchemy-file, advanced-alchemy, and with the way of
 SQLAlchemy-ImageAttach 1.1, whose cost is decoding the whole picture by Wand to learn its size: that, and a plain write
-and commit, is done here.  The floor is hash, write and insert without an ORM, and beside it is the same with one.  Also
-counts the statements of an attach, and the peak memory of attaching a very long file.
+and commit, is done here.  The floor is hash, write and insert without an ORM, and beside it is the same with one.  Its
+writing is what no store of files in the layout of 1.x can do without: one directory for the owner, and one file in it,
+under its own name at once.  Not in it are looking at the picture, its columns but the digest, a file that is there
+whole or not at all, and the removal of what is rolled back.  Depot makes a directory for each file as well, and two
+files in it.  Also counts the statements of an attach, and the peak memory of attaching a very long file.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ import hashlib
 import io
 import itertools
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import harness
+from PIL import Image as PillowImage
 from sqlalchemy import Engine, ForeignKey, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, registry
 
@@ -57,11 +60,26 @@ def database(directory: Path, name: str, base: type[DeclarativeBase]) -> Engine:
     return engine
 
 
+def make_shards(root: Path) -> str:
+    """The directories that a thousand owners have left in the layout of 1.x; gives the path of ``root``."""
+    for number in range(1000):
+        (root / str(number)).mkdir(parents=True)
+    return str(root)
+
+
+def write(root: str, owner: int, name: str, photo: bytes) -> None:
+    """A file in the new directory of its owner; in pieces, since one long write() is slower on some kernels."""
+    directory = f"{root}/{owner % 1000}/{owner // 1000}"
+    os.mkdir(directory)
+    with open(f"{directory}/{owner}.{name}", "wb", buffering=0) as target:
+        for start in range(0, len(photo), 1 << 18):
+            target.write(memoryview(photo)[start : start + (1 << 18)])
+
+
 def ours(directory: Path, photo: bytes, *, fsync: bool) -> Callable[[], None]:
     """Attach and commit with this library, into a store that has had a thousand owners before."""
     name = f"ours-{fsync}"
-    for number in range(1000):
-        (directory / name / "user-picture" / str(number)).mkdir(parents=True)
+    make_shards(directory / name / "user-picture")
     engine, store = database(directory, name, Base), FileSystemStore(str(directory / name), "/", fsync=fsync)
 
     def attach() -> None:
@@ -72,6 +90,14 @@ def ours(directory: Path, photo: bytes, *, fsync: bool) -> Callable[[], None]:
             session.commit()
 
     return attach
+
+
+def as_progressive(photo: bytes) -> bytes:
+    """The same picture in scans, which are counted."""
+    target = io.BytesIO()
+    with PillowImage.open(io.BytesIO(photo)) as picture:
+        picture.save(target, "JPEG", quality="keep", progressive=True)
+    return target.getvalue()
 
 
 def depot(directory: Path, photo: bytes) -> Callable[[], None]:
@@ -162,7 +188,7 @@ def advanced_alchemy(directory: Path, photo: bytes) -> Callable[[], None]:
 def orm(directory: Path, photo: bytes) -> Callable[[], None]:
     """What it takes with an ORM: the same two rows by plain classes."""
     engine = database(directory, "orm", Base)
-    (directory / "orm").mkdir()
+    root = make_shards(directory / "orm")
     mapped = registry()
     user_class, picture_class = type("PlainUser", (), {}), type("PlainPicture", (), {})
     mapped.map_imperatively(picture_class, UserPicture.__table__)
@@ -174,7 +200,7 @@ def orm(directory: Path, photo: bytes) -> Callable[[], None]:
             user = user_class()
             session.add(user)
             session.flush()
-            write(directory / "orm" / f"{user.id}.jpe", photo)
+            write(root, user.id, "jpe", photo)
             picture = picture_class()
             values = {"user_id": user.id, "width": 4000, "height": 3000, "mimetype": "image/jpeg", "variant": ""}
             for name, value in {**values, "checksum": digest, "original": True, "created_at": utc_now()}.items():
@@ -185,19 +211,12 @@ def orm(directory: Path, photo: bytes) -> Callable[[], None]:
     return attach
 
 
-def write(path: Path, photo: bytes) -> None:
-    """In pieces, since one long write() is slower on some kernels."""
-    with open(path, "wb", buffering=0) as target:
-        for start in range(0, len(photo), 1 << 18):
-            target.write(memoryview(photo)[start : start + (1 << 18)])
-
-
 def as_upstream(directory: Path, photo: bytes) -> Callable[[], None]:
     """What 1.1 did: decode the whole picture by Wand for its size, write the file, insert the row, commit."""
     from wand.image import Image as WandImage
 
     engine = database(directory, "upstream", Base)
-    (directory / "upstream").mkdir()
+    root = make_shards(directory / "upstream")
 
     def attach() -> None:
         with WandImage(blob=photo) as picture:
@@ -207,9 +226,7 @@ def as_upstream(directory: Path, photo: bytes) -> Callable[[], None]:
             user = User()
             session.add(user)
             session.flush()
-            path = directory / "upstream" / f"{user.id}.{width}x{height}.jpe"
-            with open(path, "wb") as target:
-                shutil.copyfileobj(io.BytesIO(photo), target)
+            write(root, user.id, f"{width}x{height}.jpe", photo)
             values = {"user_id": user.id, "width": width, "height": height, "mimetype": mimetype, "original": True}
             session.execute(UserPicture.__table__.insert(), values)
             session.commit()
@@ -220,13 +237,13 @@ def as_upstream(directory: Path, photo: bytes) -> Callable[[], None]:
 def bare(directory: Path, photo: bytes) -> Callable[[], None]:
     """The limit: hash, write, insert, commit, without any ORM."""
     engine = database(directory, "bare", Base)
-    (directory / "bare").mkdir()
+    root = make_shards(directory / "bare")
 
     def attach() -> None:
         digest = hashlib.sha256(photo).hexdigest()
         with engine.begin() as connection:
             (ident,) = connection.execute(User.__table__.insert()).inserted_primary_key or (0,)
-            write(directory / "bare" / f"{ident}.jpe", photo)
+            write(root, ident, "jpe", photo)
             values = {"user_id": ident, "width": 4000, "height": 3000, "mimetype": "image/jpeg", "checksum": digest}
             connection.execute(UserPicture.__table__.insert(), values)
 
@@ -284,8 +301,10 @@ def attaching(photo: bytes, turns: int) -> tuple[dict[str, harness.Figure], list
     """The figures of all candidates, and the statements of an attach."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
+        (directory / "progressive").mkdir()
         candidates = {
             OURS: ours(directory, photo, fsync=False),
+            "ours, the same as progressive JPEG": ours(directory / "progressive", as_progressive(photo), fsync=False),
             "ours, fsync=True (the default)": ours(directory, photo, fsync=True),
             "the same rows by a plain ORM": orm(directory, photo),
             FLOOR: bare(directory, photo),

@@ -336,10 +336,6 @@ def _known_store(image: Any, locations: Locations | None, key: ImageKey | None =
     return known
 
 
-#: The columns of the mixin that say something of one picture, if anybody has found it out or decided it.
-OF_PICTURES = frozenset({"frames", "focal_x", "focal_y", "dominant_color", "thumbhash", "made_for"})
-
-
 class LegacyImage(Image):
     """An :class:`Image` for a table made by SQLAlchemy-ImageAttach 1.x, used as it is.
 

@@ -25,7 +25,7 @@ from contextlib import suppress
 from typing import Any
 from weakref import ref
 
-from sqlalchemy import ClauseElement, DateTime, event, inspect
+from sqlalchemy import ClauseElement, Column, DateTime, event, inspect, text
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction, object_session
@@ -47,7 +47,7 @@ from .identity import (
     set_identity,
     set_value,
 )
-from .image import OF_PICTURES, Image, find_known_store, utc_now
+from .image import Image, find_known_store, utc_now
 from .locks import (
     claim,
     claim_all,
@@ -233,9 +233,38 @@ def _replace(session: Session, connection: Connection, replaced: Any, image: Any
     given = inspect(image).dict.keys()
     for name in (mapper.column_attrs.keys() & given) - set(primary_key_names(mapper)):
         flag_modified(image, name)  # otherwise what an earlier flush, rolled back since, had written is left out
-    for name in OF_PICTURES - given:
-        if has_own_column(mapper, name):
-            set_value(image, name, None)  # otherwise the new picture has the focal point, for instance, of the old one
+    _fill_in(mapper, connection, image)
+
+
+def _fill_in(mapper: Mapper[Any], connection: Connection, image: Any) -> None:
+    """Give each column that was not set what an INSERT would: the UPDATE would leave what the former picture had."""
+    for attribute in mapper.column_attrs:
+        column = attribute.columns[0]
+        if attribute.key in inspect(image).dict or attribute.key == "created_at" or not _is_plain(mapper, column):
+            continue
+        if column.default is not None:
+            set_value(image, attribute.key, connection.scalar(column.default))
+        elif column.server_default is not None:
+            if (said := _said_by(column.server_default)) is not None:
+                set_value(image, attribute.key, said)
+        elif column.nullable:
+            set_value(image, attribute.key, None)
+
+
+def _is_plain(mapper: Mapper[Any], column: Any) -> bool:
+    return (
+        isinstance(column, Column)
+        and column.table in mapper.tables
+        and not (column.primary_key or column.computed is not None or column.identity is not None)
+        and column is not mapper.version_id_col
+        and not (column.default is not None and column.default.is_sequence)
+    )
+
+
+def _said_by(default: Any) -> Any:
+    # None if the table alone knows it, e.g. by a trigger
+    argument = getattr(default, "arg", None)
+    return text("'" + argument.replace("'", "''") + "'") if isinstance(argument, str) else argument
 
 
 def _date(connection: Connection, image: Any, *, is_update: bool) -> None:

@@ -74,7 +74,9 @@ def _can_be_put_aside(mapper: Mapper[Any]) -> bool:
 
 def _gets_another_key(image: Any) -> bool:
     state = inspect(image)
-    return state.key is not None and state.mapper.identity_key_from_instance(image) != state.key
+    if state.key is None or not state.dict.keys() >= set(primary_key_names(state.mapper)):
+        return False  # what is expired has not been changed, and its row may be gone
+    return bool(state.mapper.identity_key_from_instance(image) != state.key)
 
 
 def _refuse(mapper: Mapper[Any], image: Any, other: Any) -> NoReturn:

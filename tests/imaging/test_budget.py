@@ -50,6 +50,17 @@ def test_the_worst_file_of_each_kind_is_looked_at_within_the_budget(name: str) -
     assert file.total <= 2 * len(file.getbuffer()) + 4 * 2**20
 
 
+@pytest.mark.parametrize("before", range(2**16 - 3, 2**16 + 1))
+def test_what_lies_across_two_pieces_is_counted_once(before: int) -> None:
+    needle = b"\xff\xda\0"
+    content = bytes(before) + needle + bytes(2**16) + needle
+    reader = Reader(io.BytesIO(content))
+    assert reader.occurrences(needle, 0, len(content), 10) == 2
+    assert reader.occurrences(needle, 0, len(content) - 1, 10) == 1
+    assert reader.occurrences(needle, before + 1, len(content), 10) == 1
+    assert reader.occurrences(needle, 0, len(content), 0) == 1
+
+
 @pytest.mark.parametrize("name", [name for name in WORST if name.startswith("pdf")])
 def test_all_that_is_searched_in_a_pdf_is_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done for one step is bounded: no more bytes are looked at than the steps allow."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, ForeignKey, ForeignKeyConstraint, Integer, String, event, select
+from sqlalchemy import Engine, ForeignKey, ForeignKeyConstraint, Integer, String, delete, event, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, declarative_base, mapped_column
 
@@ -268,6 +268,22 @@ def test_what_stays_costs_no_statement(engine: Engine, store: FaultyStore, open_
     assert moved == ["UPDATE", "UPDATE", "SELECT"]
     # two are locked, one is put aside, both are updated
     assert [statement.split()[0] for statement in sent].count("UPDATE") == 5
+
+
+def test_the_place_of_a_picture_whose_row_is_gone_is_free(
+    engine: Engine, store: FaultyStore, open_session: MakeSession
+) -> None:
+    ident = gallery(engine, thumbnails=False)
+    session = open_session(engine)
+    user = session.get_one(User, ident)
+    photos = {image.number: image for image in user.photos}
+    # the session still knows it, as expired, and asking for it raises
+    cls = type(photos[2])
+    session.execute(delete(cls).where(cls.number == 2), execution_options={"synchronize_session": False})
+    session.expire(photos[2])
+    photos[1].number = 2
+    session.commit()
+    assert order_of(engine, ident) == {2: "red", 3: "blue", 4: "yellow"}
 
 
 # --- where nothing can be put out of the way -------------------------------------------------------------------------

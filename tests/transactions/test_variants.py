@@ -371,6 +371,7 @@ def test_a_new_picture_has_nothing_of_the_one_that_it_replaces(
         product.photo.from_blob(picture("blue", size))
         session.commit()
         original = product.photo.require_original()
-        assert (original.focal_x, original.dominant_color, original.frames) == (None, "#0000ff", 1)
+        found: tuple[Any, ...] = (product.photo.focal_point, original.dominant_color, original.frames)
+        assert found == (None, "#0000ff", 1)
         assert all(product.photo.variant(name).is_complete for name in ("card", "square", "corner"))
     assert_in_step(engine, store)

@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["MOST_PIXELS", "START"]
 
-#: The marker of a scan.
-START: Final = b"\xff\xda"
+#: The marker of a scan, and the first byte of its length: no decoder takes one of 256 bytes or more.
+START: Final = b"\xff\xda\x00"
 #: Each scan of a progressive JPEG goes over the whole picture: the most pixels over all of them.
 MOST_PIXELS: Final = 2_500_000_000
