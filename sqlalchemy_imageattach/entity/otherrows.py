@@ -73,8 +73,10 @@ def images_of_changed_owners(session: Session, flushed: Collection[Any] | None) 
     owners = [each for each in session.dirty if flushed is None or each in flushed]
     if not owners or all(has_usual_key(cls) for cls in image_classes):
         return
+    mappers = {mapper_of(type(owner)) for owner in owners}
+    in_doubt = {mapper: [each for each in mapper.relationships if _is_in_doubt(each)] for mapper in mappers}
     for owner in owners:
-        attachments = [each for each in inspect(owner).mapper.relationships if _is_in_doubt(each)]
+        attachments = in_doubt[mapper_of(type(owner))]
         if attachments and session.is_modified(owner, include_collections=False):
             for attachment in attachments:
                 history = get_history(owner, attachment.key, _BY_FORMER_KEY)
