@@ -129,7 +129,8 @@ class Embeddings(PictureIndex):
         row = self.table.alias()
         here = self.cls if entity is None else entity
         found = select(self._distance_to(row, picture)).where(self.is_current(here, row, key=key)).correlate_except(row)
-        return func.coalesce(found.scalar_subquery(), NOT_INDEXED)
+        # labelled, so that a statement with it in its columns orders by what it has reckoned
+        return func.coalesce(found.scalar_subquery(), NOT_INDEXED).label(None)
 
     def nearest(
         self, statement: Select[Any], picture: Any, limit: int = 10, *, offset: int = 0, entity: Any = None
