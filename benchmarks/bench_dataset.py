@@ -30,7 +30,7 @@ from sqlalchemy_imageattach.remote import FetchPolicy  # noqa: E402
 from sqlalchemy_imageattach.stores.fs import FileSystemStore  # noqa: E402
 
 CONNECTIONS = 32
-PICTURES = 600
+PICTURES = 2000
 ROWS = 1_000_000
 SERVER = """
 import io, sys, time
@@ -137,7 +137,7 @@ def against_bare_client(delay: float) -> None:
             # what was written is removed at the end: that is not what is measured
             return lambda: work(urls, tempfile.mkdtemp(dir=root))
 
-        figures = race({"bare client": into(bare), "collect()": into(collected)}, turns=5)
+        figures = race({"bare client": into(bare), "collect()": into(collected)}, turns=3)
     report(f"{PICTURES} pictures by {CONNECTIONS} connections, each {delay * 1000:.0f} ms away", figures, "bare client")
     ratio = figures["bare client"][0] / figures["collect()"][0]
     bound = "the processor is all there is" if not delay else "bound: 0.8"

@@ -12,13 +12,11 @@ import httpcore
 
 from ..errors import RemoteAddressError, RemoteAnswerError, RemoteTimeoutError
 from ..spool import Spool
-from .connection import AsyncGuardedBackend, Budget, GuardedBackend, RefusedAddress, budget
+from .connection import AsyncGuardedBackend, Budget, ClosedHere, GuardedBackend, RefusedAddress, budget
 from .journey import Body, Journey
 from .policy import FetchPolicy
 
 __all__ = ["AsyncFetcher", "FetchPolicy", "Fetched", "Fetcher", "afetch", "fetch"]
-
-_KEPT = 20  # connections that wait for another request
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +65,17 @@ class Fetcher:
                 address, headers = journey.request()
                 limits = budget.get()
                 limits.header_bytes = self.policy.max_header_bytes
-                with self._pool.stream("GET", address, headers=headers, extensions=_timeouts(self.policy)) as response:
-                    limits.header_bytes = None
-                    found = _headers(response)
-                    if not journey.follow(response.status, found):
-                        return Fetched(journey.url, _read(response, found, self.policy), found)
+                try:
+                    with self._pool.stream(
+                        "GET", address, headers=headers, extensions=_timeouts(self.policy)
+                    ) as response:
+                        limits.header_bytes = None
+                        found = _headers(response)
+                        if not journey.follow(response.status, found):
+                            return Fetched(journey.url, _read(response, found, self.policy), found)
+                except ClosedHere:
+                    if limits.header_bytes is None:
+                        raise
 
     def close(self) -> None:
         self._pool.close()
@@ -107,13 +111,17 @@ class AsyncFetcher:
                 address, headers = journey.request()
                 limits = budget.get()
                 limits.header_bytes = self.policy.max_header_bytes
-                async with self._pool.stream(
-                    "GET", address, headers=headers, extensions=_timeouts(self.policy)
-                ) as response:
-                    limits.header_bytes = None
-                    found = _headers(response)
-                    if not journey.follow(response.status, found):
-                        return Fetched(journey.url, await _aread(response, found, self.policy), found)
+                try:
+                    async with self._pool.stream(
+                        "GET", address, headers=headers, extensions=_timeouts(self.policy)
+                    ) as response:
+                        limits.header_bytes = None
+                        found = _headers(response)
+                        if not journey.follow(response.status, found):
+                            return Fetched(journey.url, await _aread(response, found, self.policy), found)
+                except ClosedHere:
+                    if limits.header_bytes is None:
+                        raise
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -176,7 +184,8 @@ def _pool_options(policy: FetchPolicy, connections: int) -> dict[str, Any]:
         "ssl_context": policy.ssl_context,
         "proxy": None if policy.proxy is None else httpcore.Proxy(policy.proxy),
         "max_connections": connections,
-        "max_keepalive_connections": min(connections, _KEPT),
+        # all: to find those that are too many, the pool takes one for idle whose request is just about to be sent
+        "max_keepalive_connections": connections,
         "keepalive_expiry": 5.0,
         "retries": 0,
     }
