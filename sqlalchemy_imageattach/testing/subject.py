@@ -48,6 +48,7 @@ class Capabilities:
     :param pickles: it can be pickled, and the copy is a store for the same place
     :param fetchable: its URLs can be fetched from here, without credentials
     :param exclusive: of several who ``put_once()`` at the same time, one can
+    :param copies: what was read from it can be copied within it, as ``version_of()`` and ``copy_from()`` have it
     :param uploadable: it has ``presign_upload()``, and what that gives can be asked from here
     """
 
@@ -55,6 +56,7 @@ class Capabilities:
     never_overwrites: bool | None = None
     tells_deletions: bool | None = None
     lists: bool | None = None
+    copies: bool | None = None
     pickles: bool = False
     fetchable: bool = False
     exclusive: bool = False
@@ -154,9 +156,10 @@ class Subject:
 
     def copy_to(self, target: ImageKey, source: ImageKey, version: str | None) -> bool:
         """Have the store copy ``source``; what has no version is not copied."""
+        if version is None and self.capabilities.copies:
+            fail("a version of what was read, since the store is said to copy", None)
         if version is None:
-            msg = "the store copies nothing"
-            raise NotApplicable(msg)
+            raise NotApplicable("the store copies nothing")
         with self._lock:
             self._used[target] = None
         with _Blaming("copy_from", "copies what was read, or says that it does not"):

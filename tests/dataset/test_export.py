@@ -121,7 +121,8 @@ def test_a_table_alone_has_no_pictures(filled: DatasetStore, tmp_path: Path) -> 
 
 
 def test_parquet_has_the_bytes_in_a_column(filled: DatasetStore, tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", exc_type=ImportError)
+    from pyarrow import parquet
+
     assert export(filled, tmp_path, "parquet", shard_size=8) == 13
     rows = [row for path in sorted(tmp_path.iterdir()) for row in parquet.read_table(path).to_pylist()]
     assert [row["image"] for row in rows] == [sample.read() for sample in filled.iterate()]

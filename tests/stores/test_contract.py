@@ -32,7 +32,9 @@ def _proxy(store: Store) -> LocalProxyStore:
 class TestSingleStores(StoreContract):
     """All that can be promised, but to be pickled and to be served."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=True, tells_deletions=True, lists=True, exclusive=True)
+    capabilities = Capabilities(
+        copies=False, revisions=True, never_overwrites=True, tells_deletions=True, lists=True, exclusive=True
+    )
 
     STORES: dict[str, Callable[[Path], Store]] = {
         "memory": lambda _: MemoryStore(),
@@ -52,7 +54,13 @@ class TestServedFiles(StoreContract):
     """A directory that the application serves, by a real server."""
 
     capabilities = Capabilities(
-        revisions=True, never_overwrites=True, tells_deletions=True, lists=True, fetchable=True, exclusive=True
+        copies=False,
+        revisions=True,
+        never_overwrites=True,
+        tells_deletions=True,
+        lists=True,
+        fetchable=True,
+        exclusive=True,
     )
 
     @pytest.fixture
@@ -77,7 +85,7 @@ class _Quiet(werkzeug.serving.WSGIRequestHandler):
 class TestPickledFiles(StoreContract):
     """A directory, which other processes can use too."""
 
-    capabilities = Capabilities(pickles=True)
+    capabilities = Capabilities(copies=False, pickles=True)
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
@@ -87,7 +95,7 @@ class TestPickledFiles(StoreContract):
 class TestOverlays(StoreContract):
     """Two stores as one: the underlying one refuses to be changed, so that it shows if it is."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=True, lists=True)
+    capabilities = Capabilities(copies=False, revisions=True, never_overwrites=True, lists=True)
 
     @pytest.fixture(params=["memory", "files"])
     def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> Store:
@@ -100,7 +108,7 @@ class TestOverlays(StoreContract):
 class TestMirrors(StoreContract):
     """Two stores, kept alike.  It lists neither, and of many who delete a blob it can tell two that it was there."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=True, lists=False)
+    capabilities = Capabilities(copies=False, revisions=True, never_overwrites=True, lists=False)
 
     @pytest.fixture(params=["memory first", "files first", "one of 1.x"])
     def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> Store:
@@ -113,7 +121,7 @@ class TestMirrors(StoreContract):
 class TestOldStores(StoreContract):
     """As a user wrote it for 1.x: four methods, no revisions."""
 
-    capabilities = Capabilities(revisions=False, never_overwrites=False, lists=False)
+    capabilities = Capabilities(copies=False, revisions=False, never_overwrites=False, lists=False)
 
     @pytest.fixture(params=["itself", "in a proxy", "overlay of two"])
     def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> Store:

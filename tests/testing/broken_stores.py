@@ -842,6 +842,11 @@ class CopiesAndDeniesIt(Copying):
 breaks("copy_from: copies nothing that has changed since it was read")(Copying)
 
 
+@breaks("copy_from: copies what was read, or says that it does not", copies=True)
+class SaidToCopy(MemoryStore):
+    """It is said to, and does not."""
+
+
 @breaks("presign_upload: gives a request that stores a blob", uploadable=True)
 class NamesNobody(Sound):
     def presign_upload(self, key, **options):

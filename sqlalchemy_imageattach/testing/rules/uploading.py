@@ -39,18 +39,20 @@ def _puts_once_at_once(subject: Subject) -> None:
     subject.expect_content(key, b"%d" % told.index(True))
 
 
-@CHAPTER.rule("copies what was read, or says that it does not", method="copy_from")
+@CHAPTER.rule("copies what was read, or says that it does not", method="copy_from", needs="copies")
 def _copies(subject: Subject) -> None:
     source, target = subject.replaceable_key(), subject.key()
     subject.put(source)
     if not subject.copy_to(target, source, subject.version(source)):
+        if subject.capabilities.copies:
+            fail("to be copied, since the store is said to copy", "False")
         subject.expect_missing(target, "nothing to be there, since it said that it did not copy")
         return
     subject.expect_content(target, PICTURE)
     subject.expect_content(source, PICTURE)
 
 
-@CHAPTER.rule("copies nothing that has changed since it was read", method="copy_from")
+@CHAPTER.rule("copies nothing that has changed since it was read", method="copy_from", needs="copies")
 def _copies_no_other(subject: Subject) -> None:
     source, target = subject.replaceable_key(), subject.key()
     subject.put(source, b"what was looked at")

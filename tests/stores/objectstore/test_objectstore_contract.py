@@ -50,7 +50,9 @@ def shared_s3_bucket(seaweed: SeaweedFS) -> Iterator[str]:
 class _OfAll(StoreContract):
     """No service is asked for a former blob, and not all of them tell what they deleted."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, pickles=True, exclusive=True)
+    capabilities = Capabilities(
+        copies=False, revisions=True, never_overwrites=False, lists=True, pickles=True, exclusive=True
+    )
 
 
 class TestAzure(_OfAll):

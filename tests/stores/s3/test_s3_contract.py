@@ -37,6 +37,7 @@ class TestS3(StoreContract):
         fetchable=True,
         exclusive=True,
         uploadable=True,
+        copies=True,
     )
 
     @pytest.fixture
@@ -47,7 +48,7 @@ class TestS3(StoreContract):
 class TestSandbox(StoreContract):
     """Two buckets as one, with credentials that may only read the underlying one."""
 
-    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True)
+    capabilities = Capabilities(revisions=True, never_overwrites=False, lists=True, copies=False)
 
     @pytest.fixture
     def store(self, seaweed: SeaweedFS) -> Store:
