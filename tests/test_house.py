@@ -16,11 +16,16 @@ PLAN = """
 __init__.py                 the version, and what programs import most
 __main__.py                 python -m; says what to install if click is missing
 cli/                        the command imageattach: one command per operation below
-    __init__.py             group, exit codes, commands
-    search.py               index, search, duplicates
+    __init__.py             main(), and which file has which command
     dataset.py              imageattach dataset
+    maintenance.py          check, sweep
+    migration.py            migrate
+    search.py               index, search, duplicates
+    stores.py               stores
+    variants.py             thumbnails, variants
     params.py               what commands take
     output.py               lines, JSON, progress
+    exits.py                exit codes, and which one an error means
 integrations/               frameworks and admin panels; glue only
     __init__.py
     fastapi.py              dependencies, and what an API tells of a picture

@@ -33,11 +33,13 @@ from ..dataset import (
 )
 from ..errors import ImageAttachError
 from ..store import Store
-from .output import Output
+from .exits import FINE, PROBLEMS
+from .output import Output, values_of
 from .params import database_options, output_options, store_of_url
 
-__all__ = ["dataset"]
+__all__ = ["dataset_command"]
 
+_FAILURE = ("label", "uri", "reason", "detail", "attempts", "is_final")
 _KINDS = ("urls", "csv", "json-lines", "serpapi", "folder")
 _BY_NAME = {".csv": "csv", ".jsonl": "json-lines", ".ndjson": "json-lines", ".json": "serpapi", ".txt": "urls"}
 
@@ -67,12 +69,12 @@ _parts_option = click.option(
 )
 
 
-@click.group()
-def dataset() -> None:
+@click.group("dataset")
+def dataset_command() -> None:
     """Collects labelled pictures for training and analysis."""
 
 
-@dataset.command("collect")
+@dataset_command.command("collect")
 @click.argument("store", metavar="STORE", callback=store_of_url)
 @click.argument("source", metavar="SOURCE", type=click.Path(exists=True, allow_dash=True))
 @click.argument("label", metavar="[LABEL]", required=False, callback=_label)
@@ -127,21 +129,20 @@ def collect_command(
             **options,
         )
     for failure in report.failures:
-        output.item("failure", f"{failure.uri}: {failure.reason}: {failure.detail}", **_plain(failure))
+        output.item("failure", f"{failure.uri}: {failure.reason}: {failure.detail}", **values_of(failure, _FAILURE))
     if report.source_error is not None:
         output.item("source_error", f"{source}: {report.source_error}", error=str(report.source_error))
     output.result(
         f"{report.added:,} added ({report.added_bytes:,} bytes), {report.present:,} there already,"
         f" {report.duplicates:,} with the same bytes, {report.alike:,} that look alike, {report.failed:,} failed,"
         f" {report.known_failures:,} known to fail",
-        **{key: getattr(report, key) for key in ("added", "added_bytes", "present", "duplicates", "alike", "failed")},
-        known_failures=report.known_failures,
+        **values_of(report, ("added", "added_bytes", "present", "duplicates", "alike", "failed", "known_failures")),
         reasons=dict(report.reasons),
     )
-    return 1 if report.failed or report.source_error is not None else 0
+    return PROBLEMS if report.failed or report.source_error is not None else FINE
 
 
-@dataset.command("count")
+@dataset_command.command("count")
 @click.argument("label", metavar="[LABEL]", required=False, callback=_label)
 @_class_option
 @database_options
@@ -156,12 +157,10 @@ def count_command(session: Session, output: Output, models: Any, label: str | No
     output.result(f"{number:>9,}  {'in all' if label is None else label}", label=label, count=number)
 
 
-@dataset.command("sample")
+@dataset_command.command("sample")
 @click.argument("store", metavar="STORE", callback=store_of_url)
 @click.argument("number", metavar="NUMBER", type=click.IntRange(0))
-@click.option(
-    "--label", "labels", multiple=True, callback=lambda c, p, all_: tuple(_label(c, p, each) for each in all_)
-)
+@click.option("--label", "labels", multiple=True, callback=_labels, help="Only this label.  Can be repeated.")
 @click.option("--balanced", is_flag=True, help="As many of each label.")
 @click.option("--seed", type=int, help="Pick the same pictures each time.")
 @_class_option
@@ -187,7 +186,7 @@ def sample_command(
     output.result(f"{len(found):,} pictures", count=len(found))
 
 
-@dataset.command("split")
+@dataset_command.command("split")
 @_parts_option
 @click.option("--label", callback=_label, help="Only this label.")
 @_class_option
@@ -206,7 +205,7 @@ def split_command(
     output.result(", ".join(f"{total:,} {part}" for part, total in totals.items()) or "no pictures", parts=totals)
 
 
-@dataset.command("export")
+@dataset_command.command("export")
 @click.argument("store", metavar="STORE", callback=store_of_url)
 @click.argument("target", metavar="DIRECTORY", type=click.Path(file_okay=False))
 @click.option(
@@ -268,7 +267,3 @@ def _from_serpapi(source: str, file: IO[str]) -> Iterator[Candidate]:
         return from_serpapi(json.load(file))
     except ValueError as error:
         raise click.UsageError(f"{source}: expected the JSON of an answer of SerpApi ({error})") from error
-
-
-def _plain(failure: Any) -> dict[str, Any]:
-    return {name: getattr(failure, name) for name in ("label", "uri", "reason", "detail", "attempts", "is_final")}

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, is_dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from ..migration import Failure
+if TYPE_CHECKING:
+    from ..migration import Failure
 
-__all__ = ["Output"]
+__all__ = ["Output", "values_of"]
 
 #: Seconds between two updates of the progress line.
 _PAUSE = 0.1
@@ -91,6 +92,11 @@ class Output:
             sys.stderr.write(f"\r{'':<{self._width}}\r")
             sys.stderr.flush()
             self._width = 0
+
+
+def values_of(result: object, names: Iterable[str]) -> dict[str, Any]:
+    """Some of the counts of a result."""
+    return {name: getattr(result, name) for name in names}
 
 
 def _plain(value: object) -> object:

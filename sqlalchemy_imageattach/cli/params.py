@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import wraps
 from typing import Any
 
@@ -15,14 +14,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from ..errors import ImageAttachError
-from ..maintenance import GRACE
 from ..store import Store
 from .output import Output
 
 __all__ = [
     "database_options",
-    "grace_option",
-    "hours_of",
     "output_options",
     "shard_of_text",
     "store_if_any",
@@ -31,15 +27,6 @@ __all__ = [
 ]
 
 workers_option = click.option("--workers", type=click.IntRange(1), help="How many blobs to work on at a time.")
-
-grace_option = click.option(
-    "--grace",
-    type=click.FloatRange(0),
-    metavar="HOURS",
-    default=GRACE / timedelta(hours=1),
-    show_default=True,
-    help="How old a blob without a row must be to count as an orphan.",
-)
 
 
 def store_of_url(context: click.Context, parameter: click.Parameter, url: str) -> Store:
@@ -63,14 +50,6 @@ def shard_of_text(context: click.Context, parameter: click.Parameter, text: str 
     if not (slash and index.isascii() and index.isdigit() and count.isascii() and count.isdigit()):
         raise click.BadParameter(f"expected two integers such as 0/4, got {text!r}")
     return int(index), int(count)
-
-
-def hours_of(hours: float) -> timedelta:
-    """So many hours."""
-    try:
-        return timedelta(hours=hours)
-    except (OverflowError, ValueError) as error:
-        raise click.UsageError(f"--grace: expected a number of hours, got {hours}") from error
 
 
 def database_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The commands for pictures by likeness."""
+"""``imageattach index``, ``imageattach search`` and ``imageattach duplicates``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session, registry
 
+from .. import search
 from ..context import store_context
-from ..errors import MissingExtraError
+from ..search.index import PictureIndex
+from ..search.registry import indexes_of
 from ..store import Store
-from .output import Output
+from .exits import FAILURES, FINE, PROBLEMS
+from .output import Output, values_of
 from .params import database_options, output_options, store_if_any
 
-__all__ = ["COMMANDS"]
-
-FINE, PROBLEMS, FAILURES = 0, 1, 3
+__all__ = ["duplicates_command", "index_command", "search_command"]
 
 _store_option = click.option(
     "--store",
@@ -54,8 +55,7 @@ def index_command(
     What is indexed already is passed over, so it can be broken off and started again at any time, while the application
     is running.  What is left of pictures that are gone is pruned, and so is what former versions of an extractor made.
     """
-    search = _search()
-    failed = 0
+    failed, names = 0, ("examined", "indexed", "computed", "present", "ignored", "removed", "failed", "ok")
     with nullcontext() if store is None else store_context(store):
         for index in _indexes(models, class_name, extractor):
             name = _name(index)
@@ -72,16 +72,12 @@ def index_command(
                     identity=failure.identity,
                     error=str(failure.error),
                 )
-            counts = {
-                key: getattr(result, key)
-                for key in ("examined", "indexed", "computed", "present", "ignored", "removed", "failed", "ok")
-            }
             output.result(
                 f"{name}: {result.indexed:,} indexed ({result.computed:,} of them computed), {result.present:,} there"
                 f" already, {result.removed:,} removed, {result.failed:,} failed",
                 image_class=index.cls.__name__,
                 extractor=index.measure.name,
-                **counts,
+                **values_of(result, names),
             )
             failed += result.failed
     return FAILURES if failed else FINE
@@ -106,7 +102,7 @@ def search_command(
     within: float | None,
 ) -> int:
     """Find the pictures that look most like the file PICTURE."""
-    search, found = _search(), []
+    found: list[tuple[float, str, tuple[Any, ...]]] = []
     with open(picture, "rb") as file:
         blob = file.read()
     for index in _indexes(models, class_name, extractor):
@@ -138,7 +134,7 @@ def duplicates_command(
     session: Session, output: Output, models: Any, class_name: str | None, threshold: int | None
 ) -> int:
     """List groups of pictures that look the same, of the classes that have fingerprints."""
-    search, groups = _search(), []
+    groups: list[search.DuplicateGroup] = []
     for index in _indexes(models, class_name, None):
         if isinstance(index, search.Fingerprints):
             groups += index.duplicates(session, threshold)
@@ -149,28 +145,15 @@ def duplicates_command(
     return PROBLEMS if groups else FINE
 
 
-COMMANDS = (index_command, search_command, duplicates_command)
-
-
 # --- what they share -------------------------------------------------------------------------------------------------
 
 
-def _search() -> Any:
-    try:
-        from .. import search  # late: it needs an extra
-    except MissingExtraError as error:
-        raise click.UsageError(str(error)) from error
-    return search
-
-
-def _indexes(models: Any, class_name: str | None, extractor: str | None) -> list[Any]:
-    from ..search.registry import indexes_of  # late: it needs an extra
-
+def _indexes(models: Any, class_name: str | None, extractor: str | None) -> list[PictureIndex]:
     classes = list(_classes(models, class_name))
     if extractor is not None and ":" in extractor:
-        made, search = _extractor_of(extractor), _search()
+        made = _extractor_of(extractor)
         bases = [cls for cls in classes if any(isinstance(index, search.Embeddings) for index in indexes_of(cls))]
-        return [_with_extractor(search, cls, made, indexes_of(cls)) for cls in bases]
+        return [_with_extractor(cls, made, indexes_of(cls)) for cls in bases]
     found = [
         index
         for cls in classes
@@ -185,7 +168,7 @@ def _indexes(models: Any, class_name: str | None, extractor: str | None) -> list
     return found
 
 
-def _with_extractor(search: Any, cls: type[Any], extractor: Any, indexes: list[Any]) -> Any:
+def _with_extractor(cls: type[Any], extractor: Any, indexes: list[PictureIndex]) -> PictureIndex:
     like = next(index for index in indexes if isinstance(index, search.Embeddings))
     return search.Embeddings(cls, like.source, extractor, attribute=like.attribute, table_name=like.table.name)
 
@@ -211,6 +194,6 @@ def _classes(models: Any, class_name: str | None) -> Iterator[type[Any]]:
             yield mapper.class_
 
 
-def _name(index: Any) -> str:
+def _name(index: PictureIndex) -> str:
     attribute = f".{index.attribute}" if index.attribute else ""
     return f"{index.cls.__name__}{attribute} by {index.measure.name}"

@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
 
-from sqlalchemy_imageattach.cli import main
+from sqlalchemy_imageattach.cli import cli, main
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError
 from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import Store
@@ -563,6 +565,44 @@ def test_the_shell_completes_commands() -> None:
         env={**os.environ, "_IMAGEATTACH_COMPLETE": "bash_complete", "COMP_WORDS": "imageattach sw", "COMP_CWORD": "1"},
     )  # fmt: skip
     assert done.stdout == "plain,sweep\n"
+
+
+def test_what_the_list_says_of_a_command_is_how_its_help_begins() -> None:
+    for name, listed in cli.commands.items():
+        context = click.Context(cli)
+        _, command, _ = cli.resolve_command(context, [name])
+        assert command is not None
+        assert command.name == name
+        assert command.help is not None
+        assert " ".join(command.help.split()).startswith(listed.get_short_help_str().removesuffix("."))
+
+
+def test_listing_and_completing_commands_imports_none_of_them() -> None:
+    script = (
+        "import sys; from sqlalchemy_imageattach.__main__ import main\n"
+        "sys.argv = ['imageattach', '--help']\n"
+        "assert main() == 0\n"
+        "sys.exit(sorted({'sqlalchemy', 'werkzeug', 'PIL', 'numpy', 'httpcore'} & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert all(f"\n  {name} " in done.stdout for name in cli.commands)
+
+
+@pytest.mark.parametrize(
+    ("missing", "command", "extra"),
+    [("numpy", ["search", "--help"], "search"), ("httpcore", ["dataset", "count", "--help"], "remote")],
+)
+def test_a_command_whose_extra_is_missing_says_so_and_the_others_are_listed(missing, command, extra, tmp_path) -> None:
+    (tmp_path / f"{missing}.py").write_text("raise ImportError('not installed')")
+    run = partial(
+        subprocess.run, capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    )  # fmt: skip
+    done = run([sys.executable, "-m", "sqlalchemy_imageattach", *command])
+    assert done.returncode == 3
+    assert f"SQLAlchemy-ImageAttach[{extra}]" in done.stderr
+    assert run([sys.executable, "-m", "sqlalchemy_imageattach", "--help"]).returncode == 0
 
 
 # --- as a program ----------------------------------------------------------------------------------------------------
