@@ -15,7 +15,9 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-__all__ = ["Browser", "Element", "browser", "missing_programs"]
+from tests.needs import unavailable
+
+__all__ = ["Browser", "Element", "browser"]
 
 # Without the flags about networking, Chromium looks for its maker's servers, and waits for them.
 _FLAGS = [
@@ -35,20 +37,17 @@ _PATIENCE = 60
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # so says the standard
 
 
-def missing_programs() -> str:
-    """The names of the programs that are needed and not there."""
-    return ", ".join(name for name in ("chromium", "chromedriver") if shutil.which(name) is None)
-
-
 @contextmanager
 def browser(profile: Path, *, width: int = 1280, height: int = 900, scale: float = 1) -> Iterator[Browser]:
-    """A new browser, closed at the end of the block.
+    """A new browser, closed at the end of the block.  Without Chromium the test is skipped; see :mod:`tests.needs`.
 
     :param profile: an empty directory for it
     :param width: of the page, in CSS pixels
     :param height: of the page, in CSS pixels
     :param scale: device pixels for each CSS pixel
     """
+    if missing := ", ".join(name for name in ("chromium", "chromedriver") if shutil.which(name) is None):
+        unavailable(f"no {missing}: apt-get install chromium chromium-driver")
     driver, port = _driver()
     try:
         options = {"args": [*_FLAGS, f"--user-data-dir={profile}", f"--force-device-scale-factor={scale}"]}

@@ -1,7 +1,6 @@
-"""What all tests share: how Hypothesis runs, what ImageMagick may read, and the database servers.
+"""What all tests share: how Hypothesis runs, what ImageMagick may read, the database servers, and a browser.
 
-A server that is not there makes its tests skip, with the reason in pytest's summary; under ``CI=true`` they fail,
-so that no green run has left them out.  Each run of pytest has a database of its own, dropped at its end.
+Each run of pytest has a database of its own, dropped at its end.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-CI = os.environ.get("CI", "").lower() in {"1", "true"}
+from tests.browser import Browser, browser
+from tests.needs import CI, unavailable
 
 POSTGRESQL = os.environ.get("IMAGEATTACH_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 MARIADB = os.environ.get("IMAGEATTACH_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/mysql?charset=utf8mb4")
@@ -66,7 +66,7 @@ def _scratch_database(server: str, variable: str, address: str, drop: str) -> It
             with admin.connect() as connection:
                 connection.execute(text(f"CREATE DATABASE {name}"))
         except DBAPIError as error:
-            _missing(f"no {server} in which to create a database at {admin.url!r} (set {variable}): {error.orig}")
+            unavailable(f"no {server} in which to create a database at {admin.url!r} (set {variable}): {error.orig}")
         yield admin.url.set(database=name)
         with admin.connect() as connection:
             connection.execute(text(drop.format(name)))
@@ -74,10 +74,18 @@ def _scratch_database(server: str, variable: str, address: str, drop: str) -> It
         admin.dispose()
 
 
-def _missing(reason: str) -> None:
-    if CI:
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+@pytest.fixture
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser of the test's own."""
+    with browser(tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared_window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser of all tests of a module: each begins with the page that the former one has left."""
+    with browser(tmp_path_factory.mktemp("browser")) as found:
+        yield found
 
 
 def pytest_collection_finish() -> None:

@@ -39,15 +39,15 @@ def test_a_run_has_an_empty_database_of_its_own(server: str, request: pytest.Fix
 
 @pytest.mark.parametrize(("ci", "outcome", "code"), [("", "2 skipped", 0), ("true", "2 errors", 1)])
 def test_a_missing_server_skips_loudly_or_fails_under_ci(ci: str, outcome: str, code: int, tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     (tmp_path / "test_servers.py").write_text(NEEDS_SERVERS)
     nowhere = {
         "CI": ci,
+        "PYTHONPATH": str(ROOT),
         "IMAGEATTACH_POSTGRESQL": "postgresql+psycopg://postgres@127.0.0.1:1/postgres",
         "IMAGEATTACH_MARIADB": "mysql+pymysql://root@127.0.0.1:1/mysql",
     }
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-ra", "-p", "tests.conftest", "-p", "no:cacheprovider", str(tmp_path)],
         env=os.environ | nowhere,
         cwd=tmp_path,
         capture_output=True,

@@ -25,8 +25,7 @@ import pytest
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
-from .browser import Browser, browser, missing_programs
-from .conftest import CI
+from .browser import Browser
 
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = ROOT / "tests" / "images"
@@ -477,17 +476,6 @@ def test_every_answer_forbids_scripts_and_frames(unchanged, path):
 
 
 # --- the gallery in a browser ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def window(tmp_path) -> Iterator[Browser]:
-    if missing := missing_programs():
-        reason = f"no {missing}: apt-get install chromium chromium-driver"
-        if CI:
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    with browser(tmp_path / "profile") as found:
-        yield found
 
 
 LOOK = """

@@ -17,8 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .browser import Browser, browser, missing_programs
-from .conftest import CI
+from .browser import Browser
 from .stores.servers.process import program
 
 ROOT = Path(__file__).parents[1]
@@ -63,17 +62,6 @@ def running(path: Path, *options: str) -> Iterator[Studio]:
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory) -> Iterator[Studio]:
     with running(tmp_path_factory.mktemp("studio") / "kept") as found:
-        yield found
-
-
-@pytest.fixture
-def window(tmp_path: Path) -> Iterator[Browser]:
-    if missing := missing_programs():
-        reason = f"no {missing}: apt-get install chromium chromium-driver"
-        if CI:
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    with browser(tmp_path / "profile") as found:
         yield found
 
 

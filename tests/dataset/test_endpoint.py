@@ -21,8 +21,7 @@ from sqlalchemy.orm import sessionmaker
 from sqlalchemy_imageattach.dataset import DatasetError, from_serpapi
 from sqlalchemy_imageattach.remote import FetchPolicy
 from sqlalchemy_imageattach.stores.memory import MemoryStore
-from tests.browser import browser, missing_programs
-from tests.conftest import _missing
+from tests.browser import Browser
 
 from .web import Web
 
@@ -100,30 +99,27 @@ def test_what_cannot_be_collected_is_told(address: str) -> None:
     assert httpx.get(f"{address}/status/none", timeout=60).status_code == 404
 
 
-def test_the_page_of_documentation_tries_it_out(address: str, tmp_path: Path) -> None:
-    if missing := missing_programs():
-        _missing(f"there is no {missing}")
-    with browser(tmp_path / "profile") as page:
-        page.open(f"{address}/docs")
-        script = """
-            const wait = selector => new Promise(resolve => {
-                const look = () => {
-                    const found = document.querySelector(selector);
-                    found ? resolve(found) : setTimeout(look, 50);
-                };
-                look();
-            });
-            return (async () => {
-                const block = await wait('[id$="add_to_db_add_to_db__post"]');
-                block.querySelector('button').click();
-                (await wait('.try-out__btn')).click();
-                const text = await wait('textarea.body-param__text');
-                const value = JSON.stringify({q: "Mango", api_key: "good"});
-                Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set.call(text, value);
-                text.dispatchEvent(new Event('input', {bubbles: true}));
-                text.dispatchEvent(new Event('change', {bubbles: true}));
-                (await wait('.execute')).click();
-                return (await wait('.live-responses-table tbody .response-col_status')).textContent;
-            })();
-        """
-        assert page.run(script).startswith("202")
+def test_the_page_of_documentation_tries_it_out(address: str, window: Browser) -> None:
+    window.open(f"{address}/docs")
+    script = """
+        const wait = selector => new Promise(resolve => {
+            const look = () => {
+                const found = document.querySelector(selector);
+                found ? resolve(found) : setTimeout(look, 50);
+            };
+            look();
+        });
+        return (async () => {
+            const block = await wait('[id$="add_to_db_add_to_db__post"]');
+            block.querySelector('button').click();
+            (await wait('.try-out__btn')).click();
+            const text = await wait('textarea.body-param__text');
+            const value = JSON.stringify({q: "Mango", api_key: "good"});
+            Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set.call(text, value);
+            text.dispatchEvent(new Event('input', {bubbles: true}));
+            text.dispatchEvent(new Event('change', {bubbles: true}));
+            (await wait('.execute')).click();
+            return (await wait('.live-responses-table tbody .response-col_status')).textContent;
+        })();
+    """
+    assert window.run(script).startswith("202")

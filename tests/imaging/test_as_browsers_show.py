@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,10 @@ from PIL import Image, ImageSequence
 
 from sqlalchemy_imageattach.errors import PolicyViolationError, UnreadableImageError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render
-from tests.browser import Browser, browser, missing_programs
+from tests.browser import Browser
 from tests.pictures import encode
 
 from . import browserfiles
-from .conftest import CI
 
 PILLOW = ImagePolicy(engines=("pillow",))
 FRAMES = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
@@ -69,14 +67,6 @@ return Promise.all(arguments[0].map(async ([type, data]) => {
 """
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if missing := missing_programs():
-        (pytest.fail if CI else pytest.skip)(f"not installed: {missing}")
-    with browser(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
 def shown(content: bytes, *, animated: bool) -> np.ndarray:
     """The pixels of our picture of the same size: of all frames, one after the other."""
     width = probe(io.BytesIO(content), POLICY).width
@@ -97,15 +87,15 @@ def seen(pixels: np.ndarray) -> np.ndarray:
     ids=["stills", "films"],
 )
 def test_pixels_are_those_that_chromium_shows(
-    files: dict[str, bytes], script: str, animated: bool, chromium: Browser, tmp_path: Path, wand: str
+    files: dict[str, bytes], script: str, animated: bool, shared_window: Browser, tmp_path: Path, wand: str
 ) -> None:
     (tmp_path / "page.html").write_text("<!doctype html>")
-    chromium.open((tmp_path / "page.html").as_uri())
+    shared_window.open((tmp_path / "page.html").as_uri())
     asked = [
         [probe(io.BytesIO(content), POLICY).mimetype, base64.b64encode(content).decode()] for content in files.values()
     ]
     wrong = set()
-    for (name, content), answer in zip(files.items(), chromium.run(script, asked), strict=True):
+    for (name, content), answer in zip(files.items(), shared_window.run(script, asked), strict=True):
         ours = shown(content, animated=animated)
         expected = np.asarray(answer, float).reshape(ours.shape)
         differences = np.abs(seen(expected) - seen(ours)).max(axis=-1)

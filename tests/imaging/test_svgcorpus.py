@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,8 @@ from PIL import Image
 from sqlalchemy_imageattach.errors import UnreadableImageError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render
 from sqlalchemy_imageattach.imaging.engines.resvg import bundled_fonts
-from tests.browser import Browser, browser, missing_programs
+from tests.browser import Browser
 
-from .conftest import CI
 from .svgcorpus import CASES, KNOWN, REFUSED, SIZES
 
 POLICY = ImagePolicy(isolate=False).allowing("image/svg+xml")
@@ -43,15 +41,9 @@ return image.decode().then(() => new Promise(resolve => setTimeout(resolve, font
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if missing := missing_programs():
-        reason = f"there is no {missing}"
-        if CI:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        page.open("data:text/html,<!doctype html>")
-        yield page
+def page(shared_window: Browser) -> Browser:
+    shared_window.open("data:text/html,<!doctype html>")
+    return shared_window
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from tests.pictures import picture
 
-from ..browser import Browser, browser, missing_programs
-from ..conftest import CI
+from ..browser import Browser
 from .models import Product
 from .panels import PANELS, Panel, served
 
@@ -31,17 +30,6 @@ def collected() -> Iterator[None]:
     """What is left is collected here, where it is known whose it is, and not in whichever test comes later."""
     yield
     gc.collect()
-
-
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if missing := missing_programs():
-        reason = f"no {missing}: apt-get install chromium chromium-driver"
-        if CI:
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    with browser(tmp_path_factory.mktemp("browser") / "profile") as found:
-        yield found
 
 
 @pytest.fixture(params=PANELS)
@@ -84,52 +72,54 @@ def fill_in(window: Browser, panel: Panel, *, name: str = "", file: str = "", re
 
 
 def test_a_picture_is_uploaded_shown_replaced_and_removed(
-    panel: Panel, site: str, window: Browser, engine: Engine, store: FileSystemStore, tmp_path: Path
+    panel: Panel, site: str, shared_window: Browser, engine: Engine, store: FileSystemStore, tmp_path: Path
 ) -> None:
-    window.open(site + panel.create)
-    fill_in(window, panel, name="Lamp", file=file(tmp_path, "lamp.png", picture(80, 60, "red", "PNG")))
+    shared_window.open(site + panel.create)
+    fill_in(shared_window, panel, name="Lamp", file=file(tmp_path, "lamp.png", picture(80, 60, "red", "PNG")))
     assert photo(engine) == ("Lamp", (80, 60))
 
-    window.open(site + panel.items)
+    shared_window.open(site + panel.items)
     with Session(engine) as session:
         url = session.get_one(Product, 1).photo.locate()
     pictures = "[...document.querySelectorAll('img, .avatar')].map(e => e.src || e.style.cssText)"
     shown = f"return {pictures}.some(found => found.includes(arguments[0]))"
     deadline = time.monotonic() + 60
-    while not window.run(shown, url):  # one of them fetches its rows by a script
+    while not shared_window.run(shown, url):  # one of them fetches its rows by a script
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
-    window.open(site + panel.edit)
-    assert window.run(shown, url)
-    fill_in(window, panel, name="Lamp 2", file=file(tmp_path, "lamp2.jpg", picture(90, 50, "blue", "JPEG")))
+    shared_window.open(site + panel.edit)
+    assert shared_window.run(shown, url)
+    fill_in(shared_window, panel, name="Lamp 2", file=file(tmp_path, "lamp2.jpg", picture(90, 50, "blue", "JPEG")))
     assert photo(engine) == ("Lamp 2", (90, 50))
     assert len(list(store.list_blobs())) == 1
 
-    window.open(site + panel.edit)
-    fill_in(window, panel, name="Lamp 3")
+    shared_window.open(site + panel.edit)
+    fill_in(shared_window, panel, name="Lamp 3")
     assert photo(engine) == ("Lamp 3", (90, 50)), "no file, no change"
 
-    window.open(site + panel.edit)
-    fill_in(window, panel, name="Lamp 4", remove=True)
+    shared_window.open(site + panel.edit)
+    fill_in(shared_window, panel, name="Lamp 4", remove=True)
     assert photo(engine) == ("Lamp 4", None)
     assert list(store.list_blobs()) == []
 
 
 def test_what_is_refused_is_said_at_the_field(
-    panel: Panel, site: str, window: Browser, engine: Engine, store: FileSystemStore, tmp_path: Path
+    panel: Panel, site: str, shared_window: Browser, engine: Engine, store: FileSystemStore, tmp_path: Path
 ) -> None:
     for name, content, said in (
         ("text.png", b"no picture", "expected an image, got bytes of no known image type"),
         ("long.png", picture(9, 9, "red", "PNG") + bytes(100_000), "expected a file of at most 100,000 bytes"),
         ("cut.jpg", picture(80, 60, "red", "JPEG")[:300], ""),
     ):
-        window.open(site + panel.create)
-        fill_in(window, panel, name="Lamp", file=file(tmp_path, name, content))
-        errors = window.run(f"return [...document.querySelectorAll('{panel.error}')].map(e => e.innerText).join()")
+        shared_window.open(site + panel.create)
+        fill_in(shared_window, panel, name="Lamp", file=file(tmp_path, name, content))
+        errors = shared_window.run(
+            f"return [...document.querySelectorAll('{panel.error}')].map(e => e.innerText).join()"
+        )
         assert errors.strip()
         assert said in errors
-        assert window.run("return document.querySelector('[name=name]').value") == "Lamp"
+        assert shared_window.run("return document.querySelector('[name=name]').value") == "Lamp"
     with Session(engine) as session:
         assert session.query(Product).all() == []
     assert list(store.list_blobs()) == []
@@ -137,13 +127,13 @@ def test_what_is_refused_is_said_at_the_field(
 
 @pytest.mark.parametrize("panel", [panel for panel in PANELS.values() if panel.keeps], ids=["Flask-Admin", "SQLAdmin"])
 def test_a_picture_survives_a_form_that_is_refused_for_another_reason(
-    panel: Panel, site: str, window: Browser, engine: Engine, store: FileSystemStore, tmp_path: Path
+    panel: Panel, site: str, shared_window: Browser, engine: Engine, store: FileSystemStore, tmp_path: Path
 ) -> None:
-    window.open(site + panel.create)
-    fill_in(window, panel, name="", file=file(tmp_path, "lamp.png", picture(80, 60, "red", "PNG")))
+    shared_window.open(site + panel.create)
+    fill_in(shared_window, panel, name="", file=file(tmp_path, "lamp.png", picture(80, 60, "red", "PNG")))
     with Session(engine) as session:
         assert session.query(Product).all() == []
-    fill_in(window, panel, name="Lamp")
+    fill_in(shared_window, panel, name="Lamp")
     assert photo(engine) == ("Lamp", (80, 60))
     blobs = [blob for blob in store.list_blobs() if not blob.name.startswith(".")]
     assert len(blobs) == 1
@@ -172,15 +162,15 @@ def test_a_list_of_many_products_takes_one_statement_more(
 
 
 def test_several_pictures_are_left_out_of_the_form_and_alone(
-    panel: Panel, site: str, engine: Engine, store: FileSystemStore, window: Browser
+    panel: Panel, site: str, engine: Engine, store: FileSystemStore, shared_window: Browser
 ) -> None:
     with Session(engine) as session:
         session.add(product := Product(id=1, name="Lamp", price=3))
         product.details.get_image_set(number=1).from_blob(picture(8, 8, "red", "PNG"))
         session.commit()
-    window.open(site + panel.edit)
-    assert not window.run("return document.querySelector('[name^=details]')")
-    fill_in(window, panel, name="Lamp 2")
+    shared_window.open(site + panel.edit)
+    assert not shared_window.run("return document.querySelector('[name^=details]')")
+    fill_in(shared_window, panel, name="Lamp 2")
     with Session(engine) as session:
         product = session.get_one(Product, 1)
         assert product.name == "Lamp 2"
@@ -189,19 +179,19 @@ def test_several_pictures_are_left_out_of_the_form_and_alone(
 
 @pytest.mark.parametrize("name", ["SQLAdmin", "starlette-admin"])
 def test_a_panel_works_below_an_async_engine(
-    name: str, engine: Engine, store: FileSystemStore, window: Browser, tmp_path: Path
+    name: str, engine: Engine, store: FileSystemStore, shared_window: Browser, tmp_path: Path
 ) -> None:
     panel = PANELS[name]
     asynchronous = create_async_engine(f"sqlite+aiosqlite:///{engine.url.database}")
     with served(panel.make(asynchronous), is_asgi=True) as site:
-        window.open(site + panel.create)
-        fill_in(window, panel, name="Lamp", file=file(tmp_path, "lamp.png", picture(80, 60, "red", "PNG")))
+        shared_window.open(site + panel.create)
+        fill_in(shared_window, panel, name="Lamp", file=file(tmp_path, "lamp.png", picture(80, 60, "red", "PNG")))
         assert photo(engine) == ("Lamp", (80, 60))
         assert httpx.get(site + panel.items).status_code == 200
-        window.open(site + panel.edit)
-        fill_in(window, panel, name="Lamp", file=file(tmp_path, "lamp.jpg", picture(90, 50, "red", "JPEG")))
+        shared_window.open(site + panel.edit)
+        fill_in(shared_window, panel, name="Lamp", file=file(tmp_path, "lamp.jpg", picture(90, 50, "red", "JPEG")))
         assert photo(engine) == ("Lamp", (90, 50))
-        window.open(site + panel.edit)
-        fill_in(window, panel, name="Lamp", remove=True)
+        shared_window.open(site + panel.edit)
+        fill_in(shared_window, panel, name="Lamp", remove=True)
         assert photo(engine) == ("Lamp", None)
     asyncio.run(asynchronous.dispose())

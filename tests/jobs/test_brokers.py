@@ -14,7 +14,7 @@ from sqlalchemy import URL, func, select
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError
 from sqlalchemy_imageattach.jobs import Job, is_transient
 
-from ..conftest import CI
+from ..needs import unavailable
 from .shop import (
     BANNER_WIDTHS,
     KIND,
@@ -48,10 +48,7 @@ PRODUCTS = 6
 def shop(request: pytest.FixtureRequest, tmp_path: Path, postgresql_url: URL) -> Iterator[Shop]:
     kind, broker = request.param
     if not is_reachable(broker):
-        reason = f"no broker at {broker} (set IMAGEATTACH_REDIS, IMAGEATTACH_RABBITMQ)"
-        if CI:
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+        unavailable(f"no broker at {broker} (set IMAGEATTACH_REDIS, IMAGEATTACH_RABBITMQ)")
     database = postgresql_url.render_as_string(hide_password=False)
     shop = Shop(database, str(tmp_path / "blobs"), kind, broker, new_name())
     Base.metadata.create_all(shop.engine)

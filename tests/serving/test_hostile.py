@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from sqlalchemy_imageattach.serving.wsgi import StaticServerMiddleware
 from sqlalchemy_imageattach.stores.endpoint import StoreEndpoint
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 
-from ..browser import Browser, browser, missing_programs
-from ..conftest import CI
+from ..browser import Browser
 from .servers import serve
 
 KEY = ImageKey("user-picture", 1, 60, 40, "image/svg+xml", "Xk3v9QpLm2wAbCdE")
@@ -63,23 +61,14 @@ class Site:
         return response(environ, start_response)
 
 
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if missing := missing_programs():
-        assert not CI, f"{missing} is missing"
-        pytest.skip(f"no {missing}: apt-get install chromium chromium-driver")
-    with browser(tmp_path_factory.mktemp("profile")) as window:
-        yield window
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
-def test_a_hostile_svg_would_run_without_our_headers(site: Site, window: Browser) -> None:
+def test_a_hostile_svg_would_run_without_our_headers(site: Site, shared_window: Browser) -> None:
     with serve(site.app) as port:
-        window.open(f"http://127.0.0.1:{port}/naked.svg")
+        shared_window.open(f"http://127.0.0.1:{port}/naked.svg")
         assert site.asked.wait(60)
     assert site.ran
 
@@ -89,34 +78,36 @@ def test_a_hostile_svg_would_run_without_our_headers(site: Site, window: Browser
     ("mimetype", "content"),
     [("image/svg+xml", SVG), ("image/jpeg", HTML), ("image/gif", GIF), ("application/pdf", PDF), ("text/html", HTML)],
 )
-def test_nothing_runs_that_is_opened(site: Site, window: Browser, mounted: str, mimetype: str, content: bytes) -> None:
+def test_nothing_runs_that_is_opened(
+    site: Site, shared_window: Browser, mounted: str, mimetype: str, content: bytes
+) -> None:
     key = replace(KEY, mimetype=mimetype)
     site.put(key, content)
     with serve(site.app) as port:
-        window.open(f"http://127.0.0.1:{port}/{mounted}/{key.file_path()}")
-        window.open(f"http://127.0.0.1:{port}/")  # all that was to be loaded before is over
+        shared_window.open(f"http://127.0.0.1:{port}/{mounted}/{key.file_path()}")
+        shared_window.open(f"http://127.0.0.1:{port}/")  # all that was to be loaded before is over
     assert site.ran == []
 
 
-def test_a_picture_is_no_script(site: Site, window: Browser) -> None:
+def test_a_picture_is_no_script(site: Site, shared_window: Browser) -> None:
     for mimetype in ("image/gif", "image/jpeg"):
         key = replace(KEY, mimetype=mimetype)
         site.put(key, GIF)
         with serve(site.app) as port:
-            window.open(f"http://127.0.0.1:{port}/including?src=/pictures/{key.object_name()}")
-            window.open(f"http://127.0.0.1:{port}/")
+            shared_window.open(f"http://127.0.0.1:{port}/including?src=/pictures/{key.object_name()}")
+            shared_window.open(f"http://127.0.0.1:{port}/")
     assert site.ran == []
 
 
-def test_a_hostile_svg_is_still_shown_as_a_picture(site: Site, window: Browser) -> None:
+def test_a_hostile_svg_is_still_shown_as_a_picture(site: Site, shared_window: Browser) -> None:
     site.put(KEY, SVG)
     with serve(site.app) as port:
-        window.open(f"http://127.0.0.1:{port}/")
+        shared_window.open(f"http://127.0.0.1:{port}/")
         script = """
             const url = arguments[0], image = new Image();
             return new Promise(done => {
                 image.onload = () => done(image.naturalWidth); image.onerror = () => done(0); image.src = url;
             });
         """
-        assert window.run(script, f"/pictures/{KEY.object_name()}") == 60
+        assert shared_window.run(script, f"/pictures/{KEY.object_name()}") == 60
     assert site.ran == []

@@ -21,7 +21,7 @@ from sqlalchemy_imageattach.serving.request import Asked, Request
 from sqlalchemy_imageattach.stores.endpoint import StoreEndpoint
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 
-from ..conftest import CI
+from ..needs import unavailable
 from .servers import ask, serve, with_uvicorn, with_werkzeug
 
 PICTURE = bytes(range(256)) * 1000
@@ -75,8 +75,7 @@ def configuration_of(beginning: str) -> str:
 def running(name: str, directory: Path, backend: int, root: Path) -> Iterator[int]:
     """A server before the application at the port ``backend``; gives its own port."""
     if shutil.which(name) is None:
-        assert not CI, f"{name} is missing"
-        pytest.skip(f"no {name}: apt-get install {name}")
+        unavailable(f"no {name}: apt-get install {name}")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     # the directories of pytest are their owner's alone

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from sqlalchemy_imageattach.testing import FaultyStore
 
-from ..conftest import CI
+from ..needs import unavailable
 from .cluster import find_programs, postgresql_with_prepared_transactions
 from .conftest import MakeSession, empty, server_engine, sqlite_engine
 from .helpers import Stop, assert_in_step, blobs_of, picture
@@ -32,10 +32,7 @@ def prepared_server(engines: Callable[[str], Engine]) -> Iterator[Engine]:
             return
     programs = find_programs()
     if programs is None:
-        reason = "PostgreSQL has max_prepared_transactions = 0, and no initdb is found to start another one"
-        if CI:
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+        unavailable("PostgreSQL has max_prepared_transactions = 0, and no initdb is found to start another one")
     with postgresql_with_prepared_transactions(programs, usual.url.drivername) as url:
         engine = server_engine(url)
         Base.metadata.create_all(engine)

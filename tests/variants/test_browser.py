@@ -19,8 +19,7 @@ from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachmen
 from sqlalchemy_imageattach.imaging.variant import Variant
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 
-from ..browser import Browser, browser, missing_programs
-from ..conftest import CI
+from ..browser import Browser
 from ..entity.support import database, picture
 
 TYPES = {".avif": "image/avif", ".webp": "image/webp", ".jpe": "image/jpeg"}
@@ -116,17 +115,6 @@ def photo(site: Site) -> Iterator[SingleImageSet[Photo]]:
         product.photo.from_blob(picture(900, 600, "red", "JPEG"))
         session.commit()
         yield product.photo
-
-
-@pytest.fixture
-def window(tmp_path: Path) -> Iterator[Browser]:
-    if missing := missing_programs():
-        reason = f"no {missing}: apt-get install chromium chromium-driver"
-        if CI:
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    with browser(tmp_path / "profile") as found:
-        yield found
 
 
 def chosen(window: Browser) -> tuple[int, str]:

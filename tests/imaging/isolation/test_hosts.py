@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import CI
 from tests.jobs.workers import REDIS, is_reachable, new_name
+from tests.needs import unavailable
 from tests.pictures import SVG, color_of, size_of
 
 from .test_pool import ends, is_alive
@@ -66,10 +66,7 @@ def test_uvicorn_renders_in_a_child_that_ends_with_it() -> None:
 
 def test_a_process_of_celerys_prefork_pool_renders_in_a_child_that_ends_with_it() -> None:
     if not is_reachable(REDIS):
-        reason = f"no Redis at {REDIS} (set IMAGEATTACH_REDIS)"
-        if CI:
-            pytest.fail(reason)
-        pytest.skip(reason)
+        unavailable(f"no Redis at {REDIS} (set IMAGEATTACH_REDIS)")
     from celery import Celery
 
     name = new_name()

@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .process import LOOPBACK, ServerProcess, free_ports, unavailable
+from tests.needs import unavailable
+
+from .process import LOOPBACK, ServerProcess, free_ports
 
 __all__ = ["Azurite"]
 

@@ -24,7 +24,9 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.etree import ElementTree
 
-from .process import LOOPBACK, ServerProcess, free_ports, unavailable
+from tests.needs import unavailable
+
+from .process import LOOPBACK, ServerProcess, free_ports
 
 __all__ = ["FakeGCS"]
 
