@@ -18,8 +18,12 @@ for one picture of one class, by one user, and once; it stays good if the transa
 
 from __future__ import annotations
 
-from .endpoint import UploadEndpoint
+from typing import TYPE_CHECKING, Any
+
 from .issuing import SESSION_UPLOADS_KEY, Permit, Uploads, find_uploads, set_default_uploads
+
+if TYPE_CHECKING:
+    from .endpoint import UploadEndpoint
 
 __all__ = [
     "SESSION_UPLOADS_KEY",
@@ -29,3 +33,16 @@ __all__ = [
     "find_uploads",
     "set_default_uploads",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # the only one that needs a web library, which a program that maps pictures may never use
+    if name == "UploadEndpoint":
+        from .endpoint import UploadEndpoint
+
+        return UploadEndpoint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
