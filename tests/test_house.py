@@ -144,6 +144,7 @@ entity/                     images attached to mapped objects
     __init__.py             face
     listeners.py            the order of a flush, told and listened to
     swapping.py             images that get the keys of one another
+    rowswitch.py            rows that replace others of the same key
     rekeying.py             owners with a new primary key
     otherrows.py            keys that other rows have a part in
     relationship.py         image_attachment(), ImageAttachment

@@ -25,11 +25,10 @@ from contextlib import suppress
 from typing import Any
 from weakref import ref
 
-from sqlalchemy import ClauseElement, Column, DateTime, event, inspect, text
+from sqlalchemy import DateTime, event, inspect
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction, object_session
-from sqlalchemy.orm.attributes import flag_modified
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from ..context import SESSION_STORE_KEY, find_store
@@ -43,7 +42,6 @@ from .identity import (
     has_own_column,
     has_usual_key,
     mapper_of,
-    primary_key_names,
     set_identity,
     set_value,
 )
@@ -58,8 +56,9 @@ from .locks import (
     require_no_unknown_thumbnails,
 )
 from .otherrows import adopt_key_of_rows, images_of_changed_owners, key_of_rows
-from .readback import read_back, reads_other_rows
+from .readback import read_back, read_expired, reads_other_rows
 from .rekeying import images_to_follow, moving_blob, refuse_latecomers, watch_keys
+from .rowswitch import write_whole_row
 from .swapping import make_way, refuse_exchanges
 from .transactions.frame import BlobRef, Claim, Write, require_a_blob_for_each
 from .transactions.ledger import Ledger, session_on
@@ -75,6 +74,8 @@ class _Flush:
     def __init__(self) -> None:
         #: Images whose row is being written, and whose blob is to be written once the row is.
         self.pending: dict[InstanceState[Any], tuple[Content, Store]] = {}
+        #: Images whose INSERT is made an UPDATE of the row of another one.
+        self.switched: set[InstanceState[Any]] = set()
         #: What is to be written when all rows are.
         self.writes: list[Write] = []
         #: What is to be written besides, once other rows can be asked for the key: ``(image, connection, …)``.
@@ -128,10 +129,9 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, image: Any) -> N
     ledger = Ledger.of(session)
     ledger.watch(connection)
     replaced = session.identity_map.get(mapper.identity_key_from_instance(image))
-    is_update = replaced is not None and replaced is not image
-    if is_update:
+    _date(image)
+    if replaced is not None and replaced is not image:
         _replace(session, connection, replaced, image)
-    _date(connection, image, is_update=is_update)
     original = blob_state(image).made_from
     if original is not None and inspect(original).persistent:
         claim(ledger, connection, original)
@@ -190,6 +190,8 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
     if pending is not None:
         content, store = pending
         read_back(connection, image)
+        if inspect(image) in flush.switched:
+            read_expired(connection, image)
         if isinstance(content, UploadedContent):
             # the first of the writes, as it tells best why the flush failed
             flush.writes.insert(0, Claim(image, content.file))
@@ -229,58 +231,19 @@ def _replace(session: Session, connection: Connection, replaced: Any, image: Any
         _supersede(session, connection, replaced)
     except ObjectDeletedError:  # its row was rolled back with a savepoint; SQLAlchemy notices too, and does insert
         return
-    mapper = mapper_of(type(image))
-    given = inspect(image).dict.keys()
-    for name in (mapper.column_attrs.keys() & given) - set(primary_key_names(mapper)):
-        flag_modified(image, name)  # otherwise what an earlier flush, rolled back since, had written is left out
-    _fill_in(mapper, connection, image)
+    write_whole_row(connection, image)
+    _flush_of(session).switched.add(inspect(image))
 
 
-def _fill_in(mapper: Mapper[Any], connection: Connection, image: Any) -> None:
-    """Give each column that was not set what an INSERT would: the UPDATE would leave what the former picture had."""
-    for attribute in mapper.column_attrs:
-        column = attribute.columns[0]
-        if attribute.key in inspect(image).dict or attribute.key == "created_at" or not _is_plain(mapper, column):
-            continue
-        if column.default is not None:
-            set_value(image, attribute.key, connection.scalar(column.default))
-        elif column.server_default is not None:
-            if (said := _said_by(column.server_default)) is not None:
-                set_value(image, attribute.key, said)
-        elif column.nullable:
-            set_value(image, attribute.key, None)
-
-
-def _is_plain(mapper: Mapper[Any], column: Any) -> bool:
-    return (
-        isinstance(column, Column)
-        and column.table in mapper.tables
-        and not (column.primary_key or column.computed is not None or column.identity is not None)
-        and column is not mapper.version_id_col
-        and not (column.default is not None and column.default.is_sequence)
-    )
-
-
-def _said_by(default: Any) -> Any:
-    # None if the table alone knows it, e.g. by a trigger
-    argument = getattr(default, "arg", None)
-    return text("'" + argument.replace("'", "''") + "'") if isinstance(argument, str) else argument
-
-
-def _date(connection: Connection, image: Any, *, is_update: bool) -> None:
-    """Set ``created_at`` where its column does not: it has no default, or SQLAlchemy makes an UPDATE of the INSERT."""
+def _date(image: Any) -> None:
+    """Set ``created_at`` where nothing else does, as its column has no default."""
     mapper = mapper_of(type(image))
     if image.created_at is not None or "created_at" not in mapper.column_attrs:
         return
     column = mapper.column_attrs["created_at"].columns[0]
-    default = column.server_default if column.default is None else column.default
-    if default is None:
+    if column.default is None and column.server_default is None:
         is_naive = isinstance(column.type, DateTime) and not column.type.timezone
         set_value(image, "created_at", utc_now().replace(tzinfo=None) if is_naive else utc_now())
-    elif is_update and isinstance(expression := getattr(default, "arg", None), ClauseElement):
-        set_value(image, "created_at", expression)
-    elif is_update and column.default is not None:
-        set_value(image, "created_at", connection.scalar(column.default))
 
 
 def _supersede(session: Session, connection: Connection, image: Any) -> None:

@@ -13,7 +13,20 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import CHAR, NCHAR, Enum, Integer, LargeBinary, SmallInteger, String, TypeDecorator, Uuid, select, types
+from sqlalchemy import (
+    CHAR,
+    NCHAR,
+    Enum,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    TypeDecorator,
+    Uuid,
+    inspect,
+    select,
+    types,
+)
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Mapper
@@ -24,7 +37,7 @@ from ..store import key_of
 from .identity import has_usual_key, mapper_of, require_type_of_column, set_identity_names
 from .transactions.pending import blob_state
 
-__all__ = ["depends_on", "read_back", "reads_other_rows", "usual_form"]
+__all__ = ["depends_on", "read_back", "read_expired", "reads_other_rows", "usual_form"]
 
 
 def read_back(connection: Connection, image: Any) -> None:
@@ -48,6 +61,18 @@ def read_back(connection: Connection, image: Any) -> None:
                 f" apart, got {given!r}, which is stored as {stored!r}; give it as it is stored"
             )
         if stored != given or type(stored) is not type(given):
+            set_committed_value(image, name, stored)
+
+
+def read_expired(connection: Connection, image: Any) -> None:
+    """Load what the database made of expressions in the UPDATE of ``image``, as SQLAlchemy does after an INSERT.
+
+    Otherwise an attribute of a picture that was just attached could not be read below an ``AsyncSession``.
+    """
+    mapper, expired = mapper_of(type(image)), inspect(image).expired_attributes
+    names = [attribute.key for attribute in mapper.column_attrs if attribute.key in expired]
+    if names:
+        for name, stored in _values_of_row(connection, mapper, image, names).items():
             set_committed_value(image, name, stored)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, ForeignKey, String, create_engine, func, text
+from sqlalchemy import JSON, Engine, ForeignKey, String, create_engine, func, inspect, null, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
@@ -24,6 +25,7 @@ class Person(Base):
     __tablename__ = "switch_person"
     id: Mapped[int] = mapped_column(primary_key=True)
     portrait: Mapped[SingleImageSet[Portrait]] = image_attachment()
+    titled: Mapped[SingleImageSet[Titled]] = image_attachment()
 
 
 class Portrait(Base, Image):
@@ -35,6 +37,7 @@ class Portrait(Base, Image):
     shelf: Mapped[str] = mapped_column(String(50), server_default="it's free")
     letters: Mapped[str] = mapped_column(String(50), default=func.upper("abc"))
     words: Mapped[str] = mapped_column(String(50), server_default=text("'two words'"))
+    notes: Mapped[Any] = mapped_column(JSON, nullable=True)
     image_variants = {"square": Variant(width=12, height=12, fit="fill")}
 
 
@@ -55,6 +58,17 @@ FILLED = {
     "shelf": "top",
     "letters": "x",
     "words": "y",
+    "notes": ["n"],
+}
+#: what an INSERT writes where nothing is given
+UNFILLED = {
+    "caption": None,
+    "mood": "calm",
+    "number": "made",
+    "shelf": "it's free",
+    "letters": "ABC",
+    "words": "two words",
+    "notes": None,
 }
 
 
@@ -68,17 +82,14 @@ def test_a_new_picture_of_the_same_size_has_nothing_of_the_former_one(engine: En
         assert former is not None
         color = former.dominant_color
         person.portrait.from_blob(picture("blue", SMALL))
+        session.flush()
+        # below an AsyncSession nothing could be loaded
+        assert not inspect(person.portrait.require_original()).expired_attributes
         session.commit()
         session.expire_all()
         found: Any = person.portrait.require_original()
-        assert {name: getattr(found, name) for name in FILLED} == {
-            "caption": None,
-            "mood": "calm",
-            "number": "made",
-            "shelf": "it's free",
-            "letters": "ABC",
-            "words": "two words",
-        }
+        assert {name: getattr(found, name) for name in FILLED} == UNFILLED
+        assert session.scalars(select(Portrait).where(Portrait.original, Portrait.notes.is_(null()))).all() == [found]
         assert person.portrait.focal_point is None
         assert person.portrait.variant("square").is_complete
         assert found.dominant_color != color
@@ -97,3 +108,40 @@ def test_what_is_given_with_a_new_picture_stays(engine: Engine) -> None:
         assert {name: getattr(found, name) for name in FILLED} == FILLED
         assert person.portrait.focal_point == (0.0, 1.0)
         assert person.portrait.variant("square").is_complete
+
+
+def test_none_is_nothing_given_as_in_an_insert(engine: Engine) -> None:
+    with Session(engine, info={"image_store": MemoryStore()}) as session:
+        for identity in (1, 2):
+            session.add(person := Person(id=identity))
+            if identity == 2:
+                person.portrait.from_blob(picture("red", SMALL), extra_kwargs=FILLED)
+                session.commit()
+            person.portrait.from_blob(picture("blue", SMALL), extra_kwargs=dict.fromkeys(FILLED))
+            session.commit()
+        session.expire_all()
+        inserted, switched = session.scalars(select(Portrait).where(Portrait.original).order_by(Portrait.person_id))
+        for name in FILLED:
+            assert getattr(switched, name) == getattr(inserted, name) == UNFILLED[name], name
+        # None is JSON's null where it is given
+        assert not session.scalars(select(Portrait).where(Portrait.original, Portrait.notes.is_(null()))).all()
+
+
+class Titled(Base, Image):
+    __tablename__ = "switch_titled"
+    person_id: Mapped[int] = mapped_column(ForeignKey(Person.id), primary_key=True)
+    title: Mapped[str] = mapped_column(String(50))
+
+
+def test_what_must_be_given_is_missed_as_in_an_insert(engine: Engine) -> None:
+    with Session(engine, info={"image_store": (store := MemoryStore())}) as session:
+        session.add(person := Person(id=1))
+        person.titled.from_blob(picture("red", SMALL), extra_kwargs={"title": "first"})
+        session.commit()
+        person.titled.from_blob(picture("blue", SMALL))
+        with pytest.raises(IntegrityError):
+            session.commit()
+        session.rollback()
+        found: Any = person.titled.require_original()
+        assert found.title == "first"
+        assert store.open(found).read() == picture("red", SMALL)
