@@ -106,7 +106,9 @@ maintenance/                do rows and blobs agree?
     report.py               check(), sweep(), Report
     repair.py               misplaced blobs, brought to where their rows say
     removal.py              what a sweep deletes, and when it refuses
-    comparison.py           rows against blobs
+    strays.py               blobs that no row names
+    suspects.py             rows whose blob is missing, elsewhere or another one
+    inventory.py            rows and blobs, written down side by side
     findings.py             Problem, and many of them on the disk
 migration/                  all blobs into another store
     __init__.py             face: migrate, migrate_class, MigrationPlan

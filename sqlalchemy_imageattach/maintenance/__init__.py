@@ -42,8 +42,8 @@ a million, in the directory that ``SQLITE_TMPDIR`` or ``TMPDIR`` names: it shoul
 from __future__ import annotations
 
 from ..bulk.failures import Failure
-from .comparison import Progress
 from .findings import Problem, ProblemKind
+from .inventory import Progress
 from .removal import SweepRefusedError
 from .report import GRACE, Report, check, repair, sweep
 from .spread import check_jobs

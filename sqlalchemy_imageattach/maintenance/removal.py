@@ -13,8 +13,9 @@ from ..bulk.workers import in_threads
 from ..errors import ImageAttachError
 from ..key import ImageKey
 from ..store import StoredBlob
-from .comparison import Comparison
 from .findings import Problem, ProblemKind
+from .inventory import Inventory
+from .strays import Strays
 
 __all__ = ["Removal", "SweepRefusedError", "refuse_missing_classes", "refuse_nonsense", "refuse_old_rows"]
 
@@ -23,27 +24,27 @@ class SweepRefusedError(ImageAttachError, RuntimeError):
     """The sweep has not deleted anything, since what it found makes no sense or cannot be relied on."""
 
 
-def refuse_old_rows(comparison: Comparison) -> None:
+def refuse_old_rows(inventory: Inventory) -> None:
     """The rows are read as they are now.
 
     :raises SweepRefusedError: the session is in a transaction, which may show them as they were when it began
     """
-    if any(comparison.reader.is_in_transaction(mapper) for mapper in comparison.mappers):
+    if any(inventory.reader.is_in_transaction(mapper) for mapper in inventory.mappers):
         raise SweepRefusedError(
             "refusing to change anything: the session is in a transaction, and may not see rows that others have"
             " committed since it began; commit it or roll it back first, or use a new session"
         )
 
 
-def refuse_missing_classes(comparisons: Sequence[Comparison], object_types: Collection[str]) -> None:
+def refuse_missing_classes(inventories: Sequence[Inventory], object_types: Collection[str]) -> None:
     """All classes are known.
 
     :param object_types: those that have to be mapped
     :raises SweepRefusedError: classes are missing
     """
-    if not any(comparison.mappers for comparison in comparisons):
+    if not any(inventory.mappers for inventory in inventories):
         raise SweepRefusedError("refusing to delete: no image classes are mapped; import the modules that declare them")
-    known = {name for comparison in comparisons for name in comparison.object_types}
+    known = {name for inventory in inventories for name in inventory.types}
     if missing := set(object_types) - known:
         raise SweepRefusedError(
             f"refusing to delete: no mapped class has the object type {', '.join(map(repr, sorted(missing)))}, only"
@@ -51,18 +52,18 @@ def refuse_missing_classes(comparisons: Sequence[Comparison], object_types: Coll
         )
 
 
-def refuse_nonsense(comparison: Comparison, limit: float) -> None:
+def refuse_nonsense(inventory: Inventory, limit: float) -> None:
     """What was found looks like what a sweep should find.
 
     :param limit: the largest part of the blobs of a type that may be orphans
     :raises SweepRefusedError: there are rows whose key is not known, or too many orphans
     """
-    if invalid := comparison.findings.counts().get(ProblemKind.INVALID_ROW):
+    if invalid := inventory.findings.counts().get(ProblemKind.INVALID_ROW):
         raise SweepRefusedError(
             f"refusing to delete: {invalid} rows cannot say which blob is theirs, so it might be one of those that seem"
             " to be orphans; check() lists them"
         )
-    for object_type, orphans, blobs in comparison.orphans_by_type():
+    for object_type, orphans, blobs in Strays(inventory).orphans_by_type():
         if orphans > limit * blobs:
             raise SweepRefusedError(
                 f"refusing to delete: {orphans} of the {blobs} blobs of {object_type!r} have no row, which is more than"
@@ -84,32 +85,32 @@ class _Done:
 
 
 class Removal:
-    """Deletes the orphans and the stale temporary files that a comparison has found."""
+    """Deletes the orphans and the stale temporary files that were found."""
 
-    def __init__(self, comparison: Comparison) -> None:
-        self._comparison = comparison
-        self._store = comparison.store
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._store = inventory.store
         self.deleted = self.deleted_bytes = 0
         self.result = BulkResult()
 
     def run(self) -> None:
         """Afterwards they are gone, but for those that the store failed to delete, or that somebody has come to use."""
-        findings, done = self._comparison.findings, 0
+        findings, done = self._inventory.findings, 0
         for entries in batches(findings.entries(*ProblemKind.of_sweeps())):
-            outcomes = list(in_threads(self._try, entries, self._comparison.workers))
+            outcomes = list(in_threads(self._try, entries, self._inventory.workers))
             for outcome in outcomes:
                 self._count(outcome)
             findings.mark((each.number for each in outcomes if each.fate is _Fate.GONE), "deleted")
             findings.remove(each.number for each in outcomes if each.fate is _Fate.IN_USE)
             done += len(entries)
-            self._comparison.progress("deleting", done)
+            self._inventory.progress("deleting", done)
 
     def _count(self, done: _Done) -> None:
         if done.fate is _Fate.GONE:
             self.deleted += 1
             self.deleted_bytes += done.problem.byte_size or 0
         elif done.fate is _Fate.IN_USE:
-            self._comparison.in_grace += 1
+            self._inventory.in_grace += 1
         elif done.error is not None:
             failure = Failure(done.error, key=done.problem.key, name=done.problem.name)
             self.result = self.result.with_failure(failure)
@@ -142,6 +143,6 @@ class Removal:
     def _is_in_use_again(self, problem: Problem) -> bool:
         # without a revision, a name is not for ever: somebody may have written to it since the store was listed
         return any(
-            blob.name == problem.name and blob.modified_at > self._comparison.cutoff
+            blob.name == problem.name and blob.modified_at > self._inventory.cutoff
             for blob in self._store.list_blobs(problem.name)
         )

@@ -20,32 +20,32 @@ from ..errors import ConcurrentReplacementError
 from ..imaging.sniffing import SNIFF_BYTES, sniff
 from ..key import ImageKey
 from ..migration.copier import BlobMismatchError, Copier, Outcome, Settled, Task
-from .comparison import Comparison
 from .findings import Problem, ProblemKind
+from .inventory import Inventory
 
 __all__ = ["Repair"]
 
 
 class Repair:
-    """Brings the misplaced blobs that a comparison has found to where their rows say."""
+    """Brings the misplaced blobs that were found to where their rows say."""
 
-    def __init__(self, comparison: Comparison) -> None:
-        self._comparison = comparison
-        self._store = comparison.store
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._store = inventory.store
         self.repaired = 0
         self.result = BulkResult()
 
     def run(self) -> None:
         """Afterwards they are there, but for those that the rows do not mean after all, or the store failed with."""
         done = 0
-        for entries in batches(self._comparison.findings.entries(ProblemKind.MISPLACED)):
-            tried = list(in_threads(self._try, self._rows(entries), self._comparison.workers))
+        for entries in batches(self._inventory.findings.entries(ProblemKind.MISPLACED)):
+            tried = list(in_threads(self._try, self._rows(entries), self._inventory.workers))
             now = self._look_up([problem for _, problem, _ in tried])
             repaired = [number for number, problem, settled in tried if self._is_repaired(problem, settled, now)]
-            self._comparison.findings.mark(repaired, "repaired")
+            self._inventory.findings.mark(repaired, "repaired")
             self.repaired += len(repaired)
             done += len(entries)
-            self._comparison.progress("repairing", done)
+            self._inventory.progress("repairing", done)
 
     def _rows(self, entries: list[tuple[int, Problem]]) -> Iterator[tuple[int, Problem, ImageRow]]:
         rows = self._look_up([problem for _, problem in entries])
@@ -56,9 +56,9 @@ class Repair:
 
     def _look_up(self, problems: list[Problem]) -> dict[Any, ImageRow]:
         found = {}
-        for mapper in self._comparison.mappers:
+        for mapper in self._inventory.mappers:
             mine = [each for each in problems if issubclass(_class_of(each), mapper.class_)]
-            rows = self._comparison.reader.look_up(mapper, [each.identity or () for each in mine])
+            rows = self._inventory.reader.look_up(mapper, [each.identity or () for each in mine])
             found.update({(each.image_class, each.identity): rows.get(each.identity or ()) for each in mine})
         return {what: row for what, row in found.items() if row is not None}
 

@@ -18,10 +18,12 @@ from ..bulk.rows import RowReader, sync_session
 from ..bulk.workers import worker_count
 from ..observing import measured
 from ..store import Store
-from .comparison import Comparison, Progress
 from .findings import Findings, Problem, ProblemKind
+from .inventory import Inventory, Progress
 from .removal import Removal, SweepRefusedError, refuse_missing_classes, refuse_nonsense, refuse_old_rows
 from .repair import Repair
+from .strays import Strays
+from .suspects import Suspects
 
 __all__ = ["GRACE", "Problem", "ProblemKind", "Progress", "Report", "SweepRefusedError", "check", "repair", "sweep"]
 
@@ -119,17 +121,18 @@ def check(
     :raises InvalidValueError: ``grace`` is negative, or ``workers`` less than 1
     """
 
-    def find(comparison: Comparison) -> None:
-        comparison.read()
-        comparison.find_missing()
-        comparison.find_wrong_sizes()
+    def find(inventory: Inventory) -> None:
+        inventory.read()
+        suspects = Suspects(inventory)
+        suspects.find_missing()
+        suspects.find_wrong_sizes()
         if checksum:
-            comparison.find_wrong_checksums()
-        comparison.find_strays()
+            suspects.find_wrong_checksums()
+        Strays(inventory).find()
 
-    with _compare(session, declarative_base, store, grace, workers, progress) as comparisons:
-        comparisons.each(find)
-        return comparisons.report(dry_run=True)
+    with _compare(session, declarative_base, store, grace, workers, progress) as inventories:
+        inventories.each(find)
+        return inventories.report(dry_run=True)
 
 
 def sweep(
@@ -169,32 +172,33 @@ def sweep(
     """
     _check_limit(limit)
 
-    def find(comparison: Comparison) -> None:
+    def find(inventory: Inventory) -> None:
+        strays = Strays(inventory)
         if not dry_run:
-            comparison.read_rows_again()
-        comparison.find_misplaced()
-        comparison.find_strays()
+            strays.read_rows_again()
+        Suspects(inventory).find_misplaced()
+        strays.find()
 
     with (
         measured("sweep", dry_run=dry_run, deleted=0, failed=0) as told,
-        _compare(session, declarative_base, store, grace, workers, progress) as comparisons,
+        _compare(session, declarative_base, store, grace, workers, progress) as inventories,
     ):
         if not dry_run:
-            comparisons.each(refuse_old_rows)
-        comparisons.each(Comparison.read)
+            inventories.each(refuse_old_rows)
+        inventories.each(Inventory.read)
         if dry_run:
-            comparisons.each(find)
-            return comparisons.report(dry_run=True)
+            inventories.each(find)
+            return inventories.report(dry_run=True)
         # of all stores before anything is deleted in the first
-        refuse_missing_classes(comparisons.all, object_types)
-        comparisons.each(lambda comparison: refuse_nonsense(comparison, limit))
-        removals = [Removal(comparison) for comparison in comparisons.all]
-        for removal, comparison in zip(removals, comparisons.all, strict=True):
-            find(comparison)
+        refuse_missing_classes(inventories.all, object_types)
+        inventories.each(lambda inventory: refuse_nonsense(inventory, limit))
+        removals = [Removal(inventory) for inventory in inventories.all]
+        for removal, inventory in zip(removals, inventories.all, strict=True):
+            find(inventory)
             removal.run()
             told["deleted"] += removal.deleted
             told["failed"] += removal.result.failed
-        return comparisons.report(
+        return inventories.report(
             dry_run=False,
             _settled=frozenset(ProblemKind.of_sweeps()),
             deleted=sum(removal.deleted for removal in removals),
@@ -238,21 +242,21 @@ def repair(
     :raises InvalidValueError: ``grace`` is negative, or ``workers`` less than 1
     """
 
-    def find(comparison: Comparison) -> None:
-        comparison.read()
-        comparison.find_missing()
-        comparison.find_strays()
+    def find(inventory: Inventory) -> None:
+        inventory.read()
+        Suspects(inventory).find_missing()
+        Strays(inventory).find()
 
-    with _compare(session, declarative_base, store, grace, workers, progress) as comparisons:
+    with _compare(session, declarative_base, store, grace, workers, progress) as inventories:
         if not dry_run:
-            comparisons.each(refuse_old_rows)
-        comparisons.each(find)
+            inventories.each(refuse_old_rows)
+        inventories.each(find)
         if dry_run:
-            return comparisons.report(dry_run=True)
-        repairs = [Repair(comparison) for comparison in comparisons.all]
+            return inventories.report(dry_run=True)
+        repairs = [Repair(inventory) for inventory in inventories.all]
         for work in repairs:
             work.run()
-        return comparisons.report(
+        return inventories.report(
             dry_run=False,
             _settled=frozenset({ProblemKind.MISPLACED}),
             repaired=sum(work.repaired for work in repairs),
@@ -260,21 +264,21 @@ def repair(
         )
 
 
-class _Comparisons:
+class _Inventories:
     """One for each store."""
 
-    def __init__(self, comparisons: list[Comparison]) -> None:
-        self.all = comparisons
+    def __init__(self, inventories: list[Inventory]) -> None:
+        self.all = inventories
         self._stack = ExitStack()
 
-    def each(self, step: Callable[[Comparison], object]) -> None:
-        for comparison in self.all:
-            step(comparison)
+    def each(self, step: Callable[[Inventory], object]) -> None:
+        for inventory in self.all:
+            step(inventory)
 
     def report(self, **rest: Any) -> Report:
         counts: Counter[ProblemKind] = Counter()
-        for comparison in self.all:
-            counts.update(comparison.findings.counts())
+        for inventory in self.all:
+            counts.update(inventory.findings.counts())
         return Report(
             rows=sum(each.rows for each in self.all),
             blobs=sum(each.blobs for each in self.all),
@@ -288,8 +292,8 @@ class _Comparisons:
         )
 
     def __enter__(self) -> Self:
-        for comparison in self.all:
-            self._stack.enter_context(comparison)
+        for inventory in self.all:
+            self._stack.enter_context(inventory)
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -303,7 +307,7 @@ def _compare(
     grace: timedelta,
     workers: int | None,
     progress: Progress | None,
-) -> _Comparisons:
+) -> _Inventories:
     if progress is not None and not callable(progress):
         expected = "a function that takes a phase and a number"
         raise wrong_type("progress", progress, expected, got=repr(progress))
@@ -311,9 +315,9 @@ def _compare(
     # classes of another abstract base may name blobs of the same type
     mappers = with_relatives(image_mappers(declarative_base))
     cutoff = _cutoff(grace)
-    return _Comparisons(
+    return _Inventories(
         [
-            Comparison(
+            Inventory(
                 reader,
                 with_relatives(places.mappers_of(found, mappers)),
                 places,
