@@ -247,6 +247,7 @@ remote/                     pictures by URL
     __init__.py             face: fetch, afetch, FetchPolicy
     fetch.py                guarded downloads, for threads and for event loops
     journey.py              one download without I/O: redirects, decompression
+    keeping.py              connections that are kept for the next request
     connection.py           connections to checked addresses, each with the time that is left
     policy.py               what a download may ask, and cost
     guard.py                which addresses may be asked

@@ -11,9 +11,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +26,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("downloads need httpcore: pip install 'SQLAlchemy-ImageAttach[remote]'") from error
 
-__all__ = ["AsyncGuardedBackend", "Budget", "ClosedHere", "GuardedBackend", "RefusedAddress", "budget"]
+__all__ = ["AsyncGuardedBackend", "Budget", "GuardedBackend", "RefusedAddress", "budget"]
 
 
 class RefusedAddress(httpcore.ConnectError):
@@ -67,43 +67,18 @@ budget: ContextVar[Budget] = ContextVar("sqlalchemy_imageattach.remote.budget")
 _SocketOptions = Iterable[Any] | None
 
 
-class ClosedHere(httpcore.NetworkError):
-    """The pool has closed the connection to make room for another, taking it for idle when it was about to be used."""
-
-
-@contextmanager
-def _telling(stream: _Stream | _AsyncStream) -> Iterator[None]:
-    """What a connection fails by that was closed here is that."""
-    try:
-        yield
-    except (httpcore.NetworkError, httpcore.TimeoutException, OSError) as error:
-        if stream.is_closed:
-            raise ClosedHere from error
-        raise
-
-
 class _Stream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
-        self.is_closed = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         limits = budget.get()
-        with _telling(self):
-            data = self._stream.read(max_bytes, limits.seconds(timeout, httpcore.ReadTimeout))
-        if not data and self.is_closed:
-            raise ClosedHere
-        return limits.count(data)
+        return limits.count(self._stream.read(max_bytes, limits.seconds(timeout, httpcore.ReadTimeout)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        with _telling(self):
-            self._stream.write(buffer, budget.get().seconds(timeout, httpcore.WriteTimeout))
+        self._stream.write(buffer, budget.get().seconds(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
-        self.is_closed = True
-        # whoever still waits for it is to hear of it now, and not when its time is over
-        if (connection := self._stream.get_extra_info("socket")) is not None:
-            _break_off(connection)
         self._stream.close()
 
     def start_tls(
@@ -163,22 +138,15 @@ class GuardedBackend(httpcore.NetworkBackend):
 class _AsyncStream(httpcore.AsyncNetworkStream):
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
-        self.is_closed = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         limits = budget.get()
-        with _telling(self):
-            data = await self._stream.read(max_bytes, limits.seconds(timeout, httpcore.ReadTimeout))
-        if not data and self.is_closed:
-            raise ClosedHere
-        return limits.count(data)
+        return limits.count(await self._stream.read(max_bytes, limits.seconds(timeout, httpcore.ReadTimeout)))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        with _telling(self):
-            await self._stream.write(buffer, budget.get().seconds(timeout, httpcore.WriteTimeout))
+        await self._stream.write(buffer, budget.get().seconds(timeout, httpcore.WriteTimeout))
 
     async def aclose(self) -> None:
-        self.is_closed = True
         await self._stream.aclose()
 
     async def start_tls(

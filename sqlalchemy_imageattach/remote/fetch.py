@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import httpcore
 
 from ..errors import RemoteAddressError, RemoteAnswerError, RemoteTimeoutError
 from ..spool import Spool
-from .connection import AsyncGuardedBackend, Budget, ClosedHere, GuardedBackend, RefusedAddress, budget
+from .connection import Budget, RefusedAddress, budget
 from .journey import Body, Journey
+from .keeping import AsyncConnections, Connections
 from .policy import FetchPolicy
 
 __all__ = ["AsyncFetcher", "FetchPolicy", "Fetched", "Fetcher", "afetch", "fetch"]
@@ -48,10 +49,7 @@ class Fetcher:
 
     def __init__(self, policy: FetchPolicy | None = None, *, connections: int = 10) -> None:
         self.policy = policy or FetchPolicy()
-        self._pool = httpcore.ConnectionPool(
-            **_pool_options(self.policy, connections),
-            network_backend=GuardedBackend(self.policy.resolve, _allows_private(self.policy)),
-        )
+        self._connections = Connections(self.policy, connections)
 
     def fetch(self, url: str) -> Fetched:
         """Download what ``url`` names.  If this raises, nothing of it is left.
@@ -65,20 +63,14 @@ class Fetcher:
                 address, headers = journey.request()
                 limits = budget.get()
                 limits.header_bytes = self.policy.max_header_bytes
-                try:
-                    with self._pool.stream(
-                        "GET", address, headers=headers, extensions=_timeouts(self.policy)
-                    ) as response:
-                        limits.header_bytes = None
-                        found = _headers(response)
-                        if not journey.follow(response.status, found):
-                            return Fetched(journey.url, _read(response, found, self.policy), found)
-                except ClosedHere:
-                    if limits.header_bytes is None:
-                        raise
+                with self._connections.ask(address, headers) as response:
+                    limits.header_bytes = None
+                    found = _headers(response)
+                    if not journey.follow(response.status, found):
+                        return Fetched(journey.url, _read(response, found, self.policy), found)
 
     def close(self) -> None:
-        self._pool.close()
+        self._connections.close()
 
     def __enter__(self) -> Self:
         return self
@@ -98,10 +90,7 @@ class AsyncFetcher:
 
     def __init__(self, policy: FetchPolicy | None = None, *, connections: int = 10) -> None:
         self.policy = policy or FetchPolicy()
-        self._pool = httpcore.AsyncConnectionPool(
-            **_pool_options(self.policy, connections),
-            network_backend=AsyncGuardedBackend(self.policy.resolve, _allows_private(self.policy)),
-        )
+        self._connections = AsyncConnections(self.policy, connections)
 
     async def fetch(self, url: str) -> Fetched:
         """:meth:`Fetcher.fetch`, to be awaited."""
@@ -111,20 +100,14 @@ class AsyncFetcher:
                 address, headers = journey.request()
                 limits = budget.get()
                 limits.header_bytes = self.policy.max_header_bytes
-                try:
-                    async with self._pool.stream(
-                        "GET", address, headers=headers, extensions=_timeouts(self.policy)
-                    ) as response:
-                        limits.header_bytes = None
-                        found = _headers(response)
-                        if not journey.follow(response.status, found):
-                            return Fetched(journey.url, await _aread(response, found, self.policy), found)
-                except ClosedHere:
-                    if limits.header_bytes is None:
-                        raise
+                async with self._connections.ask(address, headers) as response:
+                    limits.header_bytes = None
+                    found = _headers(response)
+                    if not journey.follow(response.status, found):
+                        return Fetched(journey.url, await _aread(response, found, self.policy), found)
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
+        await self._connections.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -177,27 +160,6 @@ async def _aread(response: httpcore.Response, headers: Mapping[str, str], policy
         return body.end()
     finally:
         body.close()
-
-
-def _pool_options(policy: FetchPolicy, connections: int) -> dict[str, Any]:
-    return {
-        "ssl_context": policy.ssl_context,
-        "proxy": None if policy.proxy is None else httpcore.Proxy(policy.proxy),
-        "max_connections": connections,
-        # all: to find those that are too many, the pool takes one for idle whose request is just about to be sent
-        "max_keepalive_connections": connections,
-        "keepalive_expiry": 5.0,
-        "retries": 0,
-    }
-
-
-def _allows_private(policy: FetchPolicy) -> bool:
-    # all that is connected to is the proxy then, which the operator has named
-    return policy.allow_private or policy.proxy is not None
-
-
-def _timeouts(policy: FetchPolicy) -> dict[str, Any]:
-    return {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), policy.wait_seconds)}
 
 
 def _headers(response: httpcore.Response) -> dict[str, str]:
