@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import sys
 
+from .errors import MissingExtraError
+
 __all__ = ["main"]
 
 
 def main() -> int:
     """Run the command line, and give its exit code."""
     try:
-        import click  # noqa: F401
-    except ImportError:
-        sys.stderr.write(
-            "imageattach: the command line needs click: pip install 'SQLAlchemy-ImageAttach[cli]'\n",
-        )
+        from .cli import main as run
+    except MissingExtraError as error:
+        sys.stderr.write(f"imageattach: {error}\n")
         return 3
-    from .cli import main as run
-
     return run()
 
 

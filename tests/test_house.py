@@ -314,6 +314,7 @@ oldnames.py                 what 1.x called blobs
 imagetypes.py               one row per type
 observing.py                events of what is counted and timed
 arguments.py                checks of arguments and their messages
+extras.py                   what is said where a library is missing
 concurrency.py              worker threads below AsyncSession
 paths.py                    is_inside
 errors.py                   all errors

@@ -38,10 +38,12 @@ import os
 import sys
 from importlib import import_module
 
-import click
-
+from ..extras import needs_extra
 from ..version import VERSION
 from .exits import FAILURES, FINE, INTERRUPTED, USAGE, exit_code_of
+
+with needs_extra("cli", "the command line needs click"):
+    import click
 
 __all__ = ["cli", "main"]
 

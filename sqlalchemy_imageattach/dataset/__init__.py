@@ -22,6 +22,12 @@ Other stores have the protocol :class:`DatasetStore`; the one that comes along k
 from __future__ import annotations
 
 from ..errors import DatasetError
+from ..extras import needs_extra
+
+with needs_extra("dataset", "datasets need httpcore and NumPy"):
+    import httpcore as _httpcore
+    import numpy as _numpy
+
 from .attach import attach
 from .collect import Collection, NearDuplicates, collect
 from .export import Form, export
@@ -68,3 +74,5 @@ __all__ = [
     "suggest",
     "torch_dataset",
 ]
+
+del _httpcore, _numpy

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from ..arguments import check_choice, check_range, check_type
-from ..errors import DatasetError, MissingExtraError
+from ..errors import DatasetError
+from ..extras import needs_extra
 from ..file import copy_chunks
 from ..key import extension_of
 from .picking import Split
@@ -259,11 +260,9 @@ class _ParquetWriter(_Shards):
 
     def __init__(self, root: Path, shard_size: int, files: ExitStack) -> None:
         super().__init__(root, shard_size, files)
-        try:
+        with needs_extra("parquet", "parquet needs pyarrow"):
             import pyarrow
             import pyarrow.parquet
-        except ImportError as error:
-            raise MissingExtraError("parquet needs pyarrow: pip install 'SQLAlchemy-ImageAttach[parquet]'") from error
         self._pyarrow = pyarrow
 
     def _holds(self, path: Path, samples: list[Sample]) -> bool:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..arguments import check_type, wrong_type, wrong_value
-from ..errors import DatasetError, MissingExtraError
+from ..errors import DatasetError
+from ..extras import needs_extra
 from .sample import Candidate, Provenance
 
 __all__ = ["from_csv", "from_folder", "from_json_lines", "from_serpapi", "from_urls", "search_serpapi"]
@@ -88,10 +89,8 @@ def search_serpapi(query: str, api_key: str, **parameters: str) -> Iterator[Cand
     :raises MissingExtraError: the client is not installed
     :raises DatasetError: the search failed
     """
-    try:
+    with needs_extra("serpapi", "search_serpapi() needs SerpApi's client"):
         import serpapi
-    except ImportError as error:
-        raise MissingExtraError("SerpApi's client is needed: pip install 'SQLAlchemy-ImageAttach[serpapi]'") from error
     asked = {"engine": "google_images", **parameters, "q": query}
     try:
         answer = serpapi.Client(api_key=api_key).search(asked)

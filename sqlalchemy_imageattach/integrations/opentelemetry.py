@@ -19,10 +19,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry import metrics
-
+from ..extras import needs_extra
 from ..observing import Event, observe
 from ..version import VERSION
+
+with needs_extra("opentelemetry", "metrics need OpenTelemetry"):
+    from opentelemetry import metrics
 
 __all__ = ["OpenTelemetryObserver", "observe_by_opentelemetry"]
 

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Celery
-
 from ..arguments import check_type
 from ..errors import TryAgainError
+from ..extras import needs_extra
 from .job import Job
 from .runner import JobRunner
+
+with needs_extra("celery", "CeleryQueue needs Celery"):
+    from celery import Celery
 
 __all__ = ["CeleryQueue"]
 

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import dramatiq
-from dramatiq.middleware import Retries
-
 from ..arguments import check_type, wrong_value
 from ..errors import TryAgainError
+from ..extras import needs_extra
 from .job import Job
 from .runner import JobRunner
+
+with needs_extra("dramatiq", "DramatiqQueue needs Dramatiq"):
+    import dramatiq
+    from dramatiq.middleware import Retries
 
 __all__ = ["DramatiqQueue"]
 

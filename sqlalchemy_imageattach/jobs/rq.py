@@ -17,12 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import rq
-
 from ..arguments import check_callable, check_type, wrong_value
 from ..errors import TryAgainError
+from ..extras import needs_extra
 from .job import Job
 from .runner import JobRunner
+
+with needs_extra("rq", "RQQueue needs RQ"):
+    import rq
 
 __all__ = ["RQQueue", "run_job"]
 

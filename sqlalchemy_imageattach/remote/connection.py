@@ -18,13 +18,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import MissingExtraError
+from ..extras import needs_extra
 from .guard import Resolve, public_addresses
 
-try:
+with needs_extra("remote", "downloads need httpcore"):
     import httpcore
-except ImportError as error:
-    raise MissingExtraError("downloads need httpcore: pip install 'SQLAlchemy-ImageAttach[remote]'") from error
 
 __all__ = ["AsyncGuardedBackend", "Budget", "GuardedBackend", "RefusedAddress", "budget"]
 

@@ -15,13 +15,10 @@ pictures makes a table of vectors, and keeps it in step with the pictures::
 
 from __future__ import annotations
 
-try:
-    import numpy as _numpy
-except ImportError as error:
-    from ..errors import MissingExtraError
+from ..extras import needs_extra
 
-    _msg = 'searching needs NumPy, among others: pip install "SQLAlchemy-ImageAttach[search]"'
-    raise MissingExtraError(_msg) from error
+with needs_extra("search", "searching needs NumPy, among others"):
+    import numpy as _numpy
 
 from .column import Vector
 from .declaring import embeddings_of, fingerprints_of

