@@ -13,7 +13,7 @@ from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
-from ..errors import ImageAttachError
+from ..errors import ImageAttachError, MissingExtraError
 from ..store import Store
 from .output import Output
 
@@ -33,6 +33,8 @@ def store_of_url(context: click.Context, parameter: click.Parameter, url: str) -
     """The store of a URL."""
     try:
         return Store.from_url(url)
+    except MissingExtraError:  # which is no fault of the command line
+        raise
     except (ImageAttachError, ImportError) as error:
         raise click.BadParameter(str(error)) from error
 

@@ -591,7 +591,11 @@ def test_listing_and_completing_commands_imports_none_of_them() -> None:
 
 @pytest.mark.parametrize(
     ("missing", "command", "extra"),
-    [("numpy", ["search", "--help"], "search"), ("httpcore", ["dataset", "count", "--help"], "dataset")],
+    [
+        ("numpy", ["search", "--help"], "search"),
+        ("httpcore", ["dataset", "count", "--help"], "dataset"),
+        ("obstore", ["stores", "gs://pictures"], "objectstore"),
+    ],
 )
 def test_a_command_whose_extra_is_missing_says_so_and_the_others_are_listed(missing, command, extra, tmp_path) -> None:
     (tmp_path / f"{missing}.py").write_text("raise ImportError('not installed')")
