@@ -307,22 +307,17 @@ class Store:
             raise BlobExistsError(errno.EEXIST, msg)
         self.put(key, file, reproducible=False)
 
-    def version_of(self, file: IO[bytes]) -> str | None:
-        """What tells the content of a file that :meth:`get` gave from others that its blob may have later.
+    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, checksum: str, reproducible: bool) -> bool:
+        """Store what ``other`` has as ``source`` as ``target`` without its passing here, if that can be done.
 
-        ``None``, the default, where the store cannot tell, or :meth:`copy_from` would be of no use.
-        """
-        return None
-
-    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, version: str, reproducible: bool) -> bool:
-        """Store what ``other`` has as ``source`` as ``target`` without reading it, if that can be done.
-
-        By default it cannot, and the caller has to read and to store it.
+        By default it cannot, and the caller has to store what was read.  Others may write to ``source`` meanwhile, so
+        **a store copies only where its service tells by the bytes what it has copied**.  An ETag is not enough: that is
+        an MD5 digest, and anybody can make two files of one.
 
         :param other: the store that has it: this one, or another one of the same service
-        :param version: what :meth:`version_of` of ``other`` said when it was read; another content is not copied
+        :param checksum: the SHA-256 digest of what is meant, in hexadecimal; another content is not copied
         :param reproducible: as of :meth:`put_file`
-        :return: whether it was done; if not, nothing was
+        :return: whether it was done; if not, nothing new is there
         :raises OSError: it may have been done, or not
         """
         return False

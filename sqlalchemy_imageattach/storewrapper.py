@@ -94,11 +94,8 @@ class StoreWrapper(Store):
     def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
         self.wrapped.put_once(key, file)
 
-    def version_of(self, file: IO[bytes]) -> str | None:
-        return self.wrapped.version_of(file)
-
-    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, version: str, reproducible: bool) -> bool:
-        return self.wrapped.copy_from(other, source, target, version=version, reproducible=reproducible)
+    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, checksum: str, reproducible: bool) -> bool:
+        return self.wrapped.copy_from(other, source, target, checksum=checksum, reproducible=reproducible)
 
     def presign_upload(
         self, key: ImageKey, *, max_bytes: int, lifetime: int, mimetype: str | None = None, redirect: str | None = None

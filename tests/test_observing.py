@@ -22,7 +22,7 @@ from sqlalchemy_imageattach.observing import Event, measured, observe
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.observed import ObservedStore
 from sqlalchemy_imageattach.storewrapper import StoreWrapper
-from sqlalchemy_imageattach.testing import FaultyStore, StoreContract
+from sqlalchemy_imageattach.testing import Capabilities, FaultyStore, StoreContract
 
 from .pictures import picture
 from .uploads.models import Base, User
@@ -43,6 +43,7 @@ class TestObservedStore(StoreContract):
     """It is a store as any other."""
 
     large = 400_000
+    capabilities = Capabilities(copies=False)
 
     @pytest.fixture
     def store(self) -> ObservedStore:
@@ -67,7 +68,7 @@ def test_each_call_of_a_store_is_an_event(events: list[Event]) -> None:
 
 def test_no_verb_that_asks_a_store_is_forgotten() -> None:
     public = {name for name, value in vars(StoreWrapper).items() if callable(value) and not name.startswith("_")}
-    by_calculation = {"get_url", "url_of", "locate", "own_key", "version_of", "presign_upload"}
+    by_calculation = {"get_url", "url_of", "locate", "own_key", "presign_upload"}
     about_itself = {"parts", "replicas", "targets", "is_same_place", "require_presence", "discard_temporary"}
     assert public - by_calculation - about_itself == {name for name in vars(ObservedStore) if not name.startswith("_")}
 

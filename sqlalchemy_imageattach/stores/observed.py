@@ -73,9 +73,9 @@ class ObservedStore(StoreWrapper):
         with self._measured("put"):
             super().put_once(key, file)
 
-    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, version: str, reproducible: bool) -> bool:
+    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, checksum: str, reproducible: bool) -> bool:
         with self._measured("copy"):
-            return super().copy_from(other, source, target, version=version, reproducible=reproducible)
+            return super().copy_from(other, source, target, checksum=checksum, reproducible=reproducible)
 
     def get(self, key: ImageKey, *, use_seek: bool = False) -> IO[bytes]:
         with self._measured("get"):

@@ -162,12 +162,12 @@ class FaultyStore(StoreWrapper):
     def put_once(self, key: ImageKey, file: IO[bytes]) -> None:
         self._put(key, file, lambda file: self.wrapped.put_once(key, file))
 
-    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, version: str, reproducible: bool) -> bool:
+    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, checksum: str, reproducible: bool) -> bool:
         """Counts as a call of ``"put"``, of which it has no middle."""
         fault = self._begin("put", target)
         return _around(
             None if fault is None or fault.when == "midway" else fault,
-            lambda: self.wrapped.copy_from(other, source, target, version=version, reproducible=reproducible),
+            lambda: self.wrapped.copy_from(other, source, target, checksum=checksum, reproducible=reproducible),
         )
 
     def get(self, key: ImageKey, *, use_seek: bool = False) -> IO[bytes]:

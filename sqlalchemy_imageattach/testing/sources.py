@@ -5,9 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-__all__ = ["Source", "noise"]
+__all__ = ["ONE_MD5", "Source", "noise"]
 
 _NOISE = random.Random(0).randbytes(1_000_003)
+
+_COLLIDING = bytes.fromhex(
+    "d131dd02c5e6eec4693d9a0698aff95c2fcab58712467eab4004583eb8fb7f8955ad340609f4b30283e488832571415a"
+    "085125e8f7cdc99fd91dbdf280373c5bd8823e3156348f5bae6dacd436c919c6dd53e2b487da03fd02396306d248cda0"
+    "e99f33420f577ee8ce54b67080a80d1ec69821bcb6a8839396f9652b6ff72a70"
+)
+
+#: Two contents of one length and one MD5 digest, which Wang, Feng, Lai and Yu found in 2004.
+ONE_MD5 = (_COLLIDING, bytes(byte ^ (0x80 if at % 64 in {19, 45, 59} else 0) for at, byte in enumerate(_COLLIDING)))
 
 
 class Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import logging
@@ -48,7 +49,7 @@ class Capabilities:
     :param pickles: it can be pickled, and the copy is a store for the same place
     :param fetchable: its URLs can be fetched from here, without credentials
     :param exclusive: of several who ``put_once()`` at the same time, one can
-    :param copies: what was read from it can be copied within it, as ``version_of()`` and ``copy_from()`` have it
+    :param copies: what was read from it can be copied within it, as ``copy_from()`` has it
     :param uploadable: it has ``presign_upload()``, and what that gives can be asked from here
     """
 
@@ -148,22 +149,13 @@ class Subject:
                 return False
         return True
 
-    def version(self, key: ImageKey) -> str | None:
-        """What the store tells the content by that it gives now."""
-        with _Blaming("version_of", "tells one content from another, or None"), self.store.get(key) as file:
-            file.read(1)
-            return self.store.version_of(file)
-
-    def copy_to(self, target: ImageKey, source: ImageKey, version: str | None) -> bool:
-        """Have the store copy ``source``; what has no version is not copied."""
-        if version is None and self.capabilities.copies:
-            fail("a version of what was read, since the store is said to copy", None)
-        if version is None:
-            raise NotApplicable("the store copies nothing")
+    def copy_to(self, target: ImageKey, source: ImageKey, content: bytes) -> bool:
+        """Have the store copy ``source`` if it has ``content``, and tell whether it did."""
+        checksum = hashlib.sha256(content).hexdigest()
         with self._lock:
             self._used[target] = None
         with _Blaming("copy_from", "copies what was read, or says that it does not"):
-            return self.store.copy_from(self.store, source, target, version=version, reproducible=False)
+            return self.store.copy_from(self.store, source, target, checksum=checksum, reproducible=False)
 
     def presign(self, key: ImageKey, **options: Any) -> UploadTarget:
         """A request by which the blob can be stored."""

@@ -4,6 +4,11 @@ Each upload has two of them: what was sent, and a mark that it was used.  Who se
 long as the signed request is valid, so it is the mark that makes it one of one use; it stays until it is swept.  Their
 names begin with a dot, so that no web server that keeps such files to itself gives them out.
 
+For the same reason nothing is read twice.  What was sent is read once, into a spool, which is looked at and digested.
+The picture becomes what the spool has: by storing the spool, or by a copy within the service if that tells the SHA-256
+of what it has copied, and it is that of the spool.  So it does not matter what is sent before, while or after it is
+read, and no copy of it has to be kept out of the sender's reach, and swept, in between.
+
 ``imageattach sweep`` and :func:`~sqlalchemy_imageattach.maintenance.sweep` delete both after the grace period.
 """
 
@@ -88,8 +93,7 @@ class QuarantinedFile:
             msg = "the picture has not arrived, or was kept too long: upload it again"
             raise UploadError(msg, code="not_uploaded") from error
         with file:
-            version = self.store.version_of(file)
-            return UploadedContent(Spool.read_from(file, limit=max_bytes), self, version)
+            return UploadedContent(Spool.read_from(file, limit=max_bytes), self)
 
     def claim(self) -> None:
         """Mark it as used: of several who try, one can.
@@ -104,13 +108,11 @@ class UploadedContent:
     """What was sent, as it was when it was looked at.
 
     :param spool: a copy of it
-    :param file: where it is
-    :param version: what tells it from what may be sent in its place later, if its store can tell
+    :param file: where it is, or something else by now
     """
 
     spool: Spool
     file: QuarantinedFile
-    version: str | None
 
     @property
     def byte_size(self) -> int:
@@ -126,9 +128,8 @@ class UploadedContent:
 
     def copy_into(self, store: Store, key: ImageKey, *, reproducible: bool) -> bool:
         """Have the store copy what was looked at, and nothing else; tells whether it did."""
-        if self.version is None:
-            return False
-        return store.copy_from(self.file.store, self.file.key, key, version=self.version, reproducible=reproducible)
+        source, checksum = self.file, self.spool.checksum
+        return store.copy_from(source.store, source.key, key, checksum=checksum, reproducible=reproducible)
 
 
 def used(**details: Any) -> UploadError:

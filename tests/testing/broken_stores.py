@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import threading
@@ -817,10 +818,7 @@ class LooksBeforeItPuts(OldStore):
 class Copying(Sound):
     """Copies whatever there is."""
 
-    def version_of(self, file):
-        return "1"
-
-    def copy_from(self, other, source, target, *, version, reproducible):
+    def copy_from(self, other, source, target, *, checksum, reproducible):
         with other.get(source) as file:
             self.put(target, file, reproducible=reproducible)
         return True
@@ -840,6 +838,27 @@ class CopiesAndDeniesIt(Copying):
 
 
 breaks("copy_from: copies nothing that has changed since it was read")(Copying)
+
+
+@breaks("copy_from: copies nothing that has changed since it was read")
+class ComparesByMD5(Copying):
+    """As one that goes by the ETags of S3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tags: dict[str, bytes] = {}
+
+    def put_file(self, file, *args, **kwargs):
+        content = file.read()
+        if isinstance(content, bytes):
+            self._tags[hashlib.sha256(content).hexdigest()] = hashlib.md5(content).digest()
+        super().put_file(io.BytesIO(content), *args, **kwargs)
+
+    def copy_from(self, other, source, target, *, checksum, reproducible):
+        with other.get(source) as file:
+            if hashlib.md5(file.read()).digest() != self._tags[checksum]:
+                return False
+        return super().copy_from(other, source, target, checksum=checksum, reproducible=reproducible)
 
 
 @breaks("copy_from: copies what was read, or says that it does not", copies=True)

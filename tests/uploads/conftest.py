@@ -29,7 +29,8 @@ from .models import Base, User
 
 SECRET = "a secret of these tests, of more than 32 bytes"
 
-KINDS = ("memory", "directory", "s3", "azure")
+#: "aws" is S3 whose service tells the checksums of what it copies, as AWS does.
+KINDS = ("memory", "directory", "s3", "aws", "azure")
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,26 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 
 
 @pytest.fixture
-def s3_store(seaweed: SeaweedFS) -> S3Store:
+def s3_store(seaweed: SeaweedFS) -> Iterator[S3Store]:
+    """In a bucket that is deleted with all that is in it: each one takes a share of the server's disk."""
     name = f"uploads-{secrets.token_hex(6)}"
-    seaweed.client().create_bucket(Bucket=name)
+    client = seaweed.client()
+    client.create_bucket(Bucket=name)
     options = {"endpoint_url": seaweed.endpoint, "region": seaweed.region, "max_retry": 0}
-    return S3Store(name, ADMIN.access_key, ADMIN.secret_key, prefix="images", **options)  # type: ignore[arg-type]
+    yield S3Store(name, ADMIN.access_key, ADMIN.secret_key, prefix="images", **options)  # type: ignore[arg-type]
+    for entry in client.list_objects_v2(Bucket=name).get("Contents", ()):
+        client.delete_object(Bucket=name, Key=entry["Key"])
+    client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture(params=KINDS)
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
     store: Store
-    if request.param == "s3":
-        store = request.getfixturevalue("s3_store")
+    if request.param in {"s3", "aws"}:
+        store = s3_store = request.getfixturevalue("s3_store")
+        if request.param == "aws":
+            seaweed: SeaweedFS = request.getfixturevalue("seaweed")
+            seaweed.tell_checksums(s3_store.client)
     elif request.param == "azure":
         azurite: Azurite = request.getfixturevalue("azurite")
         name = f"uploads-{secrets.token_hex(6)}"

@@ -27,6 +27,7 @@ from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.s3 import S3Store
 from sqlalchemy_imageattach.uploads import Uploads, set_default_uploads
 from tests.pictures import picture
+from tests.stores.servers.seaweed import SeaweedFS
 
 from .conftest import SECRET, Site, site_of
 from .models import Base, Photo, Picture, Post, User
@@ -310,22 +311,33 @@ def test_uploads_can_be_those_of_the_process(site: Site, engine: Engine, session
     assert new.picture.make_blob() == JPEG
 
 
-def test_the_service_copies_by_itself_and_declares_what_it_copied(s3_store: S3Store, engine: Engine) -> None:
+@pytest.mark.parametrize("tells", [True, False], ids=["checksums told", "not told"])
+def test_the_service_copies_by_itself_where_it_tells_what_it_copied(
+    tells: bool, seaweed: SeaweedFS, s3_store: S3Store, engine: Engine
+) -> None:
     site = site_of(s3_store)
+    if tells:
+        seaweed.tell_checksums(s3_store.client)
     received: list[str] = []
     s3_store.client.meta.events.register("before-call.s3", lambda model, **_: received.append(model.name))
-    with Session(engine, info={"image_store": s3_store, "image_uploads": site.uploads}) as session:
-        session.add(owner := User(id=1))
-        owner.picture.from_upload(sent(site), user=1)
+    for id in (1, 2):
+        token = sent(site)
         received.clear()
-        session.commit()
-        assert sorted(set(received) - {"HeadObject"}) == ["CopyObject", "DeleteObject", "PutObject"]
-        assert received.count("PutObject") == 1, "the mark, and not the picture"
-        head = s3_store._head(key_of(owner.picture.require_original()))
-    assert head is not None
-    assert (head["ContentType"], head["ContentLength"]) == ("image/jpeg", len(JPEG))
-    assert "immutable" in head["CacheControl"]
-    assert "ContentDisposition" not in head
+        with Session(engine, info={"image_store": s3_store, "image_uploads": site.uploads}) as session:
+            session.add(owner := User(id=id))
+            owner.picture.from_upload(token, user=1)
+            assert received == ["HeadObject", "GetObject"], "is it used already; what is it"
+            received.clear()
+            session.commit()
+            head = s3_store._head(key_of(owner.picture.require_original()))
+        # the first time, a service that does not tell has copied it in vain
+        asked = ["CopyObject", "DeleteObject"] * (not tells and id == 1)
+        mark, picture, end = ["HeadObject", "PutObject"], ["CopyObject" if tells else "PutObject"], ["DeleteObject"]
+        assert sorted(received[:-1]) == sorted([*asked, *mark, *picture, *end])
+        assert head is not None
+        assert (head["ContentType"], head["ContentLength"]) == ("image/jpeg", len(JPEG))
+        assert "immutable" in head["CacheControl"]
+        assert "ContentDisposition" not in head
 
 
 def test_pictures_may_be_in_another_store_than_uploads(site: Site, engine: Engine) -> None:

@@ -34,7 +34,7 @@ from .client import Connection, LazyClient
 from .errors import S3Object, s3_errors
 from .headers import ObjectHeaders
 from .listing import abort_upload, list_objects, list_uploads
-from .transfer import S3Reader, copy, etag_of, open_part, put_if_absent, upload
+from .transfer import S3Reader, copy, open_part, put_if_absent, upload
 
 __all__ = ["S3Store"]
 
@@ -146,6 +146,7 @@ class S3Store(KeyedStore):
             ca_bundle=ca_bundle,
         )
         self._client = LazyClient(connection, session, client)
+        self._tells_checksums = True  # of what it copies, until it has not done so once
 
     @property
     def client(self) -> Any:
@@ -222,23 +223,27 @@ class S3Store(KeyedStore):
         headers = self._headers.of(key, key.mimetype, reproducible=False)
         put_if_absent(self.client, self._objects(key)[0], file.read(), headers)
 
-    def version_of(self, file: IO[bytes]) -> str | None:
-        """The ETag of what is read."""
-        return etag_of(file)
-
-    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, version: str, reproducible: bool) -> bool:
+    def copy_from(self, other: Store, source: ImageKey, target: ImageKey, *, checksum: str, reproducible: bool) -> bool:
         """Have the service copy it, if the other store is on the same one and these credentials may read there.
 
-        :return: whether it was done; not so either if it is gone, or has another content than ``version``
+        The service is asked for the SHA-256 of what it has copied, in the same request.  AWS tells it.  One that does
+        not is not asked again by this store.  A blob without revision is never copied: until that digest is known, it
+        might be another one that stands where the former picture was.
+
+        :return: whether it was done; not so either if it is gone, or has another content than ``checksum``
         :raises StoreError: S3 cannot be reached
         """
         while isinstance(other, StoreWrapper):
             other = other.wrapped
-        if not isinstance(other, S3Store) or service_of(self.client.meta) != service_of(other.client.meta):
+        if not self._tells_checksums or target.revision is None or not isinstance(other, S3Store):
+            return False
+        if service_of(self.client.meta) != service_of(other.client.meta):
             return False
         headers = self._headers.of(target, target.mimetype, reproducible=reproducible)
-        blob, fresh = self._objects(target)[0], target.revision is not None
-        return copy(self.client, other._objects(source)[0], blob, version, headers, fresh=fresh)
+        done = copy(self.client, other._objects(source)[0], self._objects(target)[0], checksum, headers)
+        if done is None:
+            self._tells_checksums = False
+        return bool(done)
 
     def presign_upload(
         self, key: ImageKey, *, max_bytes: int, lifetime: int, mimetype: str | None = None, redirect: str | None = None

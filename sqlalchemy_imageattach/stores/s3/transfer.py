@@ -27,7 +27,6 @@ __all__ = [
     "S3Reader",
     "content_type_of",
     "copy",
-    "etag_of",
     "open_part",
     "put_if_absent",
     "upload",
@@ -35,6 +34,8 @@ __all__ = [
 
 #: The bytes of a part.  All but the last one have as many, which some services want.
 PART_SIZE = 8 * 2**20
+
+_NOT_IMPLEMENTED = 501
 
 _log = logging.getLogger("sqlalchemy_imageattach.stores.s3")
 
@@ -161,22 +162,18 @@ class S3Reader(io.RawIOBase):
     :param body: what boto3 gives
     :param s3_object: what it is the content of, for messages
     :param content_type: what S3 says that it is
-    :param etag: what S3 tells its content from others by
     :raises StoreError: by its methods: the connection broke, or the server stopped sending
     """
 
-    def __init__(
-        self, body: Any, s3_object: S3Object, content_type: str | None = None, etag: str | None = None
-    ) -> None:
+    def __init__(self, body: Any, s3_object: S3Object, content_type: str | None = None) -> None:
         self._body = body
         self._s3_object = s3_object
         self.content_type = content_type
-        self.etag = etag
 
     @classmethod
     def of_answer(cls, answer: Mapping[str, Any], s3_object: S3Object) -> io.BufferedReader:
         """The same with all methods that files have, of what boto3's ``get_object()`` gives."""
-        reader = cls(answer["Body"], s3_object, answer.get("ContentType"), answer.get("ETag"))
+        reader = cls(answer["Body"], s3_object, answer.get("ContentType"))
         return io.BufferedReader(reader, COPY_CHUNK)
 
     def readable(self) -> bool:
@@ -194,32 +191,40 @@ class S3Reader(io.RawIOBase):
         super().close()
 
 
-def copy(
-    client: Any, source: S3Object, target: S3Object, etag: str, headers: Mapping[str, Any], *, fresh: bool
-) -> bool:
+def copy(client: Any, source: S3Object, target: S3Object, checksum: str, headers: Mapping[str, Any]) -> bool | None:
     """Afterwards ``target`` has the content of ``source`` and ``headers``, which no byte of it passed here for.
 
-    :param etag: the content that is meant
+    There cannot have been a ``target`` before: it is deleted if the service does not say that it has what is meant.
+
+    :param checksum: the SHA-256 digest of the content that is meant, in hexadecimal
     :param headers: parameters of boto3, such as ``ContentType``
-    :param fresh: whether there cannot have been such an object before
-    :return: whether it was done; not so if ``source`` is gone or has another content now, or may not be read
-    :raises StoreError: the service could not do it
+    :return: whether it was done; not so if ``source`` is gone or has another content now, or may not be read; ``None``
+        if the service does not tell what it has copied
+    :raises StoreError: the service could not do it, or there may be a ``target`` with another content
     """
     try:
-        with _withdrawn(client, target, fresh=fresh), s3_errors("copy", target):
-            client.copy_object(
+        with _withdrawn(client, target, fresh=True), s3_errors("copy", target):
+            answer = client.copy_object(
                 Bucket=target.bucket,
                 Key=target.name,
                 CopySource={"Bucket": source.bucket, "Key": source.name},
-                CopySourceIfMatch=etag,
+                ChecksumAlgorithm="SHA256",
                 MetadataDirective="REPLACE",
                 **headers,
             )
     except StoreError as error:
         if was_refused(error):
             return False
+        if status_of(error) == _NOT_IMPLEMENTED:
+            return None
         raise
-    return True
+    told = answer["CopyObjectResult"].get("ChecksumSHA256")
+    if told == base64.b64encode(bytes.fromhex(checksum)).decode():
+        return True
+    # if this fails, so does the whole: a request to delete that comes late would take what is stored there instead
+    with s3_errors("delete", target):
+        client.delete_object(Bucket=target.bucket, Key=target.name)
+    return None if told is None else False
 
 
 def put_if_absent(client: Any, s3_object: S3Object, blob: bytes, headers: Mapping[str, Any]) -> None:
@@ -243,12 +248,6 @@ def put_if_absent(client: Any, s3_object: S3Object, blob: bytes, headers: Mappin
             msg = f"{s3_object} is stored already, and is not overwritten"
             raise BlobExistsError(errno.EEXIST, msg) from error
         raise
-
-
-def etag_of(file: object) -> str | None:
-    """What tells the content from others, if it is read from S3."""
-    raw = getattr(file, "raw", None)
-    return raw.etag if isinstance(raw, S3Reader) else None
 
 
 def content_type_of(file: object) -> str | None:

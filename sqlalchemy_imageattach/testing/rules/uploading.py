@@ -10,7 +10,8 @@ from urllib.error import HTTPError
 
 from ...key import ImageKey
 from ...uploadtarget import UploadTarget
-from ..subject import PICTURE, Subject, fail
+from ..sources import ONE_MD5
+from ..subject import PICTURE, NotApplicable, Subject, fail
 from .chapter import Chapter
 
 __all__ = ["CHAPTER"]
@@ -43,24 +44,28 @@ def _puts_once_at_once(subject: Subject) -> None:
 def _copies(subject: Subject) -> None:
     source, target = subject.replaceable_key(), subject.key()
     subject.put(source)
-    if not subject.copy_to(target, source, subject.version(source)):
-        if subject.capabilities.copies:
-            fail("to be copied, since the store is said to copy", "False")
-        subject.expect_missing(target, "nothing to be there, since it said that it did not copy")
+    if subject.copy_to(target, source, PICTURE):
+        subject.expect_content(target, PICTURE)
+        subject.expect_content(source, PICTURE)
         return
-    subject.expect_content(target, PICTURE)
-    subject.expect_content(source, PICTURE)
+    subject.expect_missing(target, "nothing to be there, since it said that it did not copy")
+    if subject.capabilities.copies:
+        fail("to be copied, since the store is said to copy", "False")
+    raise NotApplicable("the store copies nothing")
 
 
 @CHAPTER.rule("copies nothing that has changed since it was read", method="copy_from", needs="copies")
 def _copies_no_other(subject: Subject) -> None:
     source, target = subject.replaceable_key(), subject.key()
-    subject.put(source, b"what was looked at")
-    version = subject.version(source)
-    subject.put(source, b"what was put in its place")
-    if subject.copy_to(target, source, version):
-        fail("not to be copied", "it was")
-    subject.expect_missing(target, "nothing to be copied")
+    read, *others = (*ONE_MD5, b"what was put in its place")
+    subject.put(source, read)
+    if not subject.copy_to(subject.key(), source, read):
+        raise NotApplicable("the store copies nothing")
+    for other in others:
+        subject.put(source, other)
+        if subject.copy_to(target, source, read):
+            fail("not to be copied", "it was")
+        subject.expect_missing(target, "nothing to be copied")
 
 
 @CHAPTER.rule("gives a request that stores a blob", method="presign_upload", needs="uploadable")

@@ -42,7 +42,9 @@ class TestS3(StoreContract):
 
     @pytest.fixture
     def store(self, seaweed: SeaweedFS, shared_bucket: str) -> Store:
-        return store_at(seaweed, shared_bucket, public=False, prefix="images")
+        store = store_at(seaweed, shared_bucket, public=False, prefix="images")
+        seaweed.tell_checksums(store.client)
+        return store
 
 
 class TestSandbox(StoreContract):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -96,6 +98,25 @@ class SeaweedFS:
             | {"aws_access_key_id": identity.access_key, "aws_secret_access_key": identity.secret_key}
             | options,
         )
+
+    def tell_checksums(self, client: Any) -> None:
+        """Have ``client`` hear of copies what AWS tells and SeaweedFS does not: the SHA-256 of what they have.
+
+        It is that of the bytes that are there when the copy is made, as AWS has it.
+        """
+        own = self.client()
+
+        def remember(params: Any, context: Any, **_: object) -> None:
+            asked = params.get("ChecksumAlgorithm")
+            context["copy"] = {"Bucket": params["Bucket"], "Key": params["Key"]} if asked == "SHA256" else None
+
+        def tell(parsed: Any, context: Any, **_: object) -> None:
+            if context["copy"] is not None and "CopyObjectResult" in parsed:
+                digest = hashlib.sha256(own.get_object(**context["copy"])["Body"].read()).digest()
+                parsed["CopyObjectResult"]["ChecksumSHA256"] = base64.b64encode(digest).decode()
+
+        client.meta.events.register("provide-client-params.s3.CopyObject", remember)
+        client.meta.events.register("after-call.s3.CopyObject", tell)
 
     def kill(self) -> None:
         """Afterwards the server is gone, as by a power failure."""
