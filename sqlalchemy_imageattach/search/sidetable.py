@@ -85,7 +85,9 @@ class SideTable:
                 onupdate="CASCADE",
                 name=_short(f"fk_{name}"),
             ),
-            Index(_short(f"ix_{name}_version"), "extractor", "attribute", "version"),
+            # with the keys, so that no database takes it for as good as the other and reads all that it leaves:
+            # of a new table, PostgreSQL has no statistics
+            Index(_short(f"ix_{name}_version"), "extractor", "attribute", "version", *(key.name for key in keys)),
             schema=owner.schema,
         )
         return table
