@@ -227,9 +227,13 @@ class PictureIndex:
         :raises OutdatedIndexError: there are pictures of which another version of the extractor alone has a vector
         """
         columns = self.table.columns
-        versions = select(func.min(columns.version), func.max(columns.version)).where(self._is_of_extractor())
+        # each by itself, which an index answers without reading the versions between
+        least_and_most = [
+            select(extreme(columns.version)).where(self._is_of_extractor()).scalar_subquery()
+            for extreme in (func.min, func.max)
+        ]
         with _explained(self):
-            least, most = connection.execute(versions).one()
+            least, most = connection.execute(select(*least_and_most)).one()
         called = f"{self.cls.__name__}{f'.{self.attribute}' if self.attribute else ''}"
         if least is None:
             raise EmptyIndexError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import Connection
 
-from .vectors import from_bytes
+from .vectors import STORED
 
 __all__ = ["FUNCTION", "HAMMING", "prepare"]
 
@@ -31,7 +32,7 @@ def prepare(connection: Connection, statement: str) -> str:
 
 def _teach(connection: Connection) -> str:
     driver: Any = connection.connection.dbapi_connection
-    driver.create_function(FUNCTION, 2, _distance, deterministic=True)
+    driver.create_function(FUNCTION, 2, _comparison(), deterministic=True)
     driver.create_function(HAMMING, 2, _hamming, deterministic=True)
     if _has_sqlite_vec(connection):
         return _OF_SQLITE_VEC
@@ -61,10 +62,21 @@ def _has_sqlite_vec(connection: Connection) -> bool:
     return True
 
 
-def _distance(stored: bytes | None, wanted: bytes | None) -> float | None:
-    if stored is None or wanted is None:
-        return None
-    return max(1.0 - float(from_bytes(stored) @ np.frombuffer(wanted, np.float32)), 0.0)
+def _comparison() -> Callable[[bytes | None, bytes], float | None]:
+    """The function of one connection: each call of a statement has the same vector to compare with, read once."""
+    last, product = b"", np.empty(0, STORED).dot
+    read, kind = np.frombuffer, STORED
+
+    def distance(stored: bytes | None, wanted: bytes) -> float | None:
+        nonlocal last, product
+        if stored is None:
+            return None
+        if wanted != last:
+            last, product = wanted, read(wanted, kind).dot
+        found = 1.0 - float(product(read(stored, kind)))
+        return 0.0 if found < 0.0 else found  # by rounding; what is no number is left to be none
+
+    return distance
 
 
 def _hamming(first: int | None, second: int | None) -> int | None:

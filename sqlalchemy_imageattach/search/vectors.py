@@ -14,11 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from ..arguments import wrong_type, wrong_value
 from ..errors import VectorDimensionError
 
-__all__ = ["Floats", "check_dimension", "from_bytes", "to_bytes", "unit_rows", "unit_vector"]
+__all__ = ["STORED", "Floats", "check_dimension", "from_bytes", "to_bytes", "unit_rows", "unit_vector"]
 
 Floats = NDArray[np.float32]
 
-_STORED: Final = np.dtype("<f4")
+#: As a number is stored.
+STORED: Final = np.dtype("<f4")
 
 
 def unit_vector(value: ArrayLike, dimension: int | None = None) -> Floats:
@@ -68,9 +69,9 @@ def check_dimension(found: int, expected: int) -> None:
 
 def to_bytes(vector: Floats) -> bytes:
     """As it is stored where the database has no type for it."""
-    return vector.astype(_STORED).tobytes()
+    return vector.astype(STORED).tobytes()
 
 
 def from_bytes(blob: bytes) -> Floats:
     """What :func:`to_bytes` was given."""
-    return np.frombuffer(blob, _STORED)
+    return np.frombuffer(blob, STORED)

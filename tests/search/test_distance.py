@@ -342,3 +342,16 @@ def test_pgvector_uses_its_index(pgvector: Engine) -> None:
             text("SELECT indexdef FROM pg_indexes WHERE indexdef LIKE '%hnsw%halfvec_cosine_ops%'")
         )
         assert kind is not None
+
+
+def test_a_vector_that_is_not_of_numbers_is_never_near(sqlite: Engine) -> None:
+    fill(sqlite)
+    broken = np.full(48, np.nan, np.float32).tobytes()
+    with sqlite.begin() as connection:
+        connection.execute(
+            text("UPDATE search_picture_embedding SET vector = :broken WHERE of_user_id = 2"), {"broken": broken}
+        )
+    near = looks.distance(picture("darkred"))
+    with Session(sqlite) as session:
+        rows = session.execute(select(Picture.user_id, near).order_by(near)).all()
+    assert rows[-1] == (2, NOT_INDEXED)
