@@ -22,7 +22,10 @@ _UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 # Not known as special to every version of Python.
-_SPECIAL_4 = (int(IPv4Address("192.88.99.0")) >> 8,)  # RFC 7526: once the nearest relay of 6to4
+_SPECIAL_4 = (
+    int(IPv4Address("192.0.0.0")) >> 8,  # RFC 6890: of protocols, for machines of the same network
+    int(IPv4Address("192.88.99.0")) >> 8,  # RFC 7526: once the nearest relay of 6to4
+)
 _SPECIAL_6 = (IPv6Network("3fff::/20"), IPv6Network("2001:db8::/32"))  # documentation
 
 
