@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import RemoteTooLongError
 from ..extras import needs_extra
 from .guard import Resolve, public_addresses
 
@@ -36,11 +37,15 @@ class Budget:
     """What a download may still cost.
 
     :param deadline: by :func:`time.monotonic`
-    :param header_bytes: how many bytes may come before the head of the response is complete; ``None`` once it is
+    :param max_header_bytes: how long the head of a response may be
+    :param max_bytes: how many bytes its body may have
     """
 
     deadline: float
-    header_bytes: int | None
+    max_header_bytes: int
+    max_bytes: int
+    _left: int = 0
+    _in_head: bool = True
     clock: Callable[[], float] = field(default=time.monotonic)
 
     def seconds(self, wanted: float | None, error: type[Exception]) -> float:
@@ -50,12 +55,35 @@ class Budget:
             raise error("the time of the download is over")
         return left if wanted is None else min(wanted, left)
 
+    def begin_head(self) -> None:
+        """A response is asked for."""
+        self._left, self._in_head = self.max_header_bytes, True
+
+    def begin_body(self) -> None:
+        """The head of the response is complete."""
+        # of a body in chunks, much may be about its chunks, but not without end
+        self._left, self._in_head = 2 * self.max_bytes + self.max_header_bytes, False
+
+    @property
+    def has_come(self) -> bool:
+        """Whether anything of the response is there."""
+        return not self._in_head or self._left < self.max_header_bytes
+
+    def allow_more(self) -> None:
+        """More may be read.  What is read with the end of the head is of the body, and does not count.
+
+        :raises httpcore.RemoteProtocolError: its head is too long
+        :raises RemoteTooLongError: its body is
+        """
+        if self._left > 0:
+            return
+        if self._in_head:
+            raise httpcore.RemoteProtocolError("the head of the response is too long")
+        raise RemoteTooLongError(limit=self.max_bytes)
+
     def count(self, data: bytes) -> bytes:
-        """``data``, unless it is more than the head of a response may have."""
-        if self.header_bytes is not None:
-            self.header_bytes -= len(data)
-            if self.header_bytes < 0:
-                raise httpcore.RemoteProtocolError("the head of the response is too long")
+        """``data``, which has come."""
+        self._left -= len(data)
         return data
 
 
@@ -71,6 +99,7 @@ class _Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         limits = budget.get()
+        limits.allow_more()
         return limits.count(self._stream.read(max_bytes, limits.seconds(timeout, httpcore.ReadTimeout)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -139,6 +168,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         limits = budget.get()
+        limits.allow_more()
         return limits.count(await self._stream.read(max_bytes, limits.seconds(timeout, httpcore.ReadTimeout)))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:

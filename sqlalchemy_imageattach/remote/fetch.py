@@ -62,10 +62,10 @@ class Fetcher:
             while True:
                 address, headers = journey.request()
                 limits = budget.get()
-                limits.header_bytes = self.policy.max_header_bytes
+                limits.begin_head()
                 with self._connections.ask(address, headers) as response:
-                    limits.header_bytes = None
-                    found = _headers(response)
+                    limits.begin_body()
+                    found = _headers(response, self.policy)
                     if not journey.follow(response.status, found):
                         return Fetched(journey.url, _read(response, found, self.policy), found)
 
@@ -99,10 +99,10 @@ class AsyncFetcher:
             while True:
                 address, headers = journey.request()
                 limits = budget.get()
-                limits.header_bytes = self.policy.max_header_bytes
+                limits.begin_head()
                 async with self._connections.ask(address, headers) as response:
-                    limits.header_bytes = None
-                    found = _headers(response)
+                    limits.begin_body()
+                    found = _headers(response, self.policy)
                     if not journey.follow(response.status, found):
                         return Fetched(journey.url, await _aread(response, found, self.policy), found)
 
@@ -162,7 +162,9 @@ async def _aread(response: httpcore.Response, headers: Mapping[str, str], policy
         body.close()
 
 
-def _headers(response: httpcore.Response) -> dict[str, str]:
+def _headers(response: httpcore.Response, policy: FetchPolicy) -> dict[str, str]:
+    if sum(len(name) + len(value) + 4 for name, value in response.headers) > policy.max_header_bytes:
+        raise RemoteAnswerError(reason="broken-answer")  # it came with one read, which may be longer
     found: dict[str, str] = {}
     for name, value in response.headers:
         key = name.decode("latin-1").lower()
@@ -173,7 +175,7 @@ def _headers(response: httpcore.Response) -> dict[str, str]:
 
 @contextmanager
 def _within(policy: FetchPolicy) -> Iterator[None]:
-    token = budget.set(Budget(time.monotonic() + policy.max_seconds, None))
+    token = budget.set(Budget(time.monotonic() + policy.max_seconds, policy.max_header_bytes, policy.max_bytes))
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -96,8 +97,7 @@ class Body:
         encoding = headers.get("content-encoding", "").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
             raise RemoteAnswerError(reason="unknown-encoding")
-        # 32: of gzip or zlib, as the header says
-        self._inflate = None if encoding in {"", "identity"} else zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._inflate = None if encoding in {"", "identity"} else _inflate()
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_IN_MEMORY)  # noqa: SIM115  # close() closes it
 
     def feed(self, chunk: bytes) -> None:
@@ -105,9 +105,13 @@ class Body:
             self._write(chunk)
             return
         try:
-            while chunk and not self._inflate.eof:
+            while chunk:
+                if self._inflate.eof and not chunk.startswith(b"\x1f"):
+                    return  # padding, which nobody reads
+                if self._inflate.eof:
+                    self._inflate = _inflate()  # of several parts, each compressed by itself
                 self._write(self._inflate.decompress(chunk, _PIECE))
-                chunk = self._inflate.unconsumed_tail
+                chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
         except zlib.error as error:
             raise RemoteAnswerError(reason="broken-encoding") from error
 
@@ -123,6 +127,8 @@ class Body:
                 raise RemoteAnswerError(reason="broken-encoding")
         with temporary_errors():
             self._file.seek(0)  # writes what is still in a buffer
+            if self._length <= SPOOL_IN_MEMORY:
+                return Spool.of(self._file.read())  # which shares its memory
         return Spool.read_from(self._file)
 
     def close(self) -> None:
@@ -136,9 +142,16 @@ class Body:
             self._file.write(data)
 
 
+def _inflate() -> zlib._Decompress:
+    return zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: of gzip or zlib, as the header says
+
+
 def _joined(base: str, location: str) -> str:
+    with suppress(UnicodeDecodeError):
+        # what it has beyond ASCII, and its spaces, should be quoted; browsers take it as this too
+        location = location.encode("latin-1").decode()
     try:
-        return urljoin(base, location)
+        return urljoin(base, location.replace(" ", "%20"))
     except ValueError as error:
         raise RemoteAddressError from error
 

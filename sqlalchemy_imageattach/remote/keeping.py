@@ -138,7 +138,7 @@ class Connections:
                 return connection, connection.handle_request(_request(url, headers, self._policy))
             except BaseException as error:
                 self._put(url, connection)
-                if kept is None or not _is_stale(error, self._policy):
+                if kept is None or not _is_stale(error):
                     raise
 
     def _make(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface:
@@ -202,7 +202,7 @@ class AsyncConnections:
                 return connection, await connection.handle_async_request(_request(url, headers, self._policy))
             except BaseException as error:
                 await self._put(url, connection)
-                if kept is None or not _is_stale(error, self._policy):
+                if kept is None or not _is_stale(error):
                     raise
 
     def _make(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
@@ -240,10 +240,10 @@ def _request(url: httpcore.URL, headers: list[tuple[bytes, bytes]], policy: Fetc
     return httpcore.Request("GET", url, headers=headers, extensions={"timeout": timeouts})
 
 
-def _is_stale(error: BaseException, policy: FetchPolicy) -> bool:
+def _is_stale(error: BaseException) -> bool:
     """Whether a kept connection was closed by its server just when it was asked: that is no answer."""
     is_broken = isinstance(error, (httpcore.NetworkError, httpcore.RemoteProtocolError))
-    return is_broken and budget.get().header_bytes == policy.max_header_bytes
+    return is_broken and not budget.get().has_come
 
 
 def _options(policy: FetchPolicy, origin: httpcore.Origin) -> dict[str, Any]:

@@ -191,6 +191,21 @@ def test_redirects_are_followed_relative_ones_too(door: Door, status: int) -> No
     assert (blob(found), found.url) == (b"found", f"{running.url}/c?d")
 
 
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("/a b.png", "/a%20b.png"),
+        ("/ä.png", "/%C3%A4.png"),  # as it is written by servers, and read by browsers
+        ("/%C3%A4 ö.png", "/%C3%A4%20%C3%B6.png"),
+        ("//localhost:{port}/c.png", "/c.png"),
+    ],
+)
+def test_where_a_redirect_leads_is_read_as_browsers_read_it(door: Door, location: str, asked: str) -> None:
+    with server({asked: ok(b"found")}) as running:
+        running.answers["/"] = redirect(location.format(port=running.port))
+        assert blob(door(f"{running.url}/", INSIDE)) == b"found"
+
+
 def test_redirects_end_after_five(door: Door) -> None:
     answers: dict[str, Any] = {f"/{n}": redirect(f"/{n + 1}") for n in range(7)}
     with server({**answers, "/5": ok(b"x")}) as running:
@@ -229,6 +244,43 @@ def test_an_endless_body_ends_at_the_limit(door: Door) -> None:
 def test_a_head_without_end_is_not_read_on(door: Door, tail: bytes) -> None:
     lines = b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(20_000))
     with server({"/": b"HTTP/1.1 200 OK\r\n" + lines + tail}) as running, pytest.raises(RemoteAnswerError):
+        door(running.url, INSIDE)
+
+
+def test_a_body_that_comes_with_the_end_of_the_head_is_no_part_of_the_head(door: Door) -> None:
+    body = bytes(500_000)
+
+    def in_two(_head: str, connection: socket.socket) -> None:
+        head, rest = ok(body).split(b"\r\n", 1)
+        connection.sendall(head + b"\r\n")
+        time.sleep(0.1)
+        connection.sendall(rest)
+
+    policy = replace(INSIDE, max_bytes=len(body))
+    with server({"/": in_two, "/at-once": ok(body)}) as running:
+        assert blob(door(running.url, policy)) == body
+        assert blob(door(f"{running.url}/at-once", replace(policy, max_header_bytes=1000))) == body
+
+
+def test_a_head_that_comes_at_once_can_be_too_long_as_well(door: Door) -> None:
+    answer = ok(b"picture", f"X: {'a' * 2000}")
+    with server({"/": answer}) as running, pytest.raises(RemoteAnswerError):
+        door(running.url, replace(INSIDE, max_header_bytes=1000))
+
+
+@pytest.mark.parametrize("extension", [b";" + b"a" * 15_000, b""], ids=["extensions", "one byte each"])
+def test_a_body_of_chunks_that_are_mostly_about_themselves_ends(door: Door, extension: bytes) -> None:
+    sent = 0
+
+    def endless(_head: str, connection: socket.socket) -> None:
+        nonlocal sent
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        chunk = b"1" + extension + b"\r\nx\r\n"
+        while True:
+            connection.sendall(chunk * (100_000 // len(chunk)))
+            sent += 1
+
+    with server({"/": endless}) as running, pytest.raises(RemoteTooLongError, match="at most 100000 bytes"):
         door(running.url, INSIDE)
 
 
@@ -320,6 +372,22 @@ def test_a_compressed_answer_is_decompressed_within_the_limit(door: Door, encodi
         assert blob(door(running.url, INSIDE)) == b"picture" * 1000
         with pytest.raises(RemoteTooLongError):
             door(f"{running.url}/bomb", INSIDE)
+        with pytest.raises(RemoteAnswerError, match="broken-encoding"):
+            door(f"{running.url}/cut", INSIDE)
+
+
+def test_an_answer_that_is_compressed_in_several_parts_is_whole(door: Door) -> None:
+    parts, header = gzip.compress(b"pic" * 9) + gzip.compress(b"ture"), "Content-Encoding: gzip"
+
+    def byte_by_byte(_head: str, connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{header}\r\n\r\n".encode())
+        connection.sendall(b"".join(b"1\r\n%c\r\n" % each for each in parts) + b"0\r\n\r\n")
+
+    with server({"/": ok(parts, header), "/slow": byte_by_byte, "/cut": ok(parts[:-9], header)}) as running:
+        running.answers["/padded"] = ok(parts + bytes(9), header)
+        assert blob(door(running.url, INSIDE)) == b"pic" * 9 + b"ture"
+        assert blob(door(f"{running.url}/padded", INSIDE)) == b"pic" * 9 + b"ture"
+        assert blob(door(f"{running.url}/slow", INSIDE)) == b"pic" * 9 + b"ture"
         with pytest.raises(RemoteAnswerError, match="broken-encoding"):
             door(f"{running.url}/cut", INSIDE)
 
