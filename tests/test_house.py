@@ -316,7 +316,7 @@ observing.py                events of what is counted and timed
 arguments.py                checks of arguments and their messages
 extras.py                   what is said where a library is missing
 concurrency.py              worker threads below AsyncSession
-paths.py                    is_inside
+paths.py                    is_inside, open_file
 errors.py                   all errors
 version.py                  the version
 """

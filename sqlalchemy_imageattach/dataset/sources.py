@@ -11,11 +11,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..arguments import check_type, wrong_type, wrong_value
 from ..errors import DatasetError
 from ..extras import needs_extra
+from ..paths import open_file
 from .sample import Candidate, Provenance
 
 __all__ = ["from_csv", "from_folder", "from_json_lines", "from_serpapi", "from_urls", "search_serpapi"]
@@ -125,11 +126,7 @@ def _from_folder(root: Path, labels: bool) -> Iterator[Candidate]:
             if name.startswith(".") or path.is_symlink() or (labels and len(relative.parts) < 2):
                 continue
             label = relative.parts[0] if labels else None
-            yield Candidate(relative.as_posix(), open=partial(_open, path), label=label)
-
-
-def _open(path: Path) -> IO[bytes]:
-    return path.open("rb")
+            yield Candidate(relative.as_posix(), open=partial(open_file, path), label=label)
 
 
 def from_csv(file: Iterable[str]) -> Iterator[Candidate]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 
 from ..arguments import check_type
 from ..errors import StoreError
-from ..paths import is_inside, real_path_of
+from ..paths import is_inside, open_descriptor, real_path_of
 from .answer import CHUNK, Answer, Body, message
 from .conditions import Resource, evaluate, not_modified, refused, validators_of
 from .headers import headers_of
@@ -24,8 +23,6 @@ __all__ = ["Directory", "directory_path", "mount_path"]
 # a leading dot: the directory itself, the one above, temporary files, and what nobody meant to publish
 _NAME = re.compile(r"(?:[^./\x00-\x1f\x7f\\:\ufffd][^/\x00-\x1f\x7f\\:\ufffd]*(?:/(?!$)|$))+")
 
-# at once: opening a named pipe would wait for its other end
-_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"))
 _EVERYBODY = ("Access-Control-Allow-Origin", "*")
 
 
@@ -60,12 +57,11 @@ class Directory:
         # the only way from a URL to a path
         path = f"{self.path}/{name}"
         try:
-            descriptor = os.open(path, _FLAGS)
+            descriptor, status = open_descriptor(path)
         except (OSError, ValueError):
             return message(404)
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or not (self.follow_symlinks or self._has(path, descriptor)):
+            if not (self.follow_symlinks or self._has(path, descriptor)):
                 return message(404)
             answer = self._answer(descriptor, status, name.rpartition("/")[2], request)
             if isinstance(answer.body, Body):

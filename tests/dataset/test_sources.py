@@ -16,6 +16,7 @@ from sqlalchemy_imageattach.dataset import (
     search_serpapi,
 )
 from sqlalchemy_imageattach.errors import ImageAttachError, InvalidTypeError
+from tests.test_paths import put_in_place
 
 ANSWER = {
     "search_metadata": {"status": "Success"},
@@ -95,6 +96,14 @@ def test_a_folder_gives_its_files_and_the_folders_in_it_the_labels(tmp_path: Pat
     assert [each.label for each in from_folder(tmp_path)] == [None] * 4
     with pytest.raises(DatasetError, match="there is none at"):
         from_folder(tmp_path / "none")
+
+
+def test_a_named_pipe_in_a_folder_does_not_hang_who_reads_it(tmp_path: Path) -> None:
+    put_in_place(tmp_path / "1.png", "named pipe")
+    [found] = from_folder(tmp_path)
+    assert found.open is not None
+    with pytest.raises(OSError, match="no file"):
+        found.open()
 
 
 def test_tables_give_labels_and_provenance() -> None:

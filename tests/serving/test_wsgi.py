@@ -23,6 +23,7 @@ from sqlalchemy_imageattach.serving.host import request_url
 from sqlalchemy_imageattach.serving.wsgi import RequestUrlMiddleware, StaticServerMiddleware
 from sqlalchemy_imageattach.stores.fs import HttpExposedFileSystemStore
 
+from ..test_paths import put_in_place
 from .servers import Answer, ask, ask_raw, serve, with_uvicorn, with_werkzeug, with_wsgiref
 
 PICTURE = bytes(range(256)) * 100
@@ -214,14 +215,12 @@ def test_links_that_lead_out_are_not_followed_unless_it_is_meant(root: Path, tmp
         assert ask(port, "/images/link.jpe").body == b"secret"
 
 
-def test_a_named_pipe_does_not_hang_the_server(root: Path) -> None:
-    os.mkfifo(root / "pipe.jpe")
-    pipe = os.open(root / "pipe.jpe", os.O_RDWR)  # so that nobody who opens it has to wait here
-    try:
-        with serve(StaticServerMiddleware(page, "images", root)) as port:
-            assert ask(port, "/images/pipe.jpe", "HEAD").status == 404
-    finally:
-        os.close(pipe)
+@pytest.mark.parametrize("kind", ["named pipe", "socket", "device", "directory"])
+def test_what_is_no_file_does_not_hang_the_server(root: Path, kind: str) -> None:
+    put_in_place(root / "pipe.jpe", kind)
+    with serve(StaticServerMiddleware(page, "images", root, follow_symlinks=True)) as port:
+        assert ask(port, "/images/pipe.jpe", "HEAD").status == 404
+        assert ask(port, "/images/pipe.jpe").status == 404
 
 
 def test_names_outside_of_ascii_are_served(root: Path) -> None:

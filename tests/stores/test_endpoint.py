@@ -23,6 +23,7 @@ from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.overlay import OverlayStore
 from sqlalchemy_imageattach.testing import FaultyStore
 from tests.serving.doors import DOORS, Door
+from tests.test_paths import put_in_place
 from tests.testing.broken_stores import OldStore
 from tests.variants.models import Product, ProductPhoto
 
@@ -392,6 +393,16 @@ def test_a_store_that_fails_is_a_bad_gateway(memory: MemoryStore, door: Door, ca
     answer = door.ask(StoreEndpoint(store), KEY.object_name())
     assert (answer.status, answer.body, answer.headers["cache-control"]) == (502, b"BAD GATEWAY\n", "no-store")
     assert "the secret endpoint" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_named_pipe_in_the_place_of_a_blob_is_a_bad_gateway_at_once(tmp_path: Path, door: Door, method: str) -> None:
+    store = FileSystemStore(tmp_path, "https://images.example.com/")
+    path = tmp_path / KEY.file_path()
+    path.parent.mkdir(parents=True)
+    put_in_place(path, "named pipe")
+    for headers in ({}, {"Range": "bytes=0-9"}):
+        assert door.ask(StoreEndpoint(store), KEY.file_path(), method, headers).status == 502
 
 
 def test_a_blob_that_vanishes_in_the_middle_ends_the_connection(memory: MemoryStore, door: Door) -> None:

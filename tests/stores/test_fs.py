@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import pickle
+import re
 import signal
 import stat
 import subprocess
@@ -39,6 +40,7 @@ from sqlalchemy_imageattach.stores.fs import (
     guess_extension,
 )
 
+from ..test_paths import put_in_place
 from .support import PARTS, PICTURE, files_in, new_key, run_child, without_privileges
 
 URL = "https://images.example.com/"
@@ -547,6 +549,24 @@ def test_a_directory_in_the_place_of_a_blob_is_a_store_error(root: Path, store: 
         store.delete_key(key)
     with pytest.raises(BlobExistsError):
         _put(store, key)
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "socket", "device"])
+def test_what_would_keep_a_reader_waiting_is_a_store_error(root: Path, kind: str) -> None:
+    store, key = FileSystemStore(root, URL, follow_symlinks=True), new_key()
+    path = root / key.file_path()
+    path.parent.mkdir(parents=True)
+    put_in_place(path, kind)
+    reads = (store.get, store.has_key, store.get_part, store.stat_key)
+    for read in reads:
+        with pytest.raises(StoreError, match=f"cannot read {re.escape(key.file_path())}: "):
+            read(key)
+    with pytest.raises(BlobExistsError):
+        _put(store, key)
+    [listed] = store.list_blobs()
+    assert listed.key is None, "so its row has no blob, and nothing sweeps it"
+    store.delete_key(key)
+    _put(store, key)
 
 
 def test_a_file_in_the_place_of_a_directory_is_a_store_error(root: Path, store: FileSystemStore) -> None:

@@ -135,7 +135,7 @@ class Draft:
 def _sync_directory(directory: str) -> None:
     if os.name == "nt":  # Windows opens no directories
         return
-    descriptor = os.open(directory, os.O_RDONLY)
+    descriptor = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
         os.fsync(descriptor)
     except OSError as error:

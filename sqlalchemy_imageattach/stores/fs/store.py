@@ -20,7 +20,7 @@ from ...errors import (
 )
 from ...file import copy_chunks
 from ...key import ImageKey, extension_of
-from ...paths import is_inside
+from ...paths import is_inside, open_file
 from ...serving.host import checked_base_url, request_url
 from ...serving.wsgi import RequestUrlMiddleware, StaticServerMiddleware
 from ...store import Store, StoredBlob
@@ -158,10 +158,10 @@ class BaseFileSystemStore(KeyedStore):
         """The file itself, opened for reading.
 
         :raises BlobNotFoundError: there is no such blob
-        :raises StoreError: it cannot be read
+        :raises StoreError: it cannot be read, or something else is there: a directory, a named pipe, a device
         """
         with store_errors("read", key):
-            return open(self._path(self._name_of(key)), "rb")
+            return open_file(self._path(self._name_of(key)))
 
     def _url(self, key: ImageKey) -> str:
         """The blob's URL below :attr:`base_url`, whether or not it is there.
