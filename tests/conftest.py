@@ -17,6 +17,10 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.browser import Browser, browser
 from tests.needs import CI, unavailable
+from tests.stores.servers.azurite import Azurite
+from tests.stores.servers.gcs import FakeGCS
+from tests.stores.servers.juicefs import JuiceFSGateway
+from tests.stores.servers.seaweed import SeaweedFS
 
 POSTGRESQL = os.environ.get("IMAGEATTACH_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 MARIADB = os.environ.get("IMAGEATTACH_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/mysql?charset=utf8mb4")
@@ -72,6 +76,37 @@ def _scratch_database(server: str, variable: str, address: str, drop: str) -> It
             connection.execute(text(drop.format(name)))
     finally:
         admin.dispose()
+
+
+# --- servers of stores: started when first needed, one of each for the whole run --------------------------------------
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    server = SeaweedFS(tmp_path_factory.mktemp("seaweed"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def juicefs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JuiceFSGateway]:
+    server = JuiceFSGateway(tmp_path_factory.mktemp("juicefs"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    server = Azurite(tmp_path_factory.mktemp("azurite"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGCS]:
+    server = FakeGCS(tmp_path_factory.mktemp("gcs"))
+    yield server
+    server.kill()
 
 
 @pytest.fixture

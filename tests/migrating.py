@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from sqlalchemy_imageattach.key import ImageKey, new_revision
 from sqlalchemy_imageattach.store import Store, StoredBlob
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from tests import pictures
+from tests.onex import FourMethodStore
 
 
 class Base(DeclarativeBase):
@@ -138,40 +138,13 @@ def fill_legacy(engine: Engine, store: Store, count: int) -> list[ImageKey]:
     return keys
 
 
-class FourMethodStore(Store):
-    """A store as users wrote them for 1.x."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[tuple[Any, ...], bytes] = {}
-        self.threads: set[int] = set()
-
-    def put_file(self, file, object_type, object_id, width, height, mimetype, reproducible):
-        self.threads.add(threading.get_ident())
-        self.blobs[object_type, object_id, width, height, mimetype] = file.read()
-
-    def get_file(self, object_type, object_id, width, height, mimetype):
-        self.threads.add(threading.get_ident())
-        try:
-            return io.BytesIO(self.blobs[object_type, object_id, width, height, mimetype])
-        except KeyError:
-            msg = "no such image"
-            raise OSError(msg) from None
-
-    def get_url(self, object_type, object_id, width, height, mimetype):
-        return f"http://localhost/{object_type}/{object_id}/{width}x{height}"
-
-    def delete_file(self, object_type, object_id, width, height, mimetype):
-        self.blobs.pop((object_type, object_id, width, height, mimetype), None)
-
-
 class ListingFourMethodStore(FourMethodStore):
     """One that can tell what it has, but takes no revisions; ``extra`` is what lies there besides."""
 
     extra: tuple[StoredBlob, ...] = ()
 
     def list_blobs(self, prefix: str = "") -> Iterator[StoredBlob]:
-        for (object_type, object_id, width, height, mimetype), blob in list(self.blobs.items()):
-            key = ImageKey(object_type, object_id, width, height, mimetype)
+        for key, blob in list(self.blobs.items()):
             yield StoredBlob(key.object_name(), len(blob), datetime(2020, 1, 1, tzinfo=UTC), key)
         yield from self.extra
 

@@ -12,14 +12,12 @@ from typing import IO, Any
 from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.pool import StaticPool
 
-from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from tests.pictures import SVG, animation, color_of, picture, size_of
 
 __all__ = [
     "SVG",
     "CountingStore",
-    "FourMethodStore",
     "SlowStore",
     "StreamingStore",
     "animation",
@@ -27,7 +25,6 @@ __all__ = [
     "database",
     "picture",
     "size_of",
-    "statements",
 ]
 
 # --- databases -------------------------------------------------------------------------------------------------------
@@ -44,21 +41,6 @@ def database(*tables: MetaData) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
-
-
-@contextmanager
-def statements(engine: Engine) -> Iterator[list[str]]:
-    """The SQL statements sent while the block runs."""
-    sent: list[str] = []
-
-    def record(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        sent.append(statement)
-
-    event.listen(engine, "before_cursor_execute", record)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", record)
 
 
 # --- stores ----------------------------------------------------------------------------------------------------------
@@ -100,38 +82,6 @@ class SlowStore(MemoryStore):
     def delete_file(self, *args: Any, **kwargs: Any) -> bool | None:
         time.sleep(self.delay)
         return super().delete_file(*args, **kwargs)
-
-
-class FourMethodStore(Store):
-    """A store as the manual of 1.0 says to write one, and nothing beyond that."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[tuple[Any, ...], bytes] = {}
-
-    def put_file(
-        self,
-        file: IO[bytes],
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        reproducible: bool,
-    ) -> None:
-        self.blobs[object_type, object_id, width, height, mimetype] = file.read()
-
-    def get_file(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> IO[bytes]:
-        try:
-            return io.BytesIO(self.blobs[object_type, object_id, width, height, mimetype])
-        except KeyError:
-            msg = "not found"
-            raise OSError(msg) from None
-
-    def get_url(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> str:
-        return f"http://images.example/{object_type}/{object_id}/{width}x{height}"
-
-    def delete_file(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> None:
-        self.blobs.pop((object_type, object_id, width, height, mimetype), None)
 
 
 class _Stream:

@@ -25,9 +25,10 @@ from sqlalchemy_imageattach.errors import (
     UnsavedImageError,
 )
 from sqlalchemy_imageattach.imaging import ImagePolicy
+from tests.statements import statements
 
 from .models import Base, Post, User, UserPicture
-from .support import SVG, CountingStore, animation, color_of, database, picture, size_of, statements
+from .support import SVG, CountingStore, animation, color_of, database, picture, size_of
 
 
 @pytest.fixture

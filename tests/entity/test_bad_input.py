@@ -26,9 +26,10 @@ from sqlalchemy_imageattach.errors import (
     UnreadableImageError,
 )
 from sqlalchemy_imageattach.store import Store
+from tests.onex import FourMethodStore
 
 from .models import Base, Post, User, UserPicture
-from .support import CountingStore, FourMethodStore, database, picture
+from .support import CountingStore, database, picture
 
 
 @pytest.fixture

@@ -33,9 +33,10 @@ from sqlalchemy_imageattach.entity import (
     image_attachment,
 )
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError, NoFileError, NoOriginalError
+from tests.statements import statements
 
 from .models import Post, PostPhoto, User, UserPicture
-from .support import CountingStore, color_of, database, picture, statements
+from .support import CountingStore, color_of, database, picture
 
 
 def saved(session: Session, **thumbnails: int) -> User:

@@ -32,9 +32,10 @@ from sqlalchemy_imageattach.context import (
 )
 from sqlalchemy_imageattach.errors import ContextError, InvalidTypeError
 from sqlalchemy_imageattach.store import Store
+from tests.onex import FourMethodStore
 
 from .models import Base, User
-from .support import CountingStore, FourMethodStore, picture
+from .support import CountingStore, picture
 
 
 @pytest.fixture

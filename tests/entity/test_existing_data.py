@@ -28,11 +28,13 @@ from sqlalchemy_imageattach.entity import (
 )
 from sqlalchemy_imageattach.errors import InvalidValueError, VariantConflictError
 from sqlalchemy_imageattach.imaging import Rendition
+from sqlalchemy_imageattach.key import ImageKey
 from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.variants.backfill import backfill
+from tests.onex import FourMethodStore
 
-from .support import FourMethodStore, color_of, picture, size_of
+from .support import color_of, picture, size_of
 
 RECIPE = Path(__file__).parents[2] / "docs" / "examples" / "alembic_upgrade.py"
 TIMESTAMP = {"sqlite": "DATETIME", "mysql": "DATETIME", "mariadb": "DATETIME"}
@@ -399,11 +401,11 @@ def test_new_ones_are_attached_beside(engine: Engine, mapped: Any, store: Store,
 
 def test_a_store_written_for_1_0_serves_them(engine: Engine, mapped: Any) -> None:
     store = FourMethodStore()
-    store.blobs["user-picture", 1234567, 60, 40, "image/jpeg"] = picture(60, 40, "red", "JPEG")
-    store.blobs["user-picture", 1234567, 30, 20, "image/jpeg"] = picture(30, 20, "red", "JPEG")
+    store.blobs[ImageKey("user-picture", 1234567, 60, 40, "image/jpeg")] = picture(60, 40, "red", "JPEG")
+    store.blobs[ImageKey("user-picture", 1234567, 30, 20, "image/jpeg")] = picture(30, 20, "red", "JPEG")
     with store_context(store), Session(engine) as session:
         user = session.get_one(mapped.User, 1234567)
-        assert user.picture.locate() == "http://images.example/user-picture/1234567/60x40?_ts=" + (
+        assert user.picture.locate() == "http://old.example.com/user-picture/1234567/60x40?_ts=" + (
             user.picture.original.created_at.strftime("%Y%m%d%H%M%S%f")
         )
         user.picture.generate_thumbnail(width=15)
@@ -418,7 +420,7 @@ def test_a_store_written_for_1_0_serves_them(engine: Engine, mapped: Any) -> Non
         user.picture.from_blob(picture(60, 40, "blue", "JPEG"))
         session.commit()
         assert color_of(user.picture.make_blob())[2] > 200
-        assert list(store.blobs) == [("user-picture", 1234567, 60, 40, "image/jpeg")]
+        assert list(store.blobs) == [ImageKey("user-picture", 1234567, 60, 40, "image/jpeg")]
         session.delete(user)
         session.commit()
     assert store.blobs == {}

@@ -35,8 +35,9 @@ from sqlalchemy_imageattach.entity import (
     SingleImageSet,
     image_attachment,
 )
+from tests.onex import FourMethodStore
 
-from .support import CountingStore, FourMethodStore, database, picture, size_of
+from .support import CountingStore, database, picture, size_of
 
 # --- 2.1 Declaring image entities ------------------------------------------------------------------------------------
 

@@ -14,8 +14,9 @@ from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachmen
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError
 from sqlalchemy_imageattach.imaging.variant import Variant
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from tests.statements import statements
 
-from .support import CountingStore, database, picture, statements
+from .support import CountingStore, database, picture
 
 
 class Base(DeclarativeBase):

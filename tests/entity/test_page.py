@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session, joinedload, selectinload, subqueryload
 from sqlalchemy_imageattach.context import store_context
 from sqlalchemy_imageattach.entity.image import utc_now
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from tests.statements import statements
 
 from .models import Base, Post, User
-from .support import database, statements
+from .support import database
 
 OWNERS = 1000
 SQLALCHEMY_2_1 = tuple(map(int, sqlalchemy.__version__.split(".")[:2])) >= (2, 1)

@@ -19,9 +19,11 @@ from sqlalchemy_imageattach.entity.transactions import locations
 from sqlalchemy_imageattach.errors import ContextError, InvalidTypeError
 from sqlalchemy_imageattach.store import Store
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from tests.onex import FourMethodStore
+from tests.statements import statements
 
 from .models import User, UserPicture
-from .support import FourMethodStore, database, picture, statements
+from .support import database, picture
 
 
 @pytest.fixture

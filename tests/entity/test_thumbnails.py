@@ -28,20 +28,20 @@ from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, RenditionOpti
 from sqlalchemy_imageattach.imaging.engines.pillow import PillowDecoder
 from sqlalchemy_imageattach.imaging.rendition import FILTERS
 from sqlalchemy_imageattach.key import ImageKey
+from tests.onex import FourMethodStore
+from tests.statements import statements
 
 from .models import Base as ModelBase
 from .models import Post, User, UserPicture
 from .support import (
     SVG,
     CountingStore,
-    FourMethodStore,
     StreamingStore,
     animation,
     color_of,
     database,
     picture,
     size_of,
-    statements,
 )
 
 

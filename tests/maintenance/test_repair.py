@@ -23,7 +23,8 @@ from sqlalchemy_imageattach.store import Store, key_of
 from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.testing import FaultyStore
-from tests.migrating import FourMethodStore, Hooked, picture
+from tests.migrating import Hooked, picture
+from tests.onex import FourMethodStore
 
 NOW = timedelta(0)
 SHAPE = {"width": 40, "height": 40, "mimetype": "image/png", "original": True}

@@ -30,7 +30,6 @@ from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from tests.migrating import (
     Base,
-    FourMethodStore,
     Hooked,
     LegacyBase,
     ListingFourMethodStore,
@@ -43,6 +42,7 @@ from tests.migrating import (
     picture,
     row_of,
 )
+from tests.onex import FourMethodStore
 
 NOW = timedelta(0)
 ORPHAN = ImageKey("user-picture", 999, 640, 480, "image/jpeg", "orphan")

@@ -30,7 +30,8 @@ from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.variants import Variant, backfill_jobs, bring_up_to_date
 from sqlalchemy_imageattach.variants.backfill import backfill
 from sqlalchemy_imageattach.variants.eager import KIND
-from tests.migrating import FourMethodStore, database, picture
+from tests.migrating import database, picture
+from tests.onex import FourMethodStore
 
 NOW = timedelta(0)
 

@@ -47,7 +47,6 @@ from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.s3 import S3Store
 from tests.migrating import (
     Base,
-    FourMethodStore,
     Hooked,
     LegacyBase,
     ListingFourMethodStore,
@@ -65,6 +64,7 @@ from tests.migrating import (
     read,
     row_of,
 )
+from tests.onex import FourMethodStore
 
 
 @pytest.fixture

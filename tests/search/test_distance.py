@@ -29,8 +29,9 @@ from sqlalchemy_imageattach.errors import (
     VectorSearchUnavailableError,
 )
 from sqlalchemy_imageattach.search import NOT_INDEXED, TinyExtractor, Vector, embeddings_of
+from tests.statements import statements
 
-from .support import Base, Counting, Picture, User, looks, picture, statements, user
+from .support import Base, Counting, Picture, User, looks, picture, user
 
 COLORS = ["red", "darkred", "blue", "green", "navy", "yellow"]
 

@@ -13,8 +13,9 @@ from sqlalchemy_imageattach.jobs import JobRunner, ThreadQueue
 from sqlalchemy_imageattach.search import build_index
 from sqlalchemy_imageattach.search.filling import UNREADABLE
 from sqlalchemy_imageattach.stores.memory import MemoryStore
+from tests.statements import statements
 
-from .support import Base, Picture, User, extractor, looks, picture, prints, statements, user
+from .support import Base, Picture, User, extractor, looks, picture, prints, user
 
 
 def count(session: Session, index: Any = looks) -> int:

@@ -16,7 +16,7 @@ from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.overlay import OverlayStore
 from sqlalchemy_imageattach.testing import Capabilities, FaultyStore, StoreContract
-from tests.testing.broken_stores import OldStore
+from tests.onex import FourMethodStore
 
 from .files_of_old import OldFileStore
 
@@ -113,12 +113,12 @@ class TestMirrors(StoreContract):
     @pytest.fixture(params=["memory first", "files first", "one of 1.x"])
     def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         if request.param == "one of 1.x":
-            return MirrorStore(MemoryStore(), OldStore())
+            return MirrorStore(MemoryStore(), FourMethodStore())
         stores = MemoryStore(), _files(tmp_path)
         return MirrorStore(*stores if request.param == "memory first" else reversed(stores))
 
 
-class TestOldStores(StoreContract):
+class TestFourMethodStores(StoreContract):
     """As a user wrote it for 1.x: four methods, no revisions."""
 
     capabilities = Capabilities(copies=False, revisions=False, never_overwrites=False, lists=False)

@@ -22,16 +22,15 @@ from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.overlay import OverlayStore
 from sqlalchemy_imageattach.testing import FaultyStore
+from tests.onex import FourMethodStore
 from tests.serving.doors import DOORS, Door
 from tests.test_paths import put_in_place
-from tests.testing.broken_stores import OldStore
 from tests.variants.models import Product, ProductPhoto
 
-from .objectstore.conftest import azurite, gcs
 from .s3.conftest import bucket
 from .s3.support import store_at
 
-__all__ = ["azurite", "bucket", "gcs"]  # the servers of the stores in other rooms
+__all__ = ["bucket"]
 
 PICTURE = bytes(range(256)) * 1000
 REVISION = "Xk3v9QpLm2wAbCdE"
@@ -56,7 +55,7 @@ class Piped(io.RawIOBase):
         return len(part)
 
 
-class StreamingStore(OldStore):
+class StreamingStore(FourMethodStore):
     """One of 1.x that gives such files."""
 
     def get_file(self, *args: Any) -> IO[bytes]:
@@ -300,8 +299,8 @@ def test_a_range_is_fetched_as_a_range(door: Door) -> None:
         assert store.asked == asked
 
 
-@pytest.mark.parametrize("make", [OldStore, StreamingStore])
-def test_a_store_of_1x_is_served(make: type[OldStore], door: Door) -> None:
+@pytest.mark.parametrize("make", [FourMethodStore, StreamingStore])
+def test_a_store_of_1x_is_served(make: type[FourMethodStore], door: Door) -> None:
     store = make()
     store.put(OLD_KEY, io.BytesIO(PICTURE), reproducible=False)
     endpoint, path = StoreEndpoint(store), OLD_KEY.object_name()
@@ -309,7 +308,7 @@ def test_a_store_of_1x_is_served(make: type[OldStore], door: Door) -> None:
     assert (answer.status, answer.body) == (200, PICTURE)
     part = door.ask(endpoint, path, headers={"Range": "bytes=10-19"})
     # where nobody knows the length, a server sends the whole
-    assert (part.status, part.body) == ((206, PICTURE[10:20]) if make is OldStore else (200, PICTURE))
+    assert (part.status, part.body) == ((206, PICTURE[10:20]) if make is FourMethodStore else (200, PICTURE))
 
 
 # --- what it is ------------------------------------------------------------------------------------------------------

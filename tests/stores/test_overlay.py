@@ -22,6 +22,7 @@ from sqlalchemy_imageattach.stores.fs import FileSystemStore
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.overlay import MARK, OverlayStore
 from sqlalchemy_imageattach.testing import FaultyStore
+from tests.onex import FourMethodStore
 
 OLD = ImageKey("user-picture", 1234, 640, 480, "image/jpeg")
 NEW = replace(OLD, revision="Xk3v9QpLm2w")
@@ -40,29 +41,6 @@ class ReadOnly(MemoryStore):
     def delete_file(self, *args: Any, revision: str | None = None) -> bool | None:
         assert not self.sealed
         return super().delete_file(*args, revision=revision)
-
-
-class OfOneX(Store):
-    """A store as users wrote them for 1.x: it takes no revision, and knows no error but the one of that time."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple, bytes] = {}
-
-    def put_file(self, file, object_type, object_id, width, height, mimetype, reproducible):
-        self.kept[object_type, object_id, width, height, mimetype] = file.read()
-
-    def get_file(self, object_type, object_id, width, height, mimetype):
-        try:
-            return io.BytesIO(self.kept[object_type, object_id, width, height, mimetype])
-        except KeyError:
-            msg = "there is no such image"
-            raise OSError(msg) from None
-
-    def get_url(self, object_type, object_id, width, height, mimetype):
-        return f"http://one-x.test/{object_type}/{object_id}/{width}x{height}"
-
-    def delete_file(self, object_type, object_id, width, height, mimetype):
-        self.kept.pop((object_type, object_id, width, height, mimetype), None)
 
 
 def put(store: Store, key: ImageKey, blob: bytes = b"a picture") -> None:
@@ -298,7 +276,7 @@ def test_closing_what_was_read_closes_the_file_below_it() -> None:
 
 @pytest.mark.parametrize("above", [True, False], ids=["above", "below"])
 def test_a_store_of_1_x_can_be_above_and_below(above: bool) -> None:
-    one_x, other = OfOneX(), MemoryStore()
+    one_x, other = FourMethodStore(), MemoryStore()
     put(one_x if not above else other, OLD, b"below")
     overlay = OverlayStore(one_x, other) if above else OverlayStore(other, one_x)
     assert overlay.accepts_revision
@@ -308,7 +286,7 @@ def test_a_store_of_1_x_can_be_above_and_below(above: bool) -> None:
     assert overlay.delete_key(OLD) is True
     with pytest.raises(BlobNotFoundError):
         overlay.get(OLD)
-    assert not OverlayStore(OfOneX(), OfOneX()).accepts_revision
+    assert not OverlayStore(FourMethodStore(), FourMethodStore()).accepts_revision
 
 
 class Picture:
@@ -318,7 +296,7 @@ class Picture:
 
 
 def test_urls_are_those_that_the_store_itself_gives_with_its_query() -> None:
-    one_x, other = OfOneX(), MemoryStore("memory://over/")
+    one_x, other = FourMethodStore(), MemoryStore("memory://over/")
     put(one_x, OLD)
     picture = Picture()
     picture.revision = "Xk3v9QpLm2w"

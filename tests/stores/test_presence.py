@@ -14,7 +14,7 @@ from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.overlay import OverlayStore
 from sqlalchemy_imageattach.testing import FaultyStore
-from tests.migrating import FourMethodStore
+from tests.onex import FourMethodStore
 
 
 def stores_over(path: Path) -> list[Store]:

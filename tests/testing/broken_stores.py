@@ -21,8 +21,9 @@ from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.testing import Capabilities
 from sqlalchemy_imageattach.uploadtarget import UploadTarget
+from tests.onex import FourMethodStore
 
-__all__ = ["BREAKS", "OldStore"]
+__all__ = ["BREAKS"]
 
 # typed as Any, so that what breaks it need not be typed rightly
 Sound: Any = MemoryStore
@@ -38,28 +39,6 @@ def breaks(rule: str, **said: Any) -> Callable[[type[Store]], type[Store]]:
         return cls
 
     return note
-
-
-class OldStore(Store):
-    """Written for 1.x: four methods, and no revisions."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[Any, bytes] = {}
-
-    def put_file(self, file, object_type, object_id, width, height, mimetype, reproducible):
-        self.blobs[object_type, object_id, width, height, mimetype] = file.read()
-
-    def get_file(self, object_type, object_id, width, height, mimetype):
-        try:
-            return io.BytesIO(self.blobs[object_type, object_id, width, height, mimetype])
-        except KeyError:
-            raise OSError("no such image") from None
-
-    def get_url(self, object_type, object_id, width, height, mimetype):
-        return f"http://old.example.com/{object_type}/{object_id}/{width}x{height}"
-
-    def delete_file(self, object_type, object_id, width, height, mimetype):
-        self.blobs.pop((object_type, object_id, width, height, mimetype), None)
 
 
 def key_of_parts(parts: Any, revision: Any) -> ImageKey:
@@ -93,7 +72,7 @@ class PutsNothing(Sound):
 
 
 @breaks("put_file: stores a blob")
-class PutsNothingOfOld(OldStore):
+class PutsNothingOfOld(FourMethodStore):
     def put_file(self, file, object_type, object_id, width, height, mimetype, reproducible):
         file.read()
 
@@ -221,7 +200,7 @@ class DeletesBeforeItReplaces(Sound):
 
 
 @breaks("put_file: leaves the former blob as it was when a replacement fails")
-class DeletesBeforeItReplacesOfOld(OldStore):
+class DeletesBeforeItReplacesOfOld(FourMethodStore):
     def put_file(self, file, object_type, object_id, width, height, mimetype, reproducible):
         self.delete_file(object_type, object_id, width, height, mimetype)
         super().put_file(file, object_type, object_id, width, height, mimetype, reproducible)
@@ -368,9 +347,9 @@ class RaisesKeyErrors(Sound):
 
 
 @breaks("get_file: says by an OSError that there is no such blob")
-class GivesEmptyFiles(OldStore):
+class GivesEmptyFiles(FourMethodStore):
     def get_file(self, object_type, object_id, width, height, mimetype):
-        return io.BytesIO(self.blobs.get((object_type, object_id, width, height, mimetype), b""))
+        return io.BytesIO(self.blobs.get(ImageKey(object_type, object_id, width, height, mimetype), b""))
 
 
 @breaks("get_file: gives what was stored")
@@ -380,7 +359,7 @@ class GivesTheBeginning(Sound):
 
 
 @breaks("get_file: gives what was stored")
-class GivesSomethingElseTheSecondTime(OldStore):
+class GivesSomethingElseTheSecondTime(FourMethodStore):
     def get_file(self, *args):
         file = super().get_file(*args)
         self.turn = not self.__dict__.get("turn", False)
@@ -538,7 +517,7 @@ class GivesUrlsWithoutRevision(Sound):
 
 
 @breaks("get_url: gives different blobs different URLs")
-class GivesUrlsWithoutSize(OldStore):
+class GivesUrlsWithoutSize(FourMethodStore):
     def get_url(self, object_type, object_id, width, height, mimetype):
         return f"http://old.example.com/{object_type}/{object_id}"
 
@@ -570,7 +549,7 @@ class CannotDelete(Sound):
 
 
 @breaks("delete_file: deletes a blob")
-class DeletesNothingOfOld(OldStore):
+class DeletesNothingOfOld(FourMethodStore):
     def delete_file(self, object_type, object_id, width, height, mimetype):
         pass
 
@@ -727,7 +706,7 @@ class ListsAllByOneName(Sound):
 
 
 @breaks("list_blobs: lists what is in the store", lists=True)
-class CannotListAsSaid(OldStore):
+class CannotListAsSaid(FourMethodStore):
     pass
 
 
@@ -773,7 +752,7 @@ class ListsByNumber(Sound):
 
 
 @breaks("list_blobs: says by a ListingNotSupportedError that it cannot list")
-class SaysSoByAnotherError(OldStore):
+class SaysSoByAnotherError(FourMethodStore):
     def list_blobs(self, prefix=""):
         raise AttributeError
 
@@ -807,7 +786,7 @@ class PutsNeverOnce(Sound):
 
 
 @breaks("put_once: lets one of many at once store it", exclusive=True)
-class LooksBeforeItPuts(OldStore):
+class LooksBeforeItPuts(FourMethodStore):
     def put_once(self, key, file):
         if self.has_key(key):
             raise BlobExistsError
@@ -901,7 +880,7 @@ class TakesAnything(Sound):
 
 
 @breaks("accepts_revision: tells whether the store takes revisions", revisions=True)
-class TakesNoRevision(OldStore):
+class TakesNoRevision(FourMethodStore):
     pass
 
 
@@ -938,7 +917,7 @@ class CannotBePickled(Sound):
 
 
 @breaks("__reduce__: gives a copy of the store, by pickling, that stands for the same place", pickles=True)
-class IsPickledWithItsBlobs(OldStore):
+class IsPickledWithItsBlobs(FourMethodStore):
     pass
 
 
@@ -995,9 +974,9 @@ class TellsNothing(Sound):
 
 
 @breaks("targets: names the stores that are written, where it stands for others")
-class HidesAnOldStore(MirrorStore):
+class HidesAnFourMethodStore(MirrorStore):
     def __init__(self) -> None:
-        super().__init__(MemoryStore(), OldStore())
+        super().__init__(MemoryStore(), FourMethodStore())
 
     def targets(self):
         return ()

@@ -20,8 +20,9 @@ from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.overlay import OverlayStore
 from sqlalchemy_imageattach.testing import Capabilities, FaultyStore, check_store
 from sqlalchemy_imageattach.testing.contract import all_rules, check_rule
+from tests.onex import FourMethodStore
 
-from .broken_stores import BREAKS, OldStore
+from .broken_stores import BREAKS
 
 LARGE = 400_000
 KEY = ImageKey("user-picture", 1234, 640, 480, "image/jpeg", "Xk3v9QpLm2w")
@@ -39,7 +40,7 @@ def test_there_is_a_broken_store_for_each_rule() -> None:
     assert {rule for rule, _, _ in BREAKS} == {str(rule) for rule in all_rules()}
 
 
-@pytest.mark.parametrize("make", [MemoryStore, OldStore])
+@pytest.mark.parametrize("make", [MemoryStore, FourMethodStore])
 def test_a_sound_store_breaks_no_rule(make: type[Store]) -> None:
     assert check_store(make(), large=LARGE) == []
 

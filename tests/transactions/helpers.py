@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import IO, Any
+from typing import Any
 
 from PIL import Image as PillowImage
 from sqlalchemy import Engine, event, select, text
@@ -19,7 +19,7 @@ from sqlalchemy_imageattach.entity import Image
 from sqlalchemy_imageattach.errors import StoreError, TryAgainError
 from sqlalchemy_imageattach.jobs import Job, JobRunner
 from sqlalchemy_imageattach.key import ImageKey
-from sqlalchemy_imageattach.store import Store, key_of
+from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.testing import FaultyStore
 from tests import pictures
@@ -38,37 +38,6 @@ def picture(colour: str = "red", size: tuple[int, int] = SMALL) -> bytes:
 def new_store() -> FaultyStore:
     """A store in memory that fails when it is told to."""
     return FaultyStore(MemoryStore())
-
-
-class FourMethodStore(Store):
-    """A store as people wrote them for 1.x: four methods, no revision, and a plain IOError for what is missing."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[ImageKey, bytes] = {}
-
-    def put_file(
-        self,
-        file: IO[bytes],
-        object_type: str,
-        object_id: int,
-        width: int,
-        height: int,
-        mimetype: str,
-        reproducible: bool,
-    ) -> None:
-        self.blobs[ImageKey(object_type, object_id, width, height, mimetype)] = file.read()
-
-    def get_file(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> IO[bytes]:
-        try:
-            return io.BytesIO(self.blobs[ImageKey(object_type, object_id, width, height, mimetype)])
-        except KeyError:
-            raise OSError("no such image") from None
-
-    def get_url(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> str:
-        return f"old:///{object_type}/{object_id}.{width}x{height}"
-
-    def delete_file(self, object_type: str, object_id: int, width: int, height: int, mimetype: str) -> None:
-        self.blobs.pop(ImageKey(object_type, object_id, width, height, mimetype), None)
 
 
 def rows(engine: Engine, classes: Iterable[type[Image]] = IMAGE_CLASSES) -> list[Any]:

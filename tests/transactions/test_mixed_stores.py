@@ -17,9 +17,10 @@ from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.stores.mirror import MirrorStore
 from sqlalchemy_imageattach.stores.overlay import OverlayStore
 from sqlalchemy_imageattach.testing import FaultyStore
+from tests.onex import FourMethodStore
 
 from .conftest import MakeSession
-from .helpers import OTHER, SMALL, FourMethodStore, blobs_of, picture
+from .helpers import OTHER, SMALL, blobs_of, picture
 from .models import User
 
 

@@ -17,9 +17,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy_imageattach.context import store_context
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.testing import FaultyStore
+from tests.onex import FourMethodStore
 
 from .conftest import MakeSession
-from .helpers import OTHER, SMALL, Exploded, FourMethodStore, assert_in_step, blobs_of, new_store, picture, rows
+from .helpers import OTHER, SMALL, Exploded, assert_in_step, blobs_of, new_store, picture, rows
 from .models import Base, User
 
 ROOT = Path(__file__).parents[2]

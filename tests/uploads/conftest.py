@@ -50,20 +50,6 @@ class Site:
         return sum(not blob.name.startswith(".") for blob in self.store.list_blobs())
 
 
-@pytest.fixture(scope="session")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    server = SeaweedFS(tmp_path_factory.mktemp("seaweed"))
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    server = Azurite(tmp_path_factory.mktemp("azurite"))
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def s3_store(seaweed: SeaweedFS) -> Iterator[S3Store]:
     """In a bucket that is deleted with all that is in it: each one takes a share of the server's disk."""

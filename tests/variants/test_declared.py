@@ -21,8 +21,9 @@ from sqlalchemy_imageattach.errors import (
 from sqlalchemy_imageattach.imaging.engines.pillow import PillowDecoder
 from sqlalchemy_imageattach.imaging.variant import Variant
 from sqlalchemy_imageattach.store import key_of
+from tests.statements import statements
 
-from ..entity.support import CountingStore, color_of, database, picture, statements
+from ..entity.support import CountingStore, color_of, database, picture
 from .models import Product, ProductPhoto
 
 # --- declarations ----------------------------------------------------------------------------------------------------

@@ -34,8 +34,9 @@ from sqlalchemy_imageattach.store import key_of
 from sqlalchemy_imageattach.stores.endpoint import ServedStore
 from sqlalchemy_imageattach.testing import FaultyStore
 from sqlalchemy_imageattach.variants import OnDemand, OnDemandUrls
+from tests.statements import statements
 
-from ..entity.support import CountingStore, animation, picture, statements
+from ..entity.support import CountingStore, animation, picture
 from ..serving.doors import DOORS, Door, ask_asgi
 from .models import Base, Product, ProductPhoto
 

@@ -21,8 +21,10 @@ from sqlalchemy_imageattach.entity import (
 )
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.variants import OnDemand
+from tests.onex import FourMethodStore
+from tests.statements import statements
 
-from ..entity.support import FourMethodStore, color_of, picture, size_of, statements
+from ..entity.support import color_of, picture, size_of
 from ..serving.doors import DOORS, Door
 
 SECRET = "the secret of these tests, which all may know"

@@ -1,4 +1,4 @@
-"""The servers for the tests of object stores: started when first needed, one of each for the whole run."""
+"""Buckets and containers for the tests of object stores."""
 
 from __future__ import annotations
 
@@ -12,20 +12,6 @@ from tests.stores.servers.azurite import Azurite
 from tests.stores.servers.gcs import FakeGCS
 
 from .support import Cloud
-
-
-@pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    server = Azurite(tmp_path_factory.mktemp("azurite"))
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="session")
-def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGCS]:
-    server = FakeGCS(tmp_path_factory.mktemp("gcs"))
-    yield server
-    server.kill()
 
 
 @pytest.fixture(params=["azure", "google"])

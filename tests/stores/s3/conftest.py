@@ -1,4 +1,4 @@
-"""The servers for the tests of stores on S3: started when first needed, one of each for the whole run."""
+"""Buckets for the tests of stores on S3."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.migrating import database
-from tests.stores.servers.juicefs import JuiceFSGateway
 from tests.stores.servers.proxy import FaultProxy
 from tests.stores.servers.seaweed import SeaweedFS
 
@@ -29,13 +28,6 @@ def own_seaweed(tmp_path: Path) -> Iterator[Callable[[], SeaweedFS]]:
     yield start
     for server in started:
         server.kill()
-
-
-@pytest.fixture(scope="session")
-def juicefs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JuiceFSGateway]:
-    server = JuiceFSGateway(tmp_path_factory.mktemp("juicefs"))
-    yield server
-    server.kill()
 
 
 @pytest.fixture
