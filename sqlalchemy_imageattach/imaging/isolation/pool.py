@@ -106,7 +106,11 @@ class _Child:
         finally:
             theirs.close()
             os.close(lifeline)
-        self._greet(engine)
+        try:
+            self._greet(engine)
+        except BaseException:
+            self.end()
+            raise
 
     def _greet(self, engine: str) -> None:
         self._channel.settimeout(_START)
@@ -119,7 +123,6 @@ class _Child:
         except ValueError:
             said = f"it ended with status {self.end()}"
         if isinstance(said, str):
-            self.end()
             raise EngineUnavailableError(f"the child process for the {engine} engine does not start: {said}")
         self.walls = said
 
@@ -165,8 +168,10 @@ class _Child:
 
     def _close(self) -> None:
         self._channel.close()
-        with suppress(OSError):
-            os.close(self._lifeline)
+        # once: the next file that some other thread opens gets the same number
+        lifeline, self._lifeline = self._lifeline, -1
+        if lifeline >= 0:
+            os.close(lifeline)
 
 
 def _obituary(status: int, task: Task) -> RejectedImageError:

@@ -207,6 +207,41 @@ def test_a_child_that_was_killed_while_it_waited_is_replaced() -> None:
     assert render(file, [Rendition(width=30)], APART)[0].width == 30
 
 
+def test_what_another_thread_opens_while_a_child_is_ended_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    obituary = pool._obituary
+
+    def open_some(status: int, task: Task) -> RejectedImageError:
+        opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(5))  # by the numbers that are free now
+        return obituary(status, task)
+
+    monkeypatch.setattr(pool, "_obituary", open_some)
+    policy = ImagePolicy(max_seconds=0.2).allowing("image/svg+xml")
+    with pytest.raises(TooCostlyError):
+        render(costly_svg(COSTLY["dashes"]), [Rendition(width=1000)], policy)
+    assert len(opened) == 5
+    for descriptor in opened:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_who_is_interrupted_while_a_child_starts_leaves_none(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    started: list[pool._Child] = []
+
+    def interrupt(child: pool._Child, engine: str) -> None:
+        started.append(child)
+        raise error
+
+    monkeypatch.setattr(pool._Child, "_greet", interrupt)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(error):
+        pool._Child("pillow", ())
+    assert not is_alive(started[0]._process.pid)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_what_is_ended_harms_nobody_elses_picture() -> None:
     files = [encode(texture(200 + n, 150), "JPEG") for n in range(12)]
     expected = [render(file, [Rendition(width=50)])[0].blob for file in files]
