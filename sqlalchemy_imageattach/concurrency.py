@@ -31,6 +31,7 @@ __all__ = [
     "is_asynchronous",
     "run_blocking",
     "run_side_by_side",
+    "settled",
 ]
 
 _P = ParamSpec("_P")
@@ -134,7 +135,7 @@ def awaitable(method: Callable[Concatenate[_S, _P], _T]) -> Callable[Concatenate
 async def in_thread(job: Callable[[], _T]) -> _T:
     """What ``job`` gives, from a worker thread.  Who is cancelled waits for its end."""
     # no task of its own, which asyncio.run() would cancel on its way out, although the thread goes on
-    running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, job)
+    running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, settled(job))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -144,6 +145,27 @@ async def in_thread(job: Callable[[], _T]) -> _T:
                 await asyncio.wait([running])
         running.exception()  # so that asyncio does not report it as never retrieved
         raise
+
+
+def settled(job: Callable[[], _T]) -> Callable[[], _T]:
+    """``job`` for a future that asyncio waits for: until Python 3.12, one with a StopIteration is never done for it.
+
+    A ``next()`` too many in a function of the application's would keep its request, and who cancels it, for ever.
+
+        >>> settled(lambda: next(iter([])))()
+        Traceback (most recent call last):
+        ...
+        RuntimeError: a StopIteration where a result was expected
+    """
+
+    def run() -> _T:
+        try:
+            return job()
+        except StopIteration as error:
+            msg = "a StopIteration where a result was expected"
+            raise RuntimeError(msg) from error
+
+    return run
 
 
 def _outcome(job: Callable[[], _T]) -> _T | BaseException:

@@ -18,6 +18,7 @@ from sqlalchemy_imageattach.concurrency import (
     SIDE_BY_SIDE,
     awaitable,
     in_async_session,
+    in_thread,
     run_blocking,
     run_side_by_side,
 )
@@ -78,6 +79,16 @@ def test_exceptions_pass(error: Exception) -> None:
     with pytest.raises(type(error)) as there:
         asyncio.run(_below_async_session(lambda: run_blocking(fail)))
     assert here.value is there.value is error
+
+
+def test_a_next_too_many_keeps_nobody_waiting() -> None:
+    def fail() -> None:
+        next(iter(()))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(in_thread(fail))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(_below_async_session(lambda: run_blocking(fail)))
 
 
 def test_context_variables_cross_into_the_thread() -> None:

@@ -158,6 +158,8 @@ class ThreadQueue:
                 self._changed.notify_all()
             try:
                 self._do(job)
+            except BaseException:  # a thread that ends would leave all other jobs undone
+                _log.exception("%s was interrupted, and is given up", job)
             finally:
                 with self._changed:
                     self._busy -= 1
@@ -174,7 +176,7 @@ class ThreadQueue:
                 else:
                     _log.info("%s; it is tried again", error)
                     self._closing.wait(self._delay * 2**attempt)
-            except BaseException:  # a thread that ends would leave all other jobs undone
+            except Exception:
                 _log.exception("%s failed, and is given up", job)
                 return
 

@@ -16,8 +16,10 @@ from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from ..concurrency import settled
 from ..errors import RemoteTooLongError
 from ..extras import needs_extra
 from .guard import Resolve, public_addresses
@@ -205,8 +207,9 @@ class AsyncGuardedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         failure: Exception | None = None
         seconds = budget.get().seconds(timeout, httpcore.ConnectTimeout)
+        resolve = settled(partial(_resolved, self._resolve, host, port))
         try:
-            addresses = await asyncio.wait_for(asyncio.to_thread(_resolved, self._resolve, host, port), seconds)
+            addresses = await asyncio.wait_for(asyncio.to_thread(resolve), seconds)
         except TimeoutError:
             raise _SLOW_NAME from None
         for address in _checked(addresses, self._allow_private):

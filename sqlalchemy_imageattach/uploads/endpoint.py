@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import check_type, wrong_type, wrong_value
+from ..concurrency import in_thread
 from ..file import COPY_CHUNK
 from .issuing import Uploads
 from .receiving import Answer, Reception
@@ -140,10 +140,10 @@ class AsgiUploads:
                     return None
                 more = message.get("more_body", False)
                 if body := message.get("body", b""):
-                    await asyncio.to_thread(reception.feed, body)
+                    await in_thread(partial(reception.feed, body))
             if reception.answer is None:
                 reception.feed(b"")
-            return await asyncio.to_thread(_stored, reception)
+            return await in_thread(partial(_stored, reception))
         finally:
             reception.close()
 

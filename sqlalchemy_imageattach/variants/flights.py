@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Generic, TypeVar
 
+from ..concurrency import settled
+
 __all__ = ["Flights", "FullError"]
 
 _T = TypeVar("_T")
@@ -52,7 +54,7 @@ class Flights(Generic[_T]):
                 return found
             if len(self._running) >= self.at_once + self.waiting:
                 raise FullError
-            begun: Future[_T] = self._pool.submit(copy_context().run, work)
+            begun: Future[_T] = self._pool.submit(copy_context().run, settled(work))
             self._running[key] = begun
         # outside of the lock: it is called here and now if the work is done already
         begun.add_done_callback(lambda _: self._end(key))

@@ -124,6 +124,27 @@ def test_a_thread_survives_whatever_a_handler_raises(error: type[BaseException])
     assert done == [1, 2]
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_who_has_to_do_a_job_himself_is_interrupted_as_he_should_be(error: type[BaseException]) -> None:
+    interrupted: list[BaseException] = []
+
+    def work(work: Work) -> None:
+        if work.job.params["n"] == 3:
+            raise error
+        if work.job.params["n"] == 1:
+            try:  # there is no room but for the second one
+                queue.enqueue(Job("test", params={"n": 2}))
+                queue.enqueue(Job("test", params={"n": 3}))
+            except BaseException as raised:
+                interrupted.append(raised)
+                raise
+
+    with ThreadQueue(runner(work), threads=1, capacity=1) as queue:
+        queue.enqueue(Job("test", params={"n": 1}))
+        queue.enqueue(Job("test", params={"n": 4}))
+    assert [type(each) for each in interrupted] == [error]
+
+
 PROGRAM = """
 import os, sys, time
 from sqlalchemy.orm import DeclarativeBase, sessionmaker

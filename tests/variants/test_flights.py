@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+from concurrent.futures import Future
 from contextlib import closing
 from contextvars import ContextVar
 
 import pytest
 
 from sqlalchemy_imageattach.variants.flights import Flights, FullError
+
+INTERRUPTIONS = (SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, asyncio.CancelledError)
 
 
 def test_who_asks_meanwhile_gets_the_same_work() -> None:
@@ -50,6 +54,23 @@ def test_what_fails_is_told_to_all_and_can_be_tried_again() -> None:
         for future in futures:
             with pytest.raises(OSError, match="no"):
                 future.result()
+        while len(flights):
+            pass
+        assert flights.join("a", lambda: 1).result() == 1
+
+
+@pytest.mark.parametrize("error", INTERRUPTIONS)
+def test_whatever_work_raises_it_is_no_longer_under_way(error: type[BaseException]) -> None:
+    def fail() -> int:
+        raise error
+
+    async def wait_for(future: Future[int]) -> None:
+        await asyncio.wait([asyncio.wrap_future(future)])
+
+    with closing(Flights[int](1, 0)) as flights:
+        future = flights.join("a", fail)
+        asyncio.run(wait_for(future))
+        assert type(future.exception()) is (RuntimeError if error is StopIteration else error)
         while len(flights):
             pass
         assert flights.join("a", lambda: 1).result() == 1
