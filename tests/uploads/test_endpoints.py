@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -296,6 +297,66 @@ def test_no_web_server_gives_out_what_is_in_quarantine(tmp_path: Path) -> None:
 
 
 # --- what is known at start-up ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "midway", "after"])
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
+def test_a_store_that_is_interrupted_keeps_nobody_waiting_and_the_file_can_be_sent_again(
+    error: type[BaseException], when: Any, uploads: Uploads, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+    spooled = tempfile.SpooledTemporaryFile
+
+    def note(*args: Any, **kwargs: Any) -> Any:
+        opened.append(spooled(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", note)
+    token = uploads.direct_upload(Picture).token
+    for make in (through_wsgi, through_asgi):
+        store.fail("put", on=1, when=when, error=error)
+        with pytest.raises((error, RuntimeError)):
+            make(uploads)(**form(("upload", token), file()))
+        store.heal()
+        assert make(uploads)(**form(("upload", token), file()))[0] == 201
+    assert len(opened) >= 4
+    assert all(each.closed for each in opened)
+
+
+def test_who_hangs_up_while_the_file_is_stored_takes_nothing_from_under_the_store(uploads: Uploads) -> None:
+    begun, go, ends = threading.Event(), threading.Event(), []
+
+    class Slow(MemoryStore):
+        def put(self, key, file, *, reproducible):
+            begun.set()
+            assert go.wait(60)
+            super().put(key, file, reproducible=reproducible)
+            ends.append("stored")
+
+    slow = Slow()
+    others = Uploads(SECRET, slow, endpoint="/uploads")
+    sent = form(("upload", others.direct_upload(Picture).token), file())
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": sent["body"], "more_body": False}
+
+    async def send(message: Any) -> None:
+        ends.append("answered")
+
+    async def use() -> None:
+        headers = [(name.lower().encode(), value.encode()) for name, value in sent["headers"].items()]
+        app = UploadEndpoint(others).asgi
+        task = asyncio.create_task(app({"type": "http", "method": "POST", "headers": headers}, receive, send))
+        await asyncio.to_thread(begun.wait, 60)
+        task.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(use())
+    assert ends == ["stored"]
+    assert list(slow.blobs.values()) == [JPEG]
 
 
 def test_what_cannot_work_is_refused_at_start_up(tmp_path: Path) -> None:
