@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -69,13 +68,7 @@ doctest_test_doctest_blocks = "default"
 trim_doctest_flags = True
 
 
-def show_public_bases(app: Sphinx, name: str, obj: object, options: object, bases: list[Any]) -> None:
-    # what has been moved out of a class into a private module is no business of the reader's
-    bases[:] = [base.__base__ if "._" in getattr(base, "__module__", "") else base for base in bases]
-
-
 def setup(app: Sphinx) -> None:
-    app.connect("autodoc-process-bases", show_public_bases)
     # autodoc gives classes the annotations that are meant for type checkers only, and pages that run declare subclasses
     annotations = dict(Image.__annotations__)
     app.connect("env-updated", lambda *_: setattr(Image, "__annotations__", annotations))

@@ -303,6 +303,8 @@ imaging/                    knows no SQLAlchemy, no store
     placeholder.py          colour and blurred preview of a picture
     variant.py              what a class declares: Variant
     rendition.py            what is asked for
+    fitting.py              how large it becomes, and what is cut off
+    filters.py              names of resampling filters
     reader.py               bytes, counted
     sniffing.py             the type by the first bytes
     info.py                 ImageInfo

@@ -9,7 +9,7 @@ import click
 from sqlalchemy.orm import Session
 
 from ..imaging import Rendition
-from ..imaging.rendition import Fit
+from ..imaging.fitting import Fit
 from ..store import Store
 from ..variants.backfill import BackfillResult, backfill
 from ..variants.upkeep import UpkeepResult, bring_up_to_date

@@ -10,11 +10,12 @@
 
 from __future__ import annotations
 
+from .fitting import Fit
 from .info import ImageInfo
 from .policy import ImagePolicy
 from .probing import probe
 from .rendering import Rendered, render
-from .rendition import SAME_AS_ORIGINAL, VECTOR_TYPES, Fit, Rendition, RenditionDetails, RenditionOptions, Target
+from .rendition import SAME_AS_ORIGINAL, VECTOR_TYPES, Rendition, RenditionDetails, RenditionOptions, Target
 from .sniffing import sniff
 
 __all__ = [

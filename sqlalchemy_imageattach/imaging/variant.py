@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from ..arguments import check_choice, check_type, wrong_type, wrong_value
-from .rendition import Fit, Rendition
+from .fitting import Fit
+from .rendition import Rendition
 
 __all__ = ["Make", "Variant", "check_declaration"]
 

@@ -26,7 +26,7 @@ from sqlalchemy_imageattach.errors import (
 )
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, RenditionOptions
 from sqlalchemy_imageattach.imaging.engines.pillow import PillowDecoder
-from sqlalchemy_imageattach.imaging.rendition import FILTERS
+from sqlalchemy_imageattach.imaging.filters import FILTERS
 from sqlalchemy_imageattach.key import ImageKey
 from tests.onex import FourMethodStore
 from tests.statements import statements

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy_imageattach.errors import InvalidTypeError, InvalidValueError
 from sqlalchemy_imageattach.imagetypes import by_name
 from sqlalchemy_imageattach.imaging import VECTOR_TYPES, Rendition
-from sqlalchemy_imageattach.imaging.rendition import FILTERS, SAME_AS_ORIGINAL
+from sqlalchemy_imageattach.imaging.filters import FILTERS
+from sqlalchemy_imageattach.imaging.rendition import SAME_AS_ORIGINAL
 
 JPEG = "image/jpeg"
 sides = st.integers(1, 5000)

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from PIL import Image
 
-from ..rendition import KERNELS, Order
+from ..filters import KERNELS
+from ..rendition import Order
 from .resize import Box, resized
 
 __all__ = ["ENOUGH", "HEADROOM", "Plan", "View", "plan", "resampled", "turned"]
