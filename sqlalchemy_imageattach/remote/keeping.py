@@ -48,11 +48,14 @@ class _Shelf(Generic[_C]):
         self._waiting: dict[_C, tuple[_Origin, float]] = {}
         self._of_origin: dict[_Origin, list[_C]] = {}
 
-    def take(self, origin: _Origin) -> tuple[_C | None, list[_C]]:
-        """The one for ``origin`` that was used last, if there is one; and those that are to be closed."""
+    def take(self, origin: _Origin, *, is_new: bool = False) -> tuple[_C | None, list[_C]]:
+        """The one for ``origin`` that was used last, if there is one; and those that are to be closed.
+
+        :param is_new: whether the connection is to be a new one
+        """
         closing = self._expired()
         self._used += 1
-        while waiting := self._of_origin.get(origin):
+        while not is_new and (waiting := self._of_origin.get(origin)):
             found = self._remove(waiting[-1])
             if not found.has_expired():  # its server has not closed it meanwhile
                 return found, closing
@@ -128,9 +131,10 @@ class Connections:
     def _answered(
         self, url: httpcore.URL, headers: list[tuple[bytes, bytes]]
     ) -> tuple[httpcore.ConnectionInterface, httpcore.Response]:
+        is_new = False
         while True:
             with self._lock:
-                kept, closing = self._shelf.take(_key(url))
+                kept, closing = self._shelf.take(_key(url), is_new=is_new)
             connection = kept
             try:
                 _close(closing)
@@ -140,6 +144,7 @@ class Connections:
                 self._put(url, connection)
                 if kept is None or not _is_stale(error):
                     raise
+                is_new = True  # once more, and not by each that is kept
 
     def _make(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface:
         maker = self._makers.get(origin.scheme)
@@ -193,8 +198,9 @@ class AsyncConnections:
     async def _answered(
         self, url: httpcore.URL, headers: list[tuple[bytes, bytes]]
     ) -> tuple[httpcore.AsyncConnectionInterface, httpcore.Response]:
+        is_new = False
         while True:
-            kept, closing = self._shelf.take(_key(url))
+            kept, closing = self._shelf.take(_key(url), is_new=is_new)
             connection = kept
             try:
                 await _aclose(closing)
@@ -204,6 +210,7 @@ class AsyncConnections:
                 await self._put(url, connection)
                 if kept is None or not _is_stale(error):
                     raise
+                is_new = True  # once more, and not by each that is kept
 
     def _make(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
         maker = self._makers.get(origin.scheme)

@@ -18,7 +18,7 @@ from sqlalchemy_imageattach.errors import RemoteError
 from sqlalchemy_imageattach.remote import AsyncFetcher, Fetched, Fetcher, FetchPolicy
 from sqlalchemy_imageattach.remote.keeping import _Shelf
 
-from .servers import ok, server
+from .servers import Answer, ok, server
 
 BODY = bytes(2000)
 
@@ -115,6 +115,25 @@ def test_a_connection_that_its_server_closes_just_as_it_is_asked_is_no_failure(f
         web.answers["/"] = only_the_first
         assert _bodies(fetch_each(f"{web.url}/", f"{web.url}/")) == [b"picture", b"picture"]
     assert web.connections == 2
+
+
+def test_what_has_no_answer_is_not_asked_by_each_connection_that_is_kept() -> None:
+    together = threading.Barrier(4)
+
+    def all_at_once(_: str, connection: socket.socket) -> None:
+        together.wait(20)
+        connection.sendall(ok(b"picture"))
+
+    answers: dict[str, bytes | Answer] = {
+        "/": all_at_once,
+        "/gone": lambda _, connection: connection.shutdown(socket.SHUT_RDWR),
+    }
+    with server(answers) as web, Fetcher(FetchPolicy(allow_private=True), connections=4) as fetcher:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(fetcher.fetch, [f"{web.url}/"] * 4))
+        with pytest.raises(RemoteError, match="broken-answer"):
+            fetcher.fetch(f"{web.url}/gone")
+        assert (web.connections, len(web.asked)) == (5, 6)
 
 
 def test_a_new_connection_without_an_answer_is_one(fetch_each: Callable[..., Any]) -> None:
