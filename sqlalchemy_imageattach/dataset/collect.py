@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from ..arguments import check_choice, check_range, check_type, wrong_type, wrong_value
 from ..bulk.rows import sync_session
-from ..errors import DatasetError
+from ..errors import DatasetError, InvalidTypeError, InvalidValueError
 from ..imaging import ImagePolicy
 from ..remote import Fetcher, FetchPolicy
 from ..search.fingerprint import hamming_distance
@@ -28,7 +28,7 @@ from ..store import Store
 from .dispatch import Dispatcher
 from .downloads import LONGEST_PAUSE, Download, Gone, Looker, Outcome, pause_before
 from .labels import LabelledImage
-from .sample import Candidate, Failure, Picture, check_label, check_uri
+from .sample import Candidate, Failure, Picture, check_label, check_uri, composed
 from .sources import check_source
 from .stores.database import SQLAlchemyDataset
 from .stores.protocol import DatasetStore, Item
@@ -115,7 +115,7 @@ def collect(
     :param session: a session, which says where the database is; or a sessionmaker; or another
        :class:`~sqlalchemy_imageattach.dataset.DatasetStore`
     :param source: candidates, as :func:`~sqlalchemy_imageattach.dataset.from_urls` and its kin give them
-    :param label: of those to which the source gives none
+    :param label: of those to which the source gives none; all labels are brought into Unicode's composed form (NFC)
     :param into: the class of the rows; not for another store
     :param store: the image store of the bytes; by default the one that is found for the session
     :param fetching: what may be asked, and what an answer may cost; by default public addresses, and as many bytes as
@@ -131,11 +131,11 @@ def collect(
     :param most: how many pictures to add at most
     :param progress: is called with the report so far each time that a candidate is done with
     :raises InvalidTypeError: an argument has another type than it must have
-    :raises InvalidValueError: one is out of range, or a candidate has no label
+    :raises InvalidValueError: one is out of range, or a candidate has no label; what cannot be one is a failure
     :raises StoreError: the store is full, or cannot be reached: that ends it
     """
     if label is not None:
-        check_label(label)
+        label = composed(check_label(label))
     for name, value, least in (("connections", connections, 1), ("per_host", per_host, 1), ("attempts", attempts, 1)):
         check_range(name, check_type(name, value, int), f"{least} or more", least)
     check_range("distance", check_type("distance", distance, int), "0 to 64 bits", 0, 64)
@@ -251,10 +251,10 @@ class _Work:
         pairs: dict[tuple[str, str], Candidate] = {}
         for candidate in candidates:
             pair = self._pair_of(candidate)
-            if pair in pairs or pair in self._keys:
+            if pair is not None and (pair in pairs or pair in self._keys):
                 self.report.present += 1
                 self._tell()
-            else:
+            elif pair is not None:
                 pairs[pair] = candidate
         known = self._dataset.look_up(list(pairs)) if pairs else {}
         for pair, candidate in pairs.items():
@@ -267,11 +267,19 @@ class _Work:
                 self._keys.add(pair)
                 self._dispatcher.put(Download(pair[0], candidate, failure.attempts if failure else 0))
 
-    def _pair_of(self, candidate: Candidate) -> tuple[str, str]:
+    def _pair_of(self, candidate: Candidate) -> tuple[str, str] | None:
+        """Its label and URI; ``None`` if it cannot have them, which is told, and not remembered."""
         label = candidate.label if candidate.label is not None else self._label
         if label is None:
             raise wrong_value("label", None, "the label of each candidate, or one for all", "give label=")
-        return check_label(label), check_uri(candidate.uri)
+        reason = "bad-label"
+        try:
+            checked = composed(check_label(label))
+            reason = "bad-uri"
+            return checked, check_uri(candidate.uri)
+        except (InvalidTypeError, InvalidValueError) as error:
+            self._count_failure(Failure(str(label), str(candidate.uri), reason, str(error)))
+            return None
 
     def _wake(self) -> None:
         while self._resting and self._resting[0][0] <= time.monotonic():
@@ -287,7 +295,6 @@ class _Work:
             self._arrived.append((download, outcome))
         else:
             self._fail(download, outcome.gone)
-            self._tell()
 
     def _rest(self, download: Download, gone: Gone) -> bool:
         """Whether it will be tried again in this run."""
@@ -305,10 +312,14 @@ class _Work:
             download.label, download.candidate.uri, gone.reason, gone.detail, download.attempts, gone.is_final
         )
         self._failed.append(failure)
+        self._count_failure(failure)
+
+    def _count_failure(self, failure: Failure) -> None:
         self.report.failed += 1
-        self.report.reasons[gone.reason] += 1
+        self.report.reasons[failure.reason] += 1
         if len(self.report.failures) < _TOLD:
             self.report.failures.append(failure)
+        self._tell()
 
     def _keep(self) -> None:
         """Add what has arrived, all in one transaction, and note what could not be had."""

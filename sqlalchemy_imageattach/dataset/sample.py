@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ __all__ = [
     "Sample",
     "check_label",
     "check_uri",
+    "composed",
     "host_of",
     "source_key",
 ]
@@ -30,7 +32,10 @@ LABEL_LENGTH = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where a picture comes from, as far as it is known.
+    """Where a picture comes from, as far as it is known.  What databases do not take as text is replaced.
+
+    >>> Provenance(title="half of a pair: \\ud83d").title
+    'half of a pair: \ufffd'
 
     :param page: the URL of the page that shows it
     :param title: what that page calls it
@@ -44,6 +49,13 @@ class Provenance:
     licence: str | None = None
     fetched_at: datetime | None = None
     status: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("page", "title", "licence"):
+            value = getattr(self, name)
+            if isinstance(value, str) and not _is_text(value):
+                whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+                object.__setattr__(self, name, whole.replace("\0", "\ufffd"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +159,29 @@ def check_uri(uri: object) -> str:
     """``uri``, which names a picture.
 
     :raises InvalidTypeError: it is no string
-    :raises InvalidValueError: it is empty
+    :raises InvalidValueError: it is empty, or no text
     """
     text = check_type("uri", uri, str)
-    if not text or "\0" in text:
+    if not text or not _is_text(text):
         raise wrong_value("uri", text, "where the picture comes from, such as its URL")
     return text
+
+
+def composed(label: str) -> str:
+    """``label`` in the composed form of Unicode: "é" may be one character or two, which look the same.
+
+    >>> composed("e\\u0301") == "\\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", label)
+
+
+def _is_text(value: str) -> bool:
+    """Whether each database takes it: no half of a surrogate pair, and no NUL."""
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def source_key(label: str, uri: str) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..arguments import check_type, wrong_type, wrong_value
 from ..errors import DatasetError
@@ -20,6 +20,8 @@ from ..paths import open_file
 from .sample import Candidate, Provenance
 
 __all__ = ["from_csv", "from_folder", "from_json_lines", "from_serpapi", "from_urls", "search_serpapi"]
+
+_T = TypeVar("_T")
 
 _COLUMNS = ("uri", "label", "page", "title", "licence")
 
@@ -38,10 +40,32 @@ def from_urls(urls: Iterable[str]) -> Iterator[Candidate]:
 
 
 def _from_urls(urls: Iterable[str]) -> Iterator[Candidate]:
-    for url in urls:
+    for _, url in _lines(urls):
         text = check_type("url", url, str).strip()
         if text and not text.startswith("#"):
             yield Candidate(text)
+
+
+def _lines(file: Iterable[_T]) -> Iterator[tuple[int, _T]]:
+    """The numbers and lines of ``file``, without the mark that programs of Windows begin a file of UTF-8 with."""
+    lines, number = iter(file), 0
+    while True:
+        number += 1
+        try:
+            line = next(lines)
+        except StopIteration:
+            return
+        except UnicodeDecodeError as error:  # of some line of the next few kilobytes
+            msg = (
+                f"line {number}, or one soon after: expected text in {error.encoding} ({error}); open() takes encoding="
+            )
+            raise DatasetError(msg) from error
+        yield number, line.removeprefix("\ufeff") if isinstance(line, str) and number == 1 else line  # type: ignore[misc]
+
+
+def _check_file(file: object) -> None:
+    if isinstance(file, str | bytes | Mapping) or not hasattr(file, "__iter__"):
+        raise wrong_type("file", file, "lines of text, as an open file has them", "open(path, encoding='utf-8')")
 
 
 def from_serpapi(response: Mapping[str, Any]) -> Iterator[Candidate]:
@@ -123,10 +147,12 @@ def _from_folder(root: Path, labels: bool) -> Iterator[Candidate]:
         for name in sorted(names):
             path = Path(directory, name)
             relative = path.relative_to(root)
-            if name.startswith(".") or path.is_symlink() or (labels and len(relative.parts) < 2):
+            if name.startswith(".") or path.is_symlink() or not path.is_file() or (labels and len(relative.parts) < 2):
                 continue
             label = relative.parts[0] if labels else None
-            yield Candidate(relative.as_posix(), open=partial(open_file, path), label=label)
+            # a name that is not UTF-8 has bytes that no database takes
+            uri = relative.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            yield Candidate(uri, open=partial(open_file, path), label=label)
 
 
 def from_csv(file: Iterable[str]) -> Iterator[Candidate]:
@@ -136,45 +162,63 @@ def from_csv(file: Iterable[str]) -> Iterator[Candidate]:
     [('https://example.com/1.jpg', 'Apple')]
 
     :param file: lines of text, as an open file has them
-    :raises DatasetError: there is no column ``uri``, or a line has none
+    :raises InvalidTypeError: ``file`` is no file that is open, or not as text
+    :raises DatasetError: there is no column ``uri``, a line has none, or a quote is not closed
     """
-    reader = csv.DictReader(file)
-    if "uri" not in (reader.fieldnames or ()):
-        msg = f"expected a first line with the column uri, got {', '.join(reader.fieldnames or ()) or 'nothing'}"
-        raise DatasetError(msg)
-    return _from_records(reader, "line", 2)
+    _check_file(file)
+    # strict, as a quote that is never closed would swallow what follows
+    reader = csv.reader((check_type("line", line, str) for _, line in _lines(file)), strict=True)
+    names = [name.strip().lower() for name in _row(reader) or ()]
+    if "uri" not in names:
+        raise DatasetError(f"expected a first line with the column uri, got {', '.join(names) or 'nothing'}")
+    return _from_records(_rows(reader, names))
+
+
+def _row(reader: Any) -> list[str] | None:
+    number = reader.line_num + 1
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        raise DatasetError(f"line {number}: expected comma-separated values ({error})") from error
+
+
+def _rows(reader: Any, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
+    while (row := _row(reader)) is not None:
+        if any(row):  # spreadsheets write lines of commas alone
+            yield reader.line_num, dict(zip(names, row, strict=False))
 
 
 def from_json_lines(file: Iterable[str]) -> Iterator[Candidate]:
     """Pictures by one JSON object a line, with the keys that :func:`from_csv` has as columns.
 
-    :raises DatasetError: a line is no object, or has no ``uri``
+    :raises InvalidTypeError: ``file`` is no file that is open
+    :raises DatasetError: a line is no object, has no ``uri``, or a label that is no text
     """
-    return _from_records(_objects(file), "line", 1)
+    _check_file(file)
+    return _from_records(_objects(file))
 
 
-def _objects(file: Iterable[str]) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(file, 1):
+def _objects(file: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in _lines(file):
         if not line.strip():
-            yield {"uri": "", "empty": True}
             continue
         try:
             found = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DatasetError(f"line {number}: expected a JSON object, got {line[:40]!r} ({error})") from error
         if not isinstance(found, dict):
             raise DatasetError(f"line {number}: expected a JSON object, got {line[:40]!r}")
-        yield found
+        yield number, found
 
 
-def _from_records(records: Iterable[Mapping[str, Any]], what: str, first: int) -> Iterator[Candidate]:
-    for number, record in enumerate(records, first):
-        if record.get("empty") is True:
-            continue
+def _from_records(records: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[Candidate]:
+    for number, record in records:
         values = {name: _text(record.get(name)) for name in _COLUMNS}
-        uri = values["uri"]
+        uri, label = values["uri"], record.get("label")
         if not uri:
-            raise DatasetError(f"{what} {number}: expected a uri, got {dict(record)!r}")
+            raise DatasetError(f"line {number}: expected a uri, got {dict(record)!r}")
+        if label is not None and not isinstance(label, str):  # 3 and "3" may be two labels, or one
+            raise DatasetError(f"line {number}: expected a label that is text, got {label!r}")
         provenance = Provenance(page=values["page"], title=values["title"], licence=values["licence"])
         yield Candidate(uri, provenance, label=values["label"])
 

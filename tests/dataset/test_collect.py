@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections import Counter
@@ -67,6 +68,8 @@ def test_each_good_picture_comes_once_and_each_bad_one_leaves_its_reason(dataset
         }
         assert report.reasons == Counter(failure.reason for failure in dataset.failures("Apple"))
         tries = {trouble_of(n): web.asked[f"/{n}.png"] for n in range(110) if n % 10 == 0}
+        # a connection that was kept may merely have been closed: what has no answer by it is asked once more
+        assert 3 <= tries.pop("gone-away") <= 6
         assert tries == {
             "missing": 1,
             "busy-once": 2,
@@ -75,7 +78,6 @@ def test_each_good_picture_comes_once_and_each_bad_one_leaves_its_reason(dataset
             "redirect": 1,
             "lying-type": 1,
             "noai": 1,
-            "gone-away": 3,
             "huge": 1,
             "loop": 6,
             "stall": 1,
@@ -173,6 +175,49 @@ def test_a_source_that_ends_in_the_middle_is_told_and_what_came_is_kept(database
     assert isinstance(report.source_error, ConnectionResetError)
 
 
+def test_a_candidate_whose_label_or_uri_cannot_be_is_a_line_in_the_report(
+    database: SQLAlchemyDataset, web: Web
+) -> None:
+    half = "half of a pair \ud83d, and a \0"
+    candidates = [
+        Candidate(web.url(1)),
+        Candidate(web.url(2), label="a/b"),
+        Candidate(f"{web.url(3)}\ud83d"),
+        Candidate(f"{web.url(3)}\0"),
+        Candidate(web.url(4), Provenance(title=half, page=half, licence=half)),
+    ]
+    report = gather(database, candidates)
+    assert (report.added, report.seen) == (2, 5)
+    assert dict(report.reasons) == {"bad-label": 1, "bad-uri": 2}
+    assert [failure.uri for failure in report.failures] == [each.uri for each in candidates[1:4]]
+    assert list(database.failures()) == []
+    found = database.get("Apple", web.url(4))
+    assert found is not None
+    assert found.provenance.title == "half of a pair \ufffd, and a \ufffd"
+
+
+def test_a_label_is_one_in_whichever_form_of_unicode_it_comes(database: SQLAlchemyDataset, web: Web) -> None:
+    composed, decomposed = "\u00c4pfel", "A\u0308pfel"
+    collect(database, from_urls([web.url(1)]), decomposed, fetching=FetchPolicy(allow_private=True))
+    sources = [Candidate(web.url(2), label=composed), Candidate(web.url(2), label=decomposed)]
+    report = collect(database, sources, fetching=FetchPolicy(allow_private=True))
+    assert (report.added, report.present) == (1, 1)
+    assert database.labels() == {composed: 2}
+
+
+def test_files_are_collected_whose_names_are_no_text_and_pipes_are_not_waited_for(
+    database: SQLAlchemyDataset, tmp_path: Path
+) -> None:
+    (tmp_path / "Apple").mkdir()
+    name = os.fsencode(tmp_path) + b"/Apple/p\xe4r.png"
+    with open(name, "wb") as file:
+        file.write(png(1))
+    os.mkfifo(tmp_path / "Apple" / "pipe.png")
+    report = collect(database, from_folder(tmp_path, labels=True))
+    assert (report.added, report.failed, report.source_error) == (1, 0, None)
+    assert [each.uri for each in database.iterate()] == ["Apple/p\\xe4r.png"]
+
+
 def test_private_addresses_are_not_asked_unless_it_is_said(database: SQLAlchemyDataset) -> None:
     with Web() as web:
         report = collect(database, from_urls([web.url(1)]), "Apple")
@@ -201,7 +246,6 @@ def test_a_full_store_ends_it_and_nothing_is_half_written(tmp_path: Path, web: W
         (([], ""), {}, InvalidValueError),
         (([], "a/b"), {}, InvalidValueError),
         (([Candidate("u")],), {}, InvalidValueError),
-        (([Candidate("u", label="..")],), {}, InvalidValueError),
         (([], "Apple"), {"connections": 0}, InvalidValueError),
         (([], "Apple"), {"per_host": "2"}, InvalidTypeError),
         (([], "Apple"), {"near_duplicates": "maybe"}, InvalidValueError),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -124,7 +124,14 @@ def test_tables_give_labels_and_provenance() -> None:
         (from_csv, [], "with the column uri, got nothing"),
         (from_csv, ["url,label"], "with the column uri, got url, label"),
         (from_csv, ["uri,label", ",Apple"], "line 2: expected a uri"),
+        (from_csv, ["uri,label\n", "\n", ",\n", ",Apple\n"], "line 4: expected a uri"),
+        (from_csv, ["uri,label\n", "u,Apple\n", '"v,Pear\n', "w,Pear\n"], "line 3: expected comma-separated values"),
+        (from_csv, ["uri\n", "u" * 200_000], "line 2: expected comma-separated values"),
         (from_json_lines, ['{"uri": "u"}', '{"uri": "cut off'], "line 2: expected a JSON object"),
+        (from_json_lines, ["", "[" * 100_000], "line 2: expected a JSON object"),
+        (from_json_lines, ['{"uri": "u", "label": NaN}'], "line 1: expected a label that is text, got nan"),
+        (from_json_lines, ['{"uri": "u", "label": 3}'], "line 1: expected a label that is text, got 3"),
+        (from_json_lines, ['{"uri": "", "empty": true}'], "line 1: expected a uri"),
         (from_json_lines, ["[]"], "line 1: expected a JSON object"),
         (from_json_lines, ['{"label": "x"}'], "line 1: expected a uri"),
     ],
@@ -132,3 +139,53 @@ def test_tables_give_labels_and_provenance() -> None:
 def test_a_line_that_is_wrong_is_told_by_its_number(read: Any, lines: list[str], message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         list(read(lines))
+
+
+def _written(path: Path, text: bytes, encoding: str = "utf-8") -> IO[str]:
+    path.write_bytes(text)
+    return path.open(newline="", encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("read", "lines"),
+    [
+        (from_urls, b"u\r\nv\r\n"),
+        (from_csv, b"uri,label\r\nu,Apple\r\nv,Apple\r\n"),
+        (from_csv, b" URI , Label \r\nu,Apple\r\nv,Apple\r\n,,\r\n"),
+        (from_json_lines, b'{"uri": "u", "label": "Apple"}\r\n\r\n{"uri": "v", "label": "Apple"}'),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "marked"])
+def test_files_are_read_as_windows_writes_them(read: Any, lines: bytes, mark: bytes, tmp_path: Path) -> None:
+    with _written(tmp_path / "source", mark + lines) as file:
+        found = list(read(file))
+    assert [each.uri for each in found] == ["u", "v"]
+    assert {each.label for each in found} == ({None} if read is from_urls else {"Apple"})
+
+
+@pytest.mark.parametrize(
+    ("read", "line"),
+    [(from_urls, "http://example.com/{}"), (from_csv, "http://{},Apple"), (from_json_lines, '{{"uri": "http://{}"}}')],
+)
+def test_a_file_whose_encoding_changes_ends_there_by_an_error_that_says_so(
+    read: Any, line: str, tmp_path: Path
+) -> None:
+    lines = ["uri,label"] * (read is from_csv) + [line.format(number) for number in range(1000)]
+    text = "\n".join(lines).encode() + b"\n" + line.format("P\u00e4r").encode("latin-1")
+    found = []
+    with _written(tmp_path / "source", text) as file, pytest.raises(DatasetError, match="expected text in utf-8"):
+        found.extend(read(file))
+    with _written(tmp_path / "source", text, "latin-1") as file:
+        assert len(list(read(file))) == 1001
+
+
+@pytest.mark.parametrize("read", [from_csv, from_json_lines])
+@pytest.mark.parametrize("file", ["uri\nhttp://example.com/", b"uri", Path("a.csv"), {"uri": "u"}, None], ids=repr)
+def test_what_is_no_open_file_is_refused(read: Any, file: Any) -> None:
+    with pytest.raises(InvalidTypeError, match="expected lines of text, as an open file has them"):
+        read(file)
+
+
+def test_a_table_that_is_opened_as_bytes_is_refused() -> None:
+    with pytest.raises(InvalidTypeError, match="line: expected str"):
+        from_csv([b"uri"])  # type: ignore[list-item]
