@@ -34,6 +34,8 @@ _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 LONGEST_PAUSE = 60.0
 
 _NOT_FOR_TRAINING = {"noai", "noimageai"}
+#: Directives with a value: what stands before the colon is no name of a program.
+_WITH_VALUE = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
 _AGENT = re.compile(r"\s*([\w.*-]+)\s*:")
 
 
@@ -163,14 +165,15 @@ def may_train(headers: Mapping[str, str], user_agent: str) -> bool:
     :param user_agent: directives for other programs by name, such as ``otherbot: noai``, do not count
     """
     own = user_agent.partition("/")[0].lower()
-    applies = True
-    for directive in headers.get("x-robots-tag", "").lower().split(","):
-        named = _AGENT.match(directive)
-        if named is not None and named[1] not in {"max-snippet", "max-image-preview", "unavailable_after"}:
-            applies = named[1] in {"*", own}
-            directive = directive[named.end() :]
-        if applies and directive.strip() in _NOT_FOR_TRAINING:
-            return False
+    for line in headers.get("x-robots-tag", "").lower().split("\n"):
+        applies = True
+        for directive in line.split(","):
+            named = _AGENT.match(directive)
+            if named is not None and named[1] not in _WITH_VALUE:
+                applies = named[1] in {"*", own}
+                directive = directive[named.end() :]
+            if applies and not _NOT_FOR_TRAINING.isdisjoint(directive.replace(";", " ").split()):
+                return False
     return True
 
 
@@ -203,7 +206,7 @@ def _seconds(retry_after: object) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except Exception:  # of a year with ten digits it is an OverflowError
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())

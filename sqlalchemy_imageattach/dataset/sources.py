@@ -147,7 +147,7 @@ def _from_folder(root: Path, labels: bool) -> Iterator[Candidate]:
         for name in sorted(names):
             path = Path(directory, name)
             relative = path.relative_to(root)
-            if name.startswith(".") or path.is_symlink() or not path.is_file() or (labels and len(relative.parts) < 2):
+            if name.startswith(".") or path.is_symlink() or (labels and len(relative.parts) < 2):
                 continue
             label = relative.parts[0] if labels else None
             # a name that is not UTF-8 has bytes that no database takes

@@ -19,6 +19,9 @@ from .policy import FetchPolicy
 
 __all__ = ["AsyncFetcher", "FetchPolicy", "Fetched", "Fetcher", "afetch", "fetch"]
 
+#: What stands between several headers of one name, where it is no comma.
+_BETWEEN = {"x-robots-tag": "\n"}
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
@@ -26,7 +29,8 @@ class Fetched:
 
     :param url: where it was found in the end, after redirects
     :param content: the bytes
-    :param headers: those of the last answer, by their names in lower case.  None of them is to be believed
+    :param headers: those of the last answer, by their names in lower case.  None of them is to be believed.  Several of
+       one name are joined by commas, but ``x-robots-tag`` by line breaks, as each may speak to another program
     """
 
     url: str
@@ -169,7 +173,7 @@ def _headers(response: httpcore.Response, policy: FetchPolicy) -> dict[str, str]
     for name, value in response.headers:
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1")
-        found[key] = f"{found[key]}, {text}" if key in found else text
+        found[key] = f"{found[key]}{_BETWEEN.get(key, ', ')}{text}" if key in found else text
     return found
 
 

@@ -33,6 +33,7 @@ from sqlalchemy_imageattach.remote import FetchPolicy
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.testing import FaultyStore
 
+from ..remote.servers import ok, server
 from .models import Base, Fruit, png
 from .soak import collect_with_kills
 from .web import Web, is_good, trouble_of
@@ -214,7 +215,7 @@ def test_files_are_collected_whose_names_are_no_text_and_pipes_are_not_waited_fo
         file.write(png(1))
     os.mkfifo(tmp_path / "Apple" / "pipe.png")
     report = collect(database, from_folder(tmp_path, labels=True))
-    assert (report.added, report.failed, report.source_error) == (1, 0, None)
+    assert (report.added, dict(report.reasons), report.source_error) == (1, {"unreadable": 1}, None)
     assert [each.uri for each in database.iterate()] == ["Apple/p\\xe4r.png"]
 
 
@@ -293,11 +294,40 @@ def test_an_interrupt_ends_it_between_two_pictures(database: SQLAlchemyDataset, 
         ("collector: noai", False),
         ("otherbot: noai, *: noimageai", False),
         ("max-snippet: 5, noai", False),
+        ("max-video-preview: -1, noai", False),
+        ("noindex; noai", False),
+        ("otherbot: noindex\nnoai", False),
+        ("collector: noindex\notherbot: noai", True),
         ("unavailable_after: 25 Jun 2010 15:00:00 PST, noimageai", False),
     ],
 )
 def test_servers_that_do_not_want_their_pictures_used_for_training_are_heeded(tag: str, allowed: bool) -> None:
     assert may_train({"x-robots-tag": tag}, "collector/1") is allowed
+
+
+def test_an_opt_out_beside_that_of_another_program_is_heeded(database: SQLAlchemyDataset) -> None:
+    with server({"/": ok(png(1), "X-Robots-Tag: otherbot: noindex", "X-Robots-Tag: noai")}) as web:
+        assert dict(gather(database, from_urls([f"{web.url}/"])).reasons) == {"opted-out": 1}
+
+
+@pytest.mark.parametrize(
+    "retry_after",
+    [
+        "Mon, 01 Jan 10000000000 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Wed, 21 Oct 2015 07:28:00 GMT",
+        "9" * 5000,
+        "soon",
+    ],
+    ids=["no year", "the last year", "the past", "no number", "no date"],
+)
+def test_no_retry_after_ends_a_collection(database: SQLAlchemyDataset, retry_after: str) -> None:
+    busy = f"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: {retry_after}\r\n\r\n".encode()
+    with server({"/": busy, "/1.png": ok(png(1))}) as web:
+        report = gather(database, from_urls([f"{web.url}/", f"{web.url}/1.png"]), attempts=2)
+    assert (report.added, dict(report.reasons)) == (1, {"status-503": 1})
+    (failure,) = database.failures()
+    assert not failure.is_final
 
 
 def test_the_opt_out_can_be_overridden_by_who_has_the_right(database: SQLAlchemyDataset, web: Web) -> None:
