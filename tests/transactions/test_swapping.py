@@ -270,6 +270,8 @@ def test_what_stays_costs_no_statement(engine: Engine, store: FaultyStore, open_
     assert [statement.split()[0] for statement in sent].count("UPDATE") == 5
 
 
+# SQLAlchemy 2.0.30 warned of the one that takes its place in the session, too; it has been mended since
+@pytest.mark.filterwarnings("ignore:Identity map already had an identity")
 def test_the_place_of_a_picture_whose_row_is_gone_is_free(
     engine: Engine, store: FaultyStore, open_session: MakeSession
 ) -> None:
