@@ -7,9 +7,12 @@ written, doing it again writes those only that are missing, so an export that wa
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import itertools
 import json
 import os
+import re
 import secrets
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
@@ -18,10 +21,12 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from ..arguments import check_choice, check_range, check_type
+from ..bulk.scratch import batches
 from ..errors import DatasetError
 from ..extras import needs_extra
 from ..file import copy_chunks
 from ..key import extension_of
+from ..paths import open_file
 from .picking import Split
 from .sample import Sample, source_key
 from .stores.protocol import DatasetStore
@@ -45,6 +50,9 @@ def export(
     progress: Callable[[int], None] | None = None,
 ) -> int:
     """Afterwards ``target`` has the pictures of the dataset; it is made if it is not there.
+
+    What an earlier export of the same parts has written there, and the dataset has no more, is removed: pictures whose
+    names are the SHA-256 of what they hold, in the folders of their labels, and further shards.  All else stays.
 
     ======================  ========================================================================================
     ``form``                what is written
@@ -92,7 +100,46 @@ def export(
             if progress is not None:
                 progress(number)
         writer.close()
+    names = ["all"] if parts is None else parts.names
+    if form == "folder":
+        _discard_pictures(dataset, root, label, parts)
+        _discard_files([root / "index.csv"] if not number else [])
+    elif form == "csv":
+        _discard_files([root / f"{name}.csv" for name in names if name not in writer.written])
+    else:
+        for name in names:
+            shards = (writer.path_of(name, each) for each in itertools.count(writer.written.get(name, 0)))
+            _discard_files(itertools.takewhile(Path.exists, shards))
     return number
+
+
+def _discard_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _discard_pictures(dataset: DatasetStore, root: Path, label: str | None, parts: Split | None) -> None:
+    for part in [""] if parts is None else parts.names:
+        for directory in _directories(root / part):
+            if label is not None and directory.name != label:
+                continue
+            for some in batches(path for path in directory.iterdir() if _CHECKSUM.fullmatch(path.stem)):
+                there = dataset.has_content(directory.name, {path.stem for path in some})
+                there = {each for each in there if parts is None or parts.part_of(each) == part}
+                _discard_files(path for path in some if path.stem not in there and _is_named_by_its_bytes(path))
+
+
+def _directories(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()] if root.is_dir() else []
+
+
+def _is_named_by_its_bytes(path: Path) -> bool:
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == path.stem  # type: ignore[arg-type]
+
+
+#: The names of pictures in folders.
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
 
 def _record(sample: Sample) -> dict[str, Any]:
@@ -172,9 +219,11 @@ class _FolderWriter:
 class _CsvWriter:
     def __init__(self, root: Path, _shard_size: int, files: ExitStack) -> None:
         self._table = _Table(root, files)
+        self.written: set[str] = set()
 
     def write(self, part: str, sample: Sample) -> None:
         self._table.write(part, _record(sample))
+        self.written.add(part)
 
     def close(self) -> None:
         """The tables end with the files."""
@@ -189,7 +238,8 @@ class _Shards:
         self._root = root
         self._size = shard_size
         self._waiting: dict[str, list[Sample]] = {}
-        self._numbers: dict[str, int] = {}
+        #: How many there are of each part.
+        self.written: dict[str, int] = {}
 
     def write(self, part: str, sample: Sample) -> None:
         waiting = self._waiting.setdefault(part, [])
@@ -203,12 +253,15 @@ class _Shards:
 
     def _flush(self, part: str) -> None:
         samples = self._waiting.pop(part)
-        number = self._numbers.get(part, 0)
-        self._numbers[part] = number + 1
-        path = self._root / f"{part}-{number:06}{self.suffix}"
+        number = self.written.get(part, 0)
+        self.written[part] = number + 1
+        path = self.path_of(part, number)
         if not (path.exists() and self._holds(path, samples)):
             with _whole(path) as file:
                 self._fill(file, samples)
+
+    def path_of(self, part: str, number: int) -> Path:
+        return self._root / f"{part}-{number:06}{self.suffix}"
 
     def _holds(self, path: Path, samples: list[Sample]) -> bool:
         raise NotImplementedError

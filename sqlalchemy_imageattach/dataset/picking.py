@@ -120,6 +120,11 @@ class Split:
         self._parts = parts
         self._seed = seed
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the parts."""
+        return list(self._parts)
+
     def part_of(self, checksum: str) -> str | None:
         """The part of a picture, by the SHA-256 of its bytes in hexadecimal; ``None`` if it is in none."""
         digest = sha256(f"{self._seed}:{checksum}".encode()).hexdigest() if self._seed else checksum

@@ -26,6 +26,7 @@ def torch_dataset(
     """A ``torch.utils.data.Dataset`` of pairs: the picture and the number of its label.
 
     What is in it is looked up once; bytes are read when they are asked for.  Its ``classes`` are the labels in order.
+    It can be pickled, as for the workers of a ``DataLoader``, if the store and ``transform`` can.
 
     ::
 
@@ -39,20 +40,33 @@ def torch_dataset(
     :param transform: what to make of each picture, which is an RGB image of Pillow
     :raises MissingExtraError: PyTorch is not installed
     """
+    make = _class()
+    samples = [
+        sample
+        for sample in dataset.iterate()
+        if parts is None or part is None or parts.part_of(sample.checksum) == part
+    ]
+    return make(samples, sorted(dataset.labels()), transform)
+
+
+def _restored(*state: Any) -> Any:
+    return _class()(*state)
+
+
+def _class() -> type[Any]:
     try:
         from torch.utils.data import Dataset
     except ImportError as error:
         raise MissingExtraError("torch_dataset() needs PyTorch: pip install torch") from error
 
     class LabelledPictures(Dataset):  # type: ignore[misc,type-arg,unused-ignore]
-        def __init__(self) -> None:
-            self.classes = sorted(dataset.labels())
-            self._numbers = {label: number for number, label in enumerate(self.classes)}
-            self._samples: list[Sample] = [
-                sample
-                for sample in dataset.iterate()
-                if parts is None or part is None or parts.part_of(sample.checksum) == part
-            ]
+        def __init__(
+            self, samples: list[Sample], classes: list[str], transform: Callable[[Image.Image], Any] | None
+        ) -> None:
+            self.classes = classes
+            self._numbers = {label: number for number, label in enumerate(classes)}
+            self._samples = samples
+            self._transform = transform
 
         def __len__(self) -> int:
             return len(self._samples)
@@ -61,6 +75,10 @@ def torch_dataset(
             sample = self._samples[index]
             with Image.open(io.BytesIO(sample.read())) as opened:
                 picture = opened.convert("RGB")
-            return (picture if transform is None else transform(picture)), self._numbers[sample.label]
+            return (picture if self._transform is None else self._transform(picture)), self._numbers[sample.label]
 
-    return LabelledPictures()
+        def __reduce__(self) -> tuple[Any, ...]:
+            # the workers of a DataLoader are new processes, which do not find a class within a function
+            return _restored, (self._samples, self.classes, self._transform)
+
+    return LabelledPictures

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,22 @@ from typing import Any
 
 import pytest
 from PIL import Image as Pillow
+from sqlalchemy import Engine
+from sqlalchemy.orm import sessionmaker
 
-from sqlalchemy_imageattach.dataset import DatasetError, DatasetStore, Provenance, Split, export, torch_dataset
+from sqlalchemy_imageattach.dataset import (
+    DatasetError,
+    DatasetStore,
+    Provenance,
+    Split,
+    SQLAlchemyDataset,
+    export,
+    torch_dataset,
+)
 from sqlalchemy_imageattach.errors import InvalidValueError
+from sqlalchemy_imageattach.stores.fs import FileSystemStore
 
-from .models import picture, png
+from .models import Fruit, picture, png
 
 PARTS = Split(train=0.6, test=0.4)
 
@@ -160,6 +172,24 @@ def test_pytorch_takes_pictures_and_the_numbers_of_their_labels(filled: DatasetS
     assert train[0][0] == (8, 8)
 
 
+def test_workers_of_pytorch_get_the_pictures_by_themselves(engine: Engine, tmp_path: Path, monkeypatch: Any) -> None:
+    import sys
+    import types
+
+    for name in ("torch", "torch.utils", "torch.utils.data"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["torch.utils.data"].Dataset = object  # type: ignore[attr-defined]
+    store = FileSystemStore(tmp_path, "https://images.example/")
+    dataset = SQLAlchemyDataset(sessionmaker(engine), Fruit, store)
+    for number in range(3):
+        dataset.add("Apple", str(number), picture(number), Provenance())
+    whole = torch_dataset(dataset, transform=Pillow.Image.tobytes)
+    # a worker that is not forked is a new process, which gets it by pickle
+    there = pickle.loads(pickle.dumps(whole))
+    assert (len(there), there.classes) == (3, ["Apple"])
+    assert [there[n] for n in range(3)] == [whole[n] for n in range(3)]
+
+
 def test_without_pytorch_it_is_said_what_to_install(filled: DatasetStore, monkeypatch: Any) -> None:
     import sys
 
@@ -169,3 +199,35 @@ def test_without_pytorch_it_is_said_what_to_install(filled: DatasetStore, monkey
     monkeypatch.setitem(sys.modules, "torch.utils.data", None)
     with pytest.raises(MissingExtraError, match="pip install torch"):
         torch_dataset(filled)
+
+
+@pytest.mark.parametrize("parts", [None, PARTS], ids=["all", "parts"])
+@pytest.mark.parametrize("form", ["folder", "csv", "webdataset", "parquet"])
+def test_what_is_no_longer_in_the_dataset_is_not_in_the_next_export(
+    filled: DatasetStore, tmp_path: Path, form: Any, parts: Split | None
+) -> None:
+    export(filled, tmp_path / "again", form, parts=parts, shard_size=2)
+    for sample in list(filled.iterate("Apple"))[3:]:
+        filled.remove("Apple", sample.uri)
+    number = export(filled, tmp_path / "again", form, parts=parts, shard_size=2)
+    assert export(filled, tmp_path / "anew", form, parts=parts, shard_size=2) == number == 4
+    assert files_of(tmp_path / "again") == files_of(tmp_path / "anew")
+
+
+def test_only_what_an_export_has_written_is_removed_by_another(filled: DatasetStore, tmp_path: Path) -> None:
+    export(filled, tmp_path)
+    export(filled, tmp_path, "webdataset", shard_size=5)
+    mine = ["README", "Apple/notes.txt", f"Apple/{'0' * 64}.png", "all-000099.tar", "Cherry/1.png", "all.csv"]
+    for name in mine:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    pear = files_of(tmp_path / "Pear")
+    for sample in list(filled.iterate()):
+        filled.remove(sample.label, sample.uri)
+    assert export(filled, tmp_path, label="Apple") == 0
+    assert not (tmp_path / "index.csv").exists()
+    assert files_of(tmp_path / "Apple") == {"notes.txt", f"{'0' * 64}.png"}
+    assert files_of(tmp_path / "Pear") == pear, "of another label than the one that was exported"
+    assert export(filled, tmp_path, "webdataset") == 0
+    assert set(mine) <= files_of(tmp_path)
+    assert not (tmp_path / "all-000000.tar").exists()
