@@ -82,6 +82,7 @@ search/                     pictures by likeness
     sqlite.py               the functions that SQLite is taught
     types.py                how vectors are stored, per dialect
     pixels.py               the pixels of pictures, small and plain
+    keras.py                a model of Keras as an extractor
     onnx.py                 extractors that run a model
     extractors.py           pictures to vectors; the protocol, and those without a model
     efficientnet.py         the default model, put together from its weights

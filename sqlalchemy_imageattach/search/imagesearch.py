@@ -18,21 +18,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import copy_context
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import ArrayLike
-from PIL import Image as Pillow
 from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.orm import Session, object_session
 
-from ..arguments import choices_of, wrong_type, wrong_value
+from ..arguments import choices_of, wrong_value
 from ..bulk.rows import bind_of, sync_session
 from ..entity import Image
 from ..entity.identity import mapper_of
@@ -40,49 +34,19 @@ from ..errors import InvalidValueError, MissingIndexError
 from ..store import Store
 from .declaring import source_of
 from .embedding import Embeddings
-from .extractors import Extractor, ExtractorInfo, TinyExtractor, check_extractor
+from .extractors import Extractor, TinyExtractor, check_extractor
 from .filling import index_rows
 from .index import Unreadable
-from .indexing import IndexResult, build_index
+from .indexing import IndexingThread, IndexResult, build_index, total_of
+from .keras import KerasExtractor
 from .listening import keep_in_step
 from .onnx import EfficientNetLite0
 
-__all__ = ["ImageSearch", "IndexingThread"]
+__all__ = ["ImageSearch"]
 
 _log = logging.getLogger(__name__)
 
 ModelT = TypeVar("ModelT", bound=type[Any])
-
-
-class IndexingThread(threading.Thread):
-    """What :meth:`ImageSearch.index_model` does meanwhile.
-
-    :param work: gives the result
-    """
-
-    def __init__(self, work: Callable[[], IndexResult]) -> None:
-        super().__init__(name="imageattach-index", daemon=True)
-        self._work, self._context = work, copy_context()
-        self._result: IndexResult | None = None
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._result = self._context.run(self._work)
-        except BaseException as error:  # handed to whoever waits
-            self._error = error
-            _log.exception("indexing has failed")
-
-    def result(self) -> IndexResult:
-        """Wait for its end.
-
-        :raises Exception: what it failed with
-        """
-        self.join()
-        if self._error is not None:
-            raise self._error
-        assert self._result is not None
-        return self._result
 
 
 class ImageSearch:
@@ -148,7 +112,7 @@ class ImageSearch:
         if not self._uses_model:
             return TinyExtractor()
         if type(self).create_keras_model is not ImageSearch.create_keras_model:
-            return _KerasExtractor(type(self).__name__, self.create_keras_model(), self.preprocess_image_array)
+            return KerasExtractor(type(self).__name__, self.create_keras_model(), self.preprocess_image_array)
         return EfficientNetLite0()
 
     @staticmethod
@@ -296,7 +260,7 @@ class ImageSearch:
                 for index, own in zip(indexes, sessions, strict=True):
                     with own:
                         results.append(build_index(index, own, store, anew=replace, progress=progress))
-            total = _sum(results)
+            total = total_of(results)
             for failure in total.failures:
                 _log.warning("not indexed: %s", failure)
             _log.info("%d of %d pictures of %s are indexed now", total.indexed, total.examined, model.__name__)
@@ -376,38 +340,3 @@ class ImageSearch:
     def _root(self) -> Path | None:
         app = self._current_app()
         return None if app is None else Path(app.root_path)
-
-
-def _sum(results: Sequence[IndexResult]) -> IndexResult:
-    names = [each.name for each in fields(IndexResult)]
-    values: dict[str, Any] = {name: getattr(results[0], name) for name in names}
-    for result in results[1:]:
-        values = {name: values[name] + getattr(result, name) for name in names}
-    return IndexResult(**values)
-
-
-class _KerasExtractor:
-    """Runs a model of Keras, as Flask-Image-Search does.
-
-    :param name: of the extractor
-    :param model: has ``input_shape``, ``output_shape`` and ``predict()``
-    :param preprocess: prepares a batch of pictures
-    """
-
-    def __init__(self, name: str, model: Any, preprocess: Callable[[Any], Any]) -> None:
-        self._name, self._model, self._preprocess = name, model, preprocess
-        shape = tuple(model.input_shape)
-        if len(shape) != 4 or None in shape[1:3]:
-            raise wrong_type("create_keras_model()", model, "a model of pictures of one size", got=f"one of {shape}")
-        self._size = (int(shape[2]), int(shape[1]))
-
-    def describe(self) -> ExtractorInfo:
-        return ExtractorInfo(f"keras-{self._name}", "1", int(np.prod(self._model.output_shape[1:])))
-
-    def prepare(self, picture: Pillow.Image) -> Any:
-        return np.asarray(picture.convert("RGB").resize(self._size), np.float32)
-
-    def extract(self, prepared: Sequence[Any]) -> ArrayLike:
-        found: Any = np.asarray(self._model.predict(self._preprocess(np.stack(prepared))))
-        rows: ArrayLike = found.reshape(len(prepared), -1)
-        return rows

@@ -117,10 +117,6 @@ class PictureIndex:
         """The side table."""
         return self.side.table
 
-    def create_table(self, session: Session) -> None:
-        """Afterwards the database has the side table."""
-        self.table.create(session.get_bind(mapper=self.mapper), checkfirst=True)
-
     # --- conditions --------------------------------------------------------------------------------------------------
 
     def is_ours(self, table: Any = None) -> Any:

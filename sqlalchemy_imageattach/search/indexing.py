@@ -6,8 +6,11 @@ brings an index into line with whatever has happened without the ORM's notice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -21,7 +24,9 @@ from ..bulk.rows import bind_of, sync_session
 from ..store import Store
 from .index import Measured, PictureIndex, measure
 
-__all__ = ["IndexFailure", "IndexResult", "build_index"]
+__all__ = ["IndexFailure", "IndexResult", "IndexingThread", "build_index", "total_of"]
+
+_log = logging.getLogger(__name__)
 
 #: So many rows are one transaction.
 PAGE: Final = 64
@@ -74,6 +79,15 @@ class IndexResult:
     def ok(self) -> bool:
         """Whether each picture is indexed now."""
         return not self.failed
+
+
+def total_of(results: Sequence[IndexResult]) -> IndexResult:
+    """All of them together."""
+    names = [each.name for each in fields(IndexResult)]
+    values: dict[str, Any] = {name: getattr(results[0], name) for name in names}
+    for result in results[1:]:
+        values = {name: values[name] + getattr(result, name) for name in names}
+    return IndexResult(**values)
 
 
 def build_index(
@@ -169,3 +183,34 @@ def _write(index: PictureIndex, session: Session, measured: list[Measured], stal
                 session.commit()
             except IntegrityError:
                 session.rollback()
+
+
+class IndexingThread(threading.Thread):
+    """What is done meanwhile.
+
+    :param work: gives the result
+    """
+
+    def __init__(self, work: Callable[[], IndexResult]) -> None:
+        super().__init__(name="imageattach-index", daemon=True)
+        self._work, self._context = work, copy_context()
+        self._result: IndexResult | None = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._result = self._context.run(self._work)
+        except BaseException as error:  # handed to whoever waits
+            self._error = error
+            _log.exception("indexing has failed")
+
+    def result(self) -> IndexResult:
+        """Wait for its end.
+
+        :raises Exception: what it failed with
+        """
+        self.join()
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
