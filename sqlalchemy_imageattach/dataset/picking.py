@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import TypeVar
@@ -10,12 +11,14 @@ from typing import TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ..arguments import check_range, check_type, wrong_value
+from ..arguments import check_range, check_type, wrong_type, wrong_value
 from .labels import LabelledImage, labels_of
 
 __all__ = ["Split", "count", "random_sample", "sample", "split"]
 
 _T = TypeVar("_T", bound=LabelledImage)
+
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 #: How often a slot is drawn that nobody has, before the rows are counted through.
 _DRAWS = 50
@@ -81,8 +84,11 @@ def sample(
        has the same chance
     :param source: where randomness comes from
     :raises InvalidValueError: ``number`` is negative
+    :raises InvalidTypeError: ``labels`` is a single string
     """
     check_range("number", check_type("number", number, int), "0 or more", 0)
+    if isinstance(labels, str):  # of which each part would be one
+        raise wrong_type("labels", labels, "a sequence of labels", "[label]")
     draw = source or random.Random()
     session.flush()
     counters = labels_of(cls)
@@ -126,7 +132,12 @@ class Split:
         return list(self._parts)
 
     def part_of(self, checksum: str) -> str | None:
-        """The part of a picture, by the SHA-256 of its bytes in hexadecimal; ``None`` if it is in none."""
+        """The part of a picture, by the SHA-256 of its bytes in hexadecimal; ``None`` if it is in none.
+
+        :raises InvalidValueError: ``checksum`` is no such digest
+        """
+        if not _DIGEST.fullmatch(checksum):
+            raise wrong_value("checksum", checksum, "64 hexadecimal digits, as Sample.checksum has them")
         digest = sha256(f"{self._seed}:{checksum}".encode()).hexdigest() if self._seed else checksum
         place, end = int(digest[:16], 16) / 16**16, 0.0
         for name, share in self._parts.items():

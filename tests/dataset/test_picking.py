@@ -146,6 +146,17 @@ def test_a_negative_sample_is_refused(session: Session) -> None:
         sample(session, Fruit, -1)
 
 
+def test_a_single_label_is_no_sequence_of_labels(session: Session) -> None:
+    with pytest.raises(InvalidTypeError, match="a sequence of labels"):
+        sample(session, Fruit, 1, labels="Apple")
+
+
+@pytest.mark.parametrize("checksum", ["", "abc", "z" * 64, "-" + "0" * 63])
+def test_what_is_no_checksum_has_no_part(checksum: str) -> None:
+    with pytest.raises(InvalidValueError, match="64 hexadecimal digits"):
+        Split(train=1).part_of(checksum)
+
+
 def test_a_picture_stays_in_its_part_when_others_come(session: Session) -> None:
     add(session, "Apple", *range(40))
     session.commit()
