@@ -17,6 +17,7 @@ import codecs
 import inspect
 import io
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from types import TracebackType
@@ -51,6 +52,9 @@ __all__ = [
 
 # --- what is accepted as a file --------------------------------------------------------------------------------------
 
+
+#: Files of Python itself, which are nobody's upload objects.
+_PLAIN_FILES = frozenset({io.BytesIO, io.BufferedReader, io.BufferedRandom, io.FileIO, tempfile.SpooledTemporaryFile})
 
 #: How many upload objects may be within one another.  A ``Mock`` has another one for ever.
 _DEEPEST = 8
@@ -105,6 +109,8 @@ def is_blank_upload(source: object) -> bool:
 
 
 def _file_of_upload(source: object) -> object | None:
+    if type(source) in _PLAIN_FILES:
+        return None
     candidates = (getattr(source, name, None) for name in ("file", "stream"))
     inner = next((c for c in candidates if c is not source and callable(getattr(c, "read", None))), None)
     if inner is None:

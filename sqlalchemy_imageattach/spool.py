@@ -186,10 +186,12 @@ class Spool:
         :raises InvalidTypeError: ``source`` does not give bytes
         """
         _check_limit(limit)
+        if type(source) is io.BytesIO and (rest := _rest_of(source)) <= SPOOL_IN_MEMORY:
+            _refuse_more_than(limit, rest)
+            position, blob = source.tell(), source.read()  # which shares its memory if it is read from its start
+            source.seek(position)
+            return cls.of(blob)
         with _position_kept(source):
-            if type(source) is io.BytesIO and _rest_of(source) <= SPOOL_IN_MEMORY:
-                _refuse_more_than(limit, _rest_of(source))
-                return cls.of(source.read())  # which shares its memory if it is read from its start
             meter = _Meter(read_chunks(source), limit)
             memory = _in_memory(meter, SPOOL_IN_MEMORY)
             if memory.tell() <= SPOOL_IN_MEMORY:

@@ -84,9 +84,9 @@ def attach(
     :param companions: what makes the images that come with a new original
     """
     _check_expectations(expected_size, expected_type)
-    found, is_of_session = image_set._store_to_attach_to(store)
-    policy = image_set.image_class.image_policy
-    content, info = run_blocking(_read_and_probe, read, policy)
+    cls = image_set.image_class
+    found, is_of_session = image_set._store_to_attach_to(store, cls)
+    content, info = run_blocking(_read_and_probe, read, cls.image_policy)
     if expected_type not in {None, info.mimetype}:
         msg = f"the file was said to be {expected_type}, but its bytes are {info.mimetype}"
         raise UnreadableImageError(msg, code="other_type", expected=expected_type, found=info.mimetype)
@@ -94,9 +94,9 @@ def attach(
         msg = f"the file was said to be of {tuple(expected_size)} pixels, but it is of {(info.width, info.height)}"
         found_size = (info.width, info.height)
         raise UnreadableImageError(msg, code="other_size", expected=tuple(expected_size), found=found_size)
-    image = new_image(image_set, extra_args, extra_kwargs)
+    image = new_image(cls, extra_args, extra_kwargs)
     describe(image, info.width, info.height, info.mimetype, original=original)
-    if original and has_own_column(mapper_of(type(image)), "frames"):
+    if original and has_own_column(mapper_of(cls), "frames"):
         set_value(image, "frames", info.frames)
     if not original:  # then it belongs to the original there is, and must not outlive it
         blob_state(image).made_from = image_set.original
@@ -170,12 +170,9 @@ def describe(image: Any, width: int, height: int, mimetype: str, *, original: bo
 
 
 def new_image(
-    image_set: PictureSet[ImageT],
-    extra_args: Sequence[Any] | None = None,
-    extra_kwargs: Mapping[str, Any] | None = None,
+    cls: type[ImageT], extra_args: Sequence[Any] | None = None, extra_kwargs: Mapping[str, Any] | None = None
 ) -> ImageT:
-    """An object of the set's image class, made by its constructor."""
-    cls = image_set.image_class
+    """An object of the image class, made by its constructor."""
     try:
         image = cls(*(extra_args or ()), **(extra_kwargs or {}))
     except TypeError as error:

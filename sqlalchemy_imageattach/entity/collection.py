@@ -98,9 +98,9 @@ class BaseImageQuery(Generic[ImageT]):
         session = self._session
         return find_store(argument, None if session is None else session.info, self.image_class)
 
-    def _store_to_attach_to(self, argument: Store | None) -> tuple[Store | None, bool]:
+    def _store_to_attach_to(self, argument: Store | None, cls: type[ImageT]) -> tuple[Store | None, bool]:
         """The store, and whether it is that of the session; ``None`` if the owner is in none yet: the flush asks it."""
-        named, session = find_named_store(argument, self.image_class), self._session
+        named, session = find_named_store(argument, cls), self._session
         if named is not None or session is None:
             return named, False
         return find_store(None, session.info), True

@@ -113,6 +113,8 @@ def made_with(
 ) -> list[tuple[ImageT, PendingBlob]]:
     """What is made together with a picture that is being attached, from one decoding of it."""
     cls = image_set.image_class
+    if not cls.image_variants:
+        return []
     upright, moves = Upright(info.width, info.height, info.mimetype), info.frames > 1
     wanted: dict[tuple[int, int, str, str], tuple[str, Wanted]] = {}
     for name, variant in cls.image_variants.items():
@@ -120,7 +122,7 @@ def made_with(
             each = Wanted.of(rendition, upright, moves=moves)
             wanted.setdefault(each.identity, (name, each))
     keeps_placeholder = any(has_own_column(mapper_of(cls), name) for name in ("dominant_color", "thumbhash"))
-    if not cls.image_variants or not (wanted or keeps_placeholder):
+    if not (wanted or keeps_placeholder):
         return []
     require_slots(image_set, [original], [each for _, each in wanted.values()], pending.store)
     renditions = [each.rendition for _, each in wanted.values()]

@@ -46,8 +46,8 @@ _OF_IMAGES = frozenset({"width", "height", "mimetype", "variant"})
 
 def mapper_of(cls: type[Any]) -> Mapper[Any]:
     """The mapper of a mapped class."""
-    found = cls.__dict__.get("__mapper__")  # asked for each image of a page
-    return cast("Mapper[Any]", inspect(cls) if found is None else found)
+    found: Mapper[Any] | None = cls.__dict__.get("__mapper__")  # asked for each image of a page
+    return cast("Mapper[Any]", inspect(cls)) if found is None else found
 
 
 def primary_key_names(mapper: Mapper[Any]) -> list[str]:
@@ -82,13 +82,15 @@ def set_value(image: Any, name: str, value: object) -> None:
 
 def has_usual_key(cls: type[Any]) -> bool:
     """Whether nothing but the primary key and the columns of the mixin is part of the key of a blob."""
-    parts = _as_written(cls, "object_id"), _as_written(cls, "object_type")
-    return all(isinstance(part, str) or getattr(part, "is_usual_key", False) for part in parts)
+    return _is_usual(cls, "object_id") and _is_usual(cls, "object_type")
 
 
-def _as_written(cls: type[Any], name: str) -> Any:
-    # inspect.getattr_static() takes twenty times as long, for each picture that is stored
-    return next((base.__dict__[name] for base in cls.__mro__ if name in base.__dict__), None)
+def _is_usual(cls: type[Any], name: str) -> bool:
+    for base in cls.__mro__:  # inspect.getattr_static() takes twenty times as long, for each picture that is stored
+        if name in base.__dict__:
+            written = base.__dict__[name]
+            return isinstance(written, str) or getattr(written, "is_usual_key", False)
+    return False
 
 
 def has_own_column(mapper: Mapper[Any], name: str) -> bool:

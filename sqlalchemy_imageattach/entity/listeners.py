@@ -25,10 +25,11 @@ from contextlib import suppress
 from typing import Any
 from weakref import ref
 
-from sqlalchemy import DateTime, event, inspect
+from sqlalchemy import DateTime, event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction, object_session
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from ..context import SESSION_STORE_KEY, find_store
@@ -133,7 +134,7 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, image: Any) -> N
     if replaced is not None and replaced is not image:
         _replace(session, connection, replaced, image)
     original = blob_state(image).made_from
-    if original is not None and inspect(original).persistent:
+    if original is not None and instance_state(original).persistent:
         claim(ledger, connection, original)
     blob_state(image).pending = pending  # kept, also of a merged image, for another attempt after a rollback
     _take(session, image, pending)
@@ -151,7 +152,7 @@ def _before_update(mapper: Mapper[Any], connection: Connection, image: Any) -> N
     if not is_merged:
         _require_same_blob(image, former)
     if is_in_doubt := reads_other_rows(image):
-        _flush_of(session).former[inspect(image)] = former
+        _flush_of(session).former[instance_state(image)] = former
         if not is_merged:
             _note_follower(session, connection, image)
             return
@@ -186,21 +187,23 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
     # only now are keys that the database generates known
     session = _session_of(image)
     flush = _flush_of(session)
-    pending = flush.pending.pop(inspect(image), None)
+    pending = flush.pending.pop(instance_state(image), None)
     if pending is not None:
         content, store = pending
-        read_back(connection, image)
-        if inspect(image) in flush.switched:
+        is_late = reads_other_rows(image)
+        read_back(connection, image, of_other_rows=is_late)
+        if instance_state(image) in flush.switched:
             read_expired(connection, image)
+        frame = Ledger.of(session).frame
         if isinstance(content, UploadedContent):
             # the first of the writes, as it tells best why the flush failed
             flush.writes.insert(0, Claim(image, content.file))
-            Ledger.of(session).frame.supersede(BlobRef.of(content.file.store, content.file.key))
-        if reads_other_rows(image):
+            frame.supersede(BlobRef.of(content.file.store, content.file.key))
+        if is_late:
             flush.late.append((image, connection, content, store))
         else:
             flush.writes.append(Write(image, store, key_of(image), content))
-        mark_as_claimed(Ledger.of(session), image)
+        mark_as_claimed(frame, image)
 
 
 def _take(session: Session, image: Any, pending: PendingBlob) -> None:
@@ -214,7 +217,7 @@ def _take(session: Session, image: Any, pending: PendingBlob) -> None:
         if has_own_column(mapper_of(type(image)), name):
             set_value(image, name, value)
     blob_state(image).merged = None
-    _flush_of(session).pending[inspect(image)] = (pending.content, _store_for(session, image, pending))
+    _flush_of(session).pending[instance_state(image)] = (pending.content, _store_for(session, image, pending))
 
 
 def _store_for(session: Session, image: Any, pending: PendingBlob) -> Store:
@@ -232,7 +235,7 @@ def _replace(session: Session, connection: Connection, replaced: Any, image: Any
     except ObjectDeletedError:  # its row was rolled back with a savepoint; SQLAlchemy notices too, and does insert
         return
     write_whole_row(connection, image)
-    _flush_of(session).switched.add(inspect(image))
+    _flush_of(session).switched.add(instance_state(image))
 
 
 def _date(image: Any) -> None:
@@ -261,7 +264,7 @@ def _stored_key(image: Any, connection: Connection) -> ImageKey:
     if has_usual_key(type(image)):
         return committed_key(image)
     session = _session_of(image)
-    found = _flush_of(session).former.get(inspect(image))
+    found = _flush_of(session).former.get(instance_state(image))
     if found is None and reads_other_rows(image):
         found = key_of_rows(session, connection, image)
     # in a class of its own mind, any column may be part of the key
@@ -281,7 +284,7 @@ def _stores_of(image: Any, key: ImageKey) -> list[Store]:
 
 
 def _picture(image: Any) -> tuple[Any, ...]:
-    return mapper_of(type(image)).base_mapper, inspect(image).identity_token, *set_identity(image).items()
+    return mapper_of(type(image)).base_mapper, instance_state(image).identity_token, *set_identity(image).items()
 
 
 def _session_of(image: Any) -> Session:
@@ -311,9 +314,9 @@ def _note_follower(session: Session, connection: Connection, image: Any) -> None
     Ledger.of(session).watch(connection)
     claim(Ledger.of(session), connection, image)
     flush = _flush_of(session)
-    flush.followers[inspect(image)] = connection
+    flush.followers[instance_state(image)] = connection
     if reads_other_rows(image):
-        flush.former[inspect(image)] = _stored_key(image, connection)
+        flush.former[instance_state(image)] = _stored_key(image, connection)
 
 
 @event.listens_for(Engine, "handle_error")
@@ -342,7 +345,7 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
     require_a_blob_for_each(flush.writes)
     ledger = Ledger.of(session)
     stored = [write.image for write in flush.writes if not isinstance(write, Claim)]
-    for image in stored:
+    for image in stored if ledger.has_lost_any else ():
         connection = ledger.find_lost(_picture(image)) if image.original else None
         if connection is not None:
             require_no_unknown_thumbnails(session, connection, image, stored)
@@ -354,18 +357,18 @@ def _follow(
 ) -> None:
     """The row of ``state`` names another blob by now, perhaps: its blob goes where the rows say."""
     image = state.obj()
-    if image is None or state in {inspect(each[0]) for each in flush.late}:
+    if image is None or state in {instance_state(each[0]) for each in flush.late}:
         return
     known = flush.former.get(state)
     key = committed_key(image) if known is None else known
     former = BlobRef.of(_stores_of(image, key)[0], key)
-    read_back(connection, image)
+    read_back(connection, image, of_other_rows=known is not None)
     new = key_of(image) if known is None else adopt_key_of_rows(session, connection, image, context.states)
     if former != BlobRef.of(former.store, new):
         ledger = Ledger.of(session)
         ledger.frame.supersede(former)
         flush.writes.append(Write(image, former.store, new, moving_blob(image, former).content))
-        mark_as_claimed(ledger, image)
+        mark_as_claimed(ledger.frame, image)
 
 
 @event.listens_for(Session, "after_transaction_create")

@@ -12,16 +12,17 @@ from collections.abc import Callable, Collection
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Column, ColumnElement, Table, inspect, select, update
+from sqlalchemy import Column, ColumnElement, Table, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import Mapper, Session, object_session
-from sqlalchemy.orm.attributes import flag_dirty
+from sqlalchemy.orm.attributes import flag_dirty, instance_state
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from ..errors import ConcurrentReplacementError
 from .conflicts import is_conflict
 from .identity import has_own_column, mapper_of, primary_key_names, set_identity
+from .transactions.frame import Frame
 from .transactions.ledger import Ledger
 from .transactions.pending import blob_state
 
@@ -72,7 +73,7 @@ def note_removed(image: Any) -> None:
     """``image`` has left its set: the next flush deletes it, or stores it as part of another one."""
     session = object_session(image)
     if session is not None:
-        session.info.setdefault(_REMOVED, set()).add(inspect(image))
+        session.info.setdefault(_REMOVED, set()).add(instance_state(image))
 
 
 def forget_removed(session: Session) -> None:
@@ -107,13 +108,13 @@ def claim_all(session: Session) -> None:
 
 
 def _rank(image: Any) -> tuple[Any, ...]:
-    state = inspect(image)
+    state: Any = instance_state(image)
     # values are compared as text: those of a key need not be comparable, and all processes agree upon it
     return state.mapper.local_table.fullname, not image.original, *map(repr, state.identity)
 
 
 def _is_claimable(session: Session, image: Any) -> bool:
-    if type(image) not in image_classes or not inspect(image).persistent or object_session(image) is not session:
+    if type(image) not in image_classes or not instance_state(image).persistent or object_session(image) is not session:
         return False
     try:
         return image.original is not None
@@ -123,7 +124,8 @@ def _is_claimable(session: Session, image: Any) -> bool:
 
 def is_outdated(image: Any) -> bool:
     """Whether the row of ``image`` is not what this session takes it for, so that its blob need not be there."""
-    state, session = inspect(image), object_session(image)
+    state: Any = instance_state(image)
+    session = object_session(image)
     if session is None or not state.persistent:
         return False
     mapper = state.mapper
@@ -156,7 +158,7 @@ def claim(ledger: Ledger, connection: Connection, image: Any) -> None:
 
     :raises ConcurrentReplacementError: another transaction has replaced or deleted it
     """
-    state = inspect(image)
+    state: Any = instance_state(image)
     # the token tells rows of the same key in several databases apart, in a sharded session
     row = (state.mapper.base_mapper, state.identity_token, tuple(state.identity))
     if ledger.has_claimed(row):
@@ -193,11 +195,11 @@ def _column_in(source: Table, mapper: Mapper[Any], column: Column[Any]) -> Colum
     return found[0]
 
 
-def mark_as_claimed(ledger: Ledger, image: Any) -> None:
+def mark_as_claimed(frame: Frame, image: Any) -> None:
     """The row of ``image`` was written by this transaction, which locks it as well."""
     mapper = mapper_of(type(image))
-    row = (mapper.base_mapper, inspect(image).identity_token, tuple(mapper.primary_key_from_instance(image)))
-    ledger.frame.claimed.add(row)
+    row = (mapper.base_mapper, instance_state(image).identity_token, tuple(mapper.primary_key_from_instance(image)))
+    frame.claimed.add(row)
 
 
 def require_no_unknown_thumbnails(
@@ -215,11 +217,11 @@ def require_no_unknown_thumbnails(
     # FOR UPDATE, since a plain SELECT in a REPEATABLE READ transaction (MariaDB's default) would not see new rows
     found = connection.execute(select(*keys.values()).where(*conditions).with_for_update())
     # other classes have other keys, and other databases other rows
-    token = inspect(original).identity_token
+    token = instance_state(original).identity_token
     siblings = [
         image
         for image in known
-        if mapper_of(type(image)).base_mapper is mapper.base_mapper and inspect(image).identity_token == token
+        if mapper_of(type(image)).base_mapper is mapper.base_mapper and instance_state(image).identity_token == token
     ]
     mine = {tuple(getattr(image, name) for name in keys) for image in siblings}
     for row in found:

@@ -40,9 +40,10 @@ from .transactions.pending import blob_state
 __all__ = ["depends_on", "read_back", "read_expired", "reads_other_rows", "usual_form"]
 
 
-def read_back(connection: Connection, image: Any) -> None:
+def read_back(connection: Connection, image: Any, *, of_other_rows: bool) -> None:
     """Afterwards ``image``, whose row was just written, has the values that its row has in all that its key is made of.
 
+    :param of_other_rows: whether its key depends on more rows, which then all are asked later on
     :raises InvalidTypeError: a value is of another type than its column
     :raises ImageIdentityError: the row is not found by the key that it was given, or has another value in a column that
         tells the pictures of one owner apart
@@ -50,7 +51,7 @@ def read_back(connection: Connection, image: Any) -> None:
     mapper = mapper_of(type(image))
     for name in set_identity_names(mapper):
         require_type_of_column(mapper, name, getattr(image, name))
-    names = list(_names_in_doubt(connection, mapper, image))
+    names = list(_names_in_doubt(connection, mapper, image, of_other_rows))
     if not names:
         return
     for name, stored in _values_of_row(connection, mapper, image, names).items():
@@ -89,12 +90,12 @@ def usual_form(mapper: Mapper[Any], name: str, value: Any) -> Any:
         return value
 
 
-def _names_in_doubt(connection: Connection, mapper: Mapper[Any], image: Any) -> Iterator[str]:
+def _names_in_doubt(connection: Connection, mapper: Mapper[Any], image: Any, of_other_rows: bool) -> Iterator[str]:
     identity = set_identity_names(mapper)
     for name in identity:
         if not _is_kept(connection, mapper, name, getattr(image, name)):
             yield name
-    if has_usual_key(type(image)) or reads_other_rows(image):  # then all rows are asked later on
+    if of_other_rows or has_usual_key(type(image)):
         return
     # a class of its own mind may make the key of any column
     alone = _alone_of(image)

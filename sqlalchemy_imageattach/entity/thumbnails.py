@@ -400,7 +400,7 @@ def _add_what_was_made_meanwhile(session: Session, image_set: PictureSet[ImageT]
 
 
 def new_thumbnail(image_set: PictureSet[ImageT], original: ImageT, result: Rendered, variant: str) -> ImageT:
-    image = new_image(image_set)
+    image = new_image(image_set.image_class)
     # where the size is no part of the key, no two rows have any of it in common
     if "width" in primary_key_names(mapper_of(type(original))):
         for name, value in set_identity(original).items():

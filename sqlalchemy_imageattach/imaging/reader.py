@@ -149,10 +149,19 @@ class Reader:
 
         :raises UnreadableImageError: the file ends before
         """
+        place = offset - self._start
+        data = self._window[place : place + length] if place >= 0 else b""
+        if not data or len(data) < length:  # it nearly always is in the window
+            data = self._read_at(offset, length)
+        self.steps -= 1
+        if self.steps < 0:
+            self.spend(0)
+        return data
+
+    def _read_at(self, offset: int, length: int) -> bytes:
         end = offset + length
         if offset < 0 or end > self.size:
             refuse_truncated(f"expected {end:,} bytes or more, got {self.size:,}")
-        self.spend(1)
         if offset < self._start or end > self._start + len(self._window):
             # what is read on from where the last window ended is likely to be read on
             near = 0 <= offset - self._start <= len(self._window) + _WINDOW

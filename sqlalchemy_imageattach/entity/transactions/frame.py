@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 from weakref import ref as weakref
 
-from sqlalchemy import inspect
 from sqlalchemy.engine import Connection, Transaction
+from sqlalchemy.orm.attributes import instance_state
 
 from ...errors import BlobExistsError, ImageIdentityError, StoreError
 from ...key import ImageKey
@@ -127,7 +127,7 @@ class Write:
             state = blob_state(image)
             self._former_store, state.stored_in = state.stored_in, self.blob.store
             former = locations.remember(self._key, self.blob.store)
-            locations.accompany(inspect(image))
+            locations.accompany(instance_state(image))
             self._forget = partial(locations.remember, self._key, former)
 
     def was_rolled_back(self) -> None:

@@ -111,6 +111,11 @@ class Ledger:
         """Whether a transaction of this session that goes on has locked ``row``."""
         return any(row in frame.claimed for frame in self._frames.values())
 
+    @property
+    def has_lost_any(self) -> bool:
+        """Whether a transaction that goes on has removed any original."""
+        return any(frame.lost_originals for frame in self._frames.values())
+
     def find_lost(self, picture: tuple[Any, ...]) -> Connection | None:
         """Where a transaction that goes on has removed an original of ``picture``, if one has."""
         found = (frame.lost_originals.get(picture) for frame in self._frames.values())

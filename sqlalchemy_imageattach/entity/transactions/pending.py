@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 from weakref import WeakValueDictionary
 
-from sqlalchemy import inspect
+from sqlalchemy.orm.attributes import instance_state
 
 from ...key import ImageKey, new_revision
 from ...store import Store, revision_of
@@ -134,7 +134,7 @@ def remember_merged(image: Any, revision: object) -> None:
     """If ``revision`` is the token of an unsaved image, ``image`` is a copy of it, and keeps its content alive."""
     pending = _by_token.get(revision) if isinstance(revision, str) else None
     if pending is not None:
-        if inspect(image).key is None:
+        if instance_state(image).key is None:
             blob_state(image).pending = pending
         else:  # until it is flushed, it has the blob that it had
             blob_state(image).merged = pending

@@ -36,12 +36,9 @@ def scan(reader: Reader) -> Header:
     orientation: int | None = None
     offset = 2
     while True:
-        offset, marker = _next_marker(reader, offset)
-        if marker in _WITHOUT_LENGTH:
-            continue
+        offset, marker, length = _next_segment(reader, offset)
         if marker == _EOI:
             refuse_damaged("a JPEG without any picture data")
-        length = int.from_bytes(reader.at(offset, 2))
         if length < 2:
             refuse_damaged(f"a JPEG segment of {length} bytes, expected 2 or more")
         if marker == _SOS:
@@ -75,11 +72,23 @@ def has_rare_coding(reader: Reader) -> bool:
     """Whether a JPEG that has been looked through is lossless, arithmetic, hierarchical or not of 8 bits."""
     offset = 2
     while True:
-        offset, marker = _next_marker(reader, offset)
+        offset, marker, length = _next_segment(reader, offset)
         if marker in _FRAME_HEADERS:
             return marker not in _USUAL or reader.at(offset + 2, 1)[0] != 8
+        offset += length
+
+
+def _next_segment(reader: Reader, offset: int) -> tuple[int, int, int]:
+    """Where the content of the next segment starts, its marker, and its length; none has the end of a picture."""
+    while True:
+        head = reader.at(offset, 4) if offset + 4 <= reader.size else b""
+        if head[:1] == b"\xff" and head[1] not in _WITHIN_DATA:
+            return offset + 2, head[1], head[2] << 8 | head[3]
+        offset, marker = _next_marker(reader, offset)
+        if marker == _EOI:
+            return offset, marker, 0
         if marker not in _WITHOUT_LENGTH:
-            offset += int.from_bytes(reader.at(offset, 2))
+            return offset, marker, int.from_bytes(reader.at(offset, 2))
 
 
 def _next_marker(reader: Reader, offset: int) -> tuple[int, int]:

@@ -183,7 +183,7 @@ class BaseFileSystemStore(KeyedStore):
 
     def _remove_old_names(self, key: ImageKey) -> None:
         """Afterwards what 1.x called the blob is not there, as far as it can be removed; it is hidden in any case."""
-        for name in key.file_paths()[1:]:
+        for name in key.file_paths()[1:] if key.has_old_names else ():
             try:
                 _unlinked(self._path(name))
             except OSError as error:
