@@ -278,7 +278,7 @@ class UnsavedImageError(ImageAttachError, ValueError):
 
 
 class ImageIdentityError(ImageAttachError, ValueError):
-    """A stored image was given another size, type or revision than that of its blob."""
+    """A stored image was given another size, type or revision than that of its blob, or an image has no owner."""
 
 
 class ConcurrentReplacementError(ImageAttachError, RuntimeError):

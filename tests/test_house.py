@@ -163,7 +163,7 @@ entity/                     images attached to mapped objects
     image.py                the Image mixin
     readback.py             keys as the rows give them back
     locks.py                claims on rows
-    conflicts.py            what may be tried again
+    conflicts.py            what the database refused: may it be tried again?
     identity.py             keys of rows and blobs; size_and_type, row_slot
     transactions/           stores in step with transactions; knows images as objects only
         __init__.py

@@ -1,4 +1,6 @@
-"""Conflicts between transactions: what may be tried again, whatever the database calls it.
+"""What the database refused, by the names of this package: conflicts, and pictures without an owner.
+
+Conflicts between transactions are what may be tried again, whatever the database calls it.
 
 Two transactions that change one picture at the same time cannot both win.  The loser is told by
 a :exc:`~sqlalchemy_imageattach.errors.ConcurrentReplacementError` where this package found the conflict or could name
@@ -25,9 +27,10 @@ from sqlalchemy import Insert, Update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
-from ..errors import ConcurrentReplacementError
+from ..errors import ConcurrentReplacementError, ImageIdentityError
+from .identity import missing_identity
 
-__all__ = ["as_conflict", "is_conflict", "is_taken"]
+__all__ = ["by_its_name", "is_conflict"]
 
 #: Serialization failure, deadlock, and a lock that was not to be had: PostgreSQL, and whoever speaks ODBC.
 _SQLSTATES = frozenset({"40001", "40P01", "55P03"})
@@ -66,30 +69,53 @@ def is_conflict(error: BaseException) -> bool:
 
 
 @lru_cache
-def _class_of(database_error: type[DBAPIError]) -> type[Any]:
-    bases = ConcurrentReplacementError, database_error
-    found: type[Any] = type("DatabaseConflictError", bases, {"__module__": __name__})
+def _class_of(own: type[Exception], database_error: type[DBAPIError]) -> type[Any]:
+    found: type[Any] = type(own.__name__, (own, database_error), {"__module__": __name__})
     return found
 
 
-def as_conflict(error: DBAPIError) -> BaseException:
-    """``error`` as a conflict of pictures; who waits for the database's own error goes on getting one."""
-    cls: Any = _class_of(type(error))  # type: ignore[arg-type]  # its hash is that of all classes
-    conflict: BaseException = cls.__new__(cls)
-    conflict.__dict__.update(error.__dict__)
-    conflict.args = (
-        f"another transaction was in the way ({' '.join(map(str, error.args))}): roll back, refresh the image set and"
-        " try again",
-    )
-    return conflict
+def by_its_name(
+    error: DBAPIError, context: Any, tables: Collection[Any], unsaved: Collection[Any]
+) -> BaseException | None:
+    """What ``error``, from within a flush, means; who waits for the database's own error goes on getting one.
 
-
-def is_taken(error: DBAPIError, context: Any, tables: Collection[Any]) -> bool:
-    """Whether another transaction has put an image in the place of one, or deleted its owner, in the meantime.
-
-    :param context: of the execution that ended in ``error``; other constraints than these are the application's
+    :param context: of the execution that ended in ``error``
     :param tables: those of images
+    :param unsaved: the images whose rows are being written
     """
+    if is_conflict(error):
+        return _as_conflict(error)
+    for image in unsaved:
+        if (name := missing_identity(image)) is not None:
+            return _as_ownerless(error, image, name)
+    return _as_conflict(error) if _is_taken(error, context, tables) else None
+
+
+def _as_conflict(error: DBAPIError) -> BaseException:
+    said = " ".join(map(str, error.args))
+    msg = f"another transaction was in the way ({said}): roll back, refresh the image set and try again"
+    return _named(ConcurrentReplacementError, error, msg)
+
+
+def _as_ownerless(error: DBAPIError, image: Any, name: str) -> BaseException:
+    msg = (
+        f"{type(image).__name__}.{name} has no value, as the image has no owner any more: its set was expired or"
+        " refreshed before the image was flushed, or it was attached within after_flush; flush before you expire, and"
+        f" let listeners attach within before_flush or after_flush_postexec ({' '.join(map(str, error.args))})"
+    )
+    return _named(ImageIdentityError, error, msg)
+
+
+def _named(own: type[Exception], error: DBAPIError, msg: str) -> BaseException:
+    cls: Any = _class_of(own, type(error))  # type: ignore[arg-type]  # its hash is that of all classes
+    named: BaseException = cls.__new__(cls)
+    named.__dict__.update(error.__dict__)
+    named.args = (msg,)
+    return named
+
+
+def _is_taken(error: DBAPIError, context: Any, tables: Collection[Any]) -> bool:
+    """Whether another transaction has put an image in the place of one, or deleted its owner, in the meantime."""
     statement = getattr(getattr(context, "compiled", None), "statement", None)
     if not isinstance(error, IntegrityError) or not isinstance(statement, Insert | Update):
         return False

@@ -26,6 +26,7 @@ __all__ = [
     "has_own_column",
     "has_usual_key",
     "mapper_of",
+    "missing_identity",
     "primary_key_names",
     "require_type_of_column",
     "row_slot",
@@ -156,6 +157,18 @@ def row_slot(cls: type[Any], image: Any, store: Store | None) -> tuple[Any, ...]
 def set_identity(image: Any) -> Mapping[str, Any]:
     """The values of :func:`set_identity_names` for ``image``."""
     return {name: getattr(image, name) for name in set_identity_names(mapper_of(type(image)))}
+
+
+def missing_identity(image: Any) -> str | None:
+    """The attribute that says whose the unsaved ``image`` is, has no value, and gets none from the database either."""
+    mapper = mapper_of(type(image))
+    for name in set_identity_names(mapper):
+        column = mapper.column_attrs[name].columns[0]
+        is_filled = column.default is not None or column.server_default is not None
+        is_counted = column is getattr(column.table, "autoincrement_column", None)
+        if image.__dict__.get(name) is None and not (is_filled or is_counted):
+            return name
+    return None
 
 
 def default_object_id(mapper: Mapper[Any], image: Any) -> int:

@@ -37,7 +37,7 @@ from ..errors import ContextError, ImageIdentityError, NoFileError
 from ..key import ImageKey, new_revision
 from ..store import Store, key_of, revision_of
 from ..uploads.quarantine import UploadedContent
-from .conflicts import as_conflict, is_conflict, is_taken
+from .conflicts import by_its_name
 from .identity import (
     committed_key,
     has_own_column,
@@ -320,13 +320,15 @@ def _note_follower(session: Session, connection: Connection, image: Any) -> None
 
 
 @event.listens_for(Engine, "handle_error")
-def _name_conflict(context: ExceptionContext) -> BaseException | None:
+def _name_error(context: ExceptionContext) -> BaseException | None:
     connection, error = context.connection, context.sqlalchemy_exception
     session = None if connection is None else session_on(connection)
     if session is None or not session._flushing or not isinstance(error, DBAPIError) or context.is_disconnect:
         return None
+    flush: _Flush | None = session.info.get(_FLUSH)
+    unsaved = [state.obj() for state in flush.pending] if flush is not None else []
     tables = [mapper_of(cls).local_table for cls in image_classes]
-    return as_conflict(error) if is_conflict(error) or is_taken(error, context.execution_context, tables) else None
+    return by_its_name(error, context.execution_context, tables, unsaved)
 
 
 @event.listens_for(Session, "after_flush")
