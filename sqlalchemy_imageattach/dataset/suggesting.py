@@ -76,7 +76,7 @@ def _class_of(index: Any) -> type[LabelledImage]:
 
 def _middle(session: Session, index: Embeddings, cls: type[LabelledImage], label: str, examples: int) -> Any:
     session.flush()
-    index.check(session.connection(bind_arguments={"mapper": inspect(cls)}))
+    index.check(session.connection(bind_arguments={"mapper": inspect(cls)}).execute)
     row = index.table.alias()
     statement = select(row.columns.vector).select_from(cls).join(row, index.is_current(cls, row))
     found = session.scalars(statement.where(cls.label == label).order_by(cls.id).limit(examples))

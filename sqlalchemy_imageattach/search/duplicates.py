@@ -99,7 +99,7 @@ class Fingerprints(PictureIndex):
         limit = self.threshold if threshold is None else threshold
         _check_threshold(limit)
         own = sync_session(session)
-        self.check(own.connection(bind_arguments={"mapper": self.mapper}))
+        self.check(own.connection(bind_arguments={"mapper": self.mapper}).execute)
         columns = self.table.columns
         statement = select(columns.dhash, columns.source_sha256, *self.side.owner_columns()).where(self.is_ours())
         by_hash: dict[int, list[tuple[Any, ...]]] = {}

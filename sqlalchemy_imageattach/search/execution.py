@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from ..errors import VectorSearchUnavailableError
 from . import sqlite
 from .query import Pending, Query
-from .ranking import Ranking
+from .ranking import Execute, Ranking
 from .types import find_pgvector
 
 __all__ = ["attend"]
@@ -69,7 +70,7 @@ class _Execution:
         connection = self.context.root_connection
         for query in self._queries():
             if query.check is not None:
-                query.check(connection)
+                query.check(self._reading(connection))
         match connection.dialect.name:
             case "sqlite":
                 return self._in_sqlite(connection)
@@ -77,6 +78,11 @@ class _Execution:
                 self._set_iterative_scan(connection)
                 return None
         return self._ranked(connection)
+
+    def _reading(self, connection: Connection) -> Execute:
+        """Reads what is ranked from where the statement reads: its options alone may say in which schema that is."""
+        schemas = self.context.execution_options.get("schema_translate_map")
+        return partial(connection.execute, execution_options={"schema_translate_map": schemas})
 
     def _queries(self) -> list[Query]:
         given = [value for values in self.context.compiled_parameters for value in values.values()]
@@ -115,7 +121,7 @@ class _Execution:
         rankings: dict[int, Ranking] = {}
         for pending in self._pending():
             query = pending.query
-            rankings[id(pending)] = query.rows.rank(connection, query.vector, asked)
+            rankings[id(pending)] = query.rows.rank(self._reading(connection), query.vector, asked)
         shown: Callable[[Ranking], str] = _object if connection.dialect.name == "postgresql" else _array
 
         def filled(value: Any) -> Any:

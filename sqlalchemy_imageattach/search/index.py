@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final, Literal, Protocol, TypeVar, cast, get_args
 
 from PIL import Image as Pillow
-from sqlalchemy import Connection, Result, and_, delete, exists, func, insert, not_, or_, select
+from sqlalchemy import Result, and_, delete, exists, func, insert, not_, or_, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Mapper, Session, aliased
 from sqlalchemy.types import TypeEngine
@@ -25,6 +25,7 @@ from ..errors import EmptyIndexError, MissingIndexError, OutdatedIndexError, Rej
 from ..imaging import ImagePolicy
 from ..spool import Spool
 from .pixels import read_pixels
+from .ranking import Execute
 from .sidetable import SideTable
 from .sources import Picture, PictureSource
 
@@ -215,9 +216,10 @@ class PictureIndex:
             known.update({tuple(row[:-1]): row[-1] for row in self._execute(session, statement)})
         return known
 
-    def check(self, connection: Connection) -> None:
+    def check(self, execute: Execute) -> None:
         """There is something to compare with, and nothing that cannot be compared.
 
+        :param execute: that of a connection
         :raises MissingIndexError: the database does not have the table
         :raises EmptyIndexError: no picture is indexed
         :raises OutdatedIndexError: there are pictures of which another version of the extractor alone has a vector
@@ -229,7 +231,7 @@ class PictureIndex:
             for extreme in (func.min, func.max)
         ]
         with _explained(self):
-            least, most = connection.execute(select(*least_and_most)).one()
+            least, most = execute(select(*least_and_most)).one()
         called = f"{self.cls.__name__}{f'.{self.attribute}' if self.attribute else ''}"
         if least is None:
             raise EmptyIndexError(
@@ -237,14 +239,14 @@ class PictureIndex:
                 " `imageattach index`"
             )
         version = self.measure.version
-        if least == most == version or self._is_superseded(connection):
+        if least == most == version or self._is_superseded(execute):
             return
         raise OutdatedIndexError(
             f"pictures of {called} were indexed by version {least if least != version else most!r} of"
             f" {self.measure.name!r}, which is now {version!r}: run index_model(), or `imageattach index`"
         )
 
-    def _is_superseded(self, connection: Connection) -> bool:
+    def _is_superseded(self, execute: Execute) -> bool:
         """Whether each picture with a value of another version has one of this version too."""
         table, newer = self.table, self.table.alias()
         is_there = exists(
@@ -253,7 +255,7 @@ class PictureIndex:
         other = select(table.columns.id).where(
             self._is_of_extractor(), table.columns.version != self.measure.version, not_(is_there)
         )
-        return connection.execute(other.limit(1)).first() is None
+        return execute(other.limit(1)).first() is None
 
     def forget_other_versions(self, session: Session) -> None:
         """Delete what other versions of the extractor have made."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
-from .ranking import RankedRows
+from .ranking import Execute, RankedRows
 from .vectors import Floats
 
 __all__ = ["Pending", "Query"]
@@ -25,7 +23,7 @@ class Query:
 
     vector: Floats
     rows: RankedRows
-    check: Callable[[Connection], None] | None = None
+    check: Callable[[Execute], None] | None = None
     limit: int | None = None
 
 

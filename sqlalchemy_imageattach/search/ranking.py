@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Executable, Select, select
 
 from ..concurrency import run_blocking
 from .vectors import Floats
 
-__all__ = ["EXACT_ROWS", "ColumnRows", "IndexedRows", "RankedRows", "Ranking", "VectorCache"]
+__all__ = ["EXACT_ROWS", "ColumnRows", "Execute", "IndexedRows", "RankedRows", "Ranking", "VectorCache"]
+
+#: Reads rows by the connection of a statement, and with its options: from the schemas that it reads from.
+Execute = Callable[[Executable], Any]
 
 #: Up to so many vectors, each is compared; beyond, the nearest few are found by an index, if usearch is installed.
 EXACT_ROWS: Final = 50_000
@@ -38,8 +41,8 @@ class Ranking:
 class RankedRows(Protocol):
     """Rows with vectors."""
 
-    def rank(self, connection: Connection, vector: Floats, limit: int | None) -> Ranking:
-        """Their distances from ``vector``, as the transaction of ``connection`` sees them.
+    def rank(self, execute: Execute, vector: Floats, limit: int | None) -> Ranking:
+        """Their distances from ``vector``, as the transaction of the statement sees them.
 
         :param limit: how many of the nearest are enough; there may be more, but no fewer unless there are no more
         """
@@ -52,8 +55,8 @@ class ColumnRows:
     column: ColumnElement[Any]
     key: ColumnElement[Any]
 
-    def rank(self, connection: Connection, vector: Floats, limit: int | None) -> Ranking:
-        rows = connection.execute(select(self.key, self.column).where(self.column.is_not(None))).all()
+    def rank(self, execute: Execute, vector: Floats, limit: int | None) -> Ranking:
+        rows = execute(select(self.key, self.column).where(self.column.is_not(None))).all()
         keys = np.fromiter((row[0] for row in rows), np.int64, len(rows))
         return Ranking(keys, distances(np.stack([row[1] for row in rows]), vector) if rows else np.empty(0, np.float32))
 
@@ -76,16 +79,14 @@ class IndexedRows:
     vector: ColumnElement[Any]
     cache: VectorCache
 
-    def rank(self, connection: Connection, vector: Floats, limit: int | None) -> Ranking:
-        rows = connection.execute(self.listing).all()
+    def rank(self, execute: Execute, vector: Floats, limit: int | None) -> Ranking:
+        rows = execute(self.listing).all()
         keys = np.fromiter((row[0] for row in rows), np.int64, len(rows))
         digests = [row[1] for row in rows]
         unknown = self.cache.missing(digests)
         missing = {digest: key for key, digest in rows if digest in unknown}
         for page in _pages(list(missing.items())):
-            found = connection.execute(
-                select(self.key, self.vector).where(self.key.in_([key for _, key in page]))
-            ).all()
+            found = execute(select(self.key, self.vector).where(self.key.in_([key for _, key in page]))).all()
             by_key = {key: value for key, value in found if value is not None}
             self.cache.add({digest: by_key[key] for digest, key in page if key in by_key})
         return run_blocking(self.cache.rank, keys, digests, vector, limit)

@@ -116,7 +116,7 @@ def test_each_statement_asks_once_what_the_process_does_not_know_yet() -> None:
     cache, columns = Counting(DIMENSION), looks.table.c
     with engine.connect() as connection:
         rows = IndexedRows(select(columns.id, columns.source_sha256), columns.id, columns.vector, cache)
-        assert len(rows.rank(connection, vectors(1)[0], None).keys) == 20
+        assert len(rows.rank(connection.execute, vectors(1)[0], None).keys) == 20
     assert cache.asked == 1
     engine.dispose()
 
