@@ -67,6 +67,7 @@ search/                     pictures by likeness
     listening.py            in step with flushes
     deferred.py             after the commit instead, by jobs
     filling.py              rows, in the transaction of their session
+    shards.py               the database of a row, where there are several
     registry.py             which indexes a class has
     duplicates.py           pictures that look the same
     fingerprint.py          perceptual hashes, and their distance in SQL

@@ -18,6 +18,7 @@ from ..jobs.queue import hand_over
 from .filling import index_rows
 from .index import PictureIndex
 from .registry import indexes_of
+from .shards import session_of_shard
 
 __all__ = ["index_later"]
 
@@ -25,7 +26,7 @@ __all__ = ["index_later"]
 INDEX: Final = "imageattach.index"
 
 
-def index_later(index: PictureIndex, session: Session, rows: list[Any]) -> None:
+def index_later(index: PictureIndex, session: Session, rows: list[Any], shard: Any = None) -> None:
     """Index ``rows`` once their transaction has committed; what fails then is left for ``build_index()``."""
     queue = find_queue(None, session.info)
     for row in rows:
@@ -40,7 +41,8 @@ def index_later(index: PictureIndex, session: Session, rows: list[Any]) -> None:
             info = dict(session.info)
             with suppress(ContextError):  # files need none
                 info["image_store"] = find_store(None, session.info)
-            on_commit(session, partial(_index_now, index, bind_of(session, index.mapper), info, identity))
+            bind = bind_of(session_of_shard(session, shard), index.mapper)
+            on_commit(session, partial(_index_now, index, bind, info, identity))
 
 
 def _index_now(index: PictureIndex, bind: Any, info: dict[Any, Any], identity: tuple[Any, ...]) -> None:

@@ -41,6 +41,7 @@ from .indexing import IndexingThread, IndexResult, build_index, total_of
 from .keras import KerasExtractor
 from .listening import keep_in_step
 from .onnx import EfficientNetLite0
+from .shards import session_of_shard
 
 __all__ = ["ImageSearch"]
 
@@ -200,9 +201,7 @@ class ImageSearch:
         :raises MissingIndexError: its class is not registered
         :raises InvalidValueError: it is in no session
         """
-        session, indexes = self._session_of(image)
-        if image in session.new:
-            session.flush()
+        session, indexes = self._session_of(image, flush=True)
         for index in indexes:
             index_rows(index, session, [image], replace=replace)
         identity = tuple(mapper_of(type(image)).primary_key_from_instance(image))
@@ -306,12 +305,14 @@ class ImageSearch:
 
     # --- surroundings ------------------------------------------------------------------------------------------------
 
-    def _session_of(self, image: Any) -> tuple[Session, list[Embeddings]]:
+    def _session_of(self, image: Any, flush: bool = False) -> tuple[Session, list[Embeddings]]:
         indexes = self._find(type(image))
         session = object_session(image)
         if session is None:
             raise wrong_value("image", image, "an object in a session", "add it to one")
-        return session, indexes
+        if flush and image in session.new:
+            session.flush()
+        return session_of_shard(session, inspect(image).identity_token), indexes
 
     def _own_session(self, index: Embeddings, session: Any) -> Session:
         if session is not None:

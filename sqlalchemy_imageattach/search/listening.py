@@ -7,7 +7,7 @@ rows, and rolled back with them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import event, inspect
@@ -18,6 +18,7 @@ from .deferred import index_later
 from .filling import index_rows
 from .index import PictureIndex
 from .registry import indexes_of, is_known, remember
+from .shards import session_of_shard, sessions_of
 
 __all__ = ["keep_in_step"]
 
@@ -29,7 +30,11 @@ class _Notes:
 
     def __init__(self) -> None:
         self.written: dict[int, Any] = {}
-        self.deleted: list[tuple[PictureIndex, tuple[Any, ...]]] = []
+        self.deleted: list[tuple[PictureIndex, Any, tuple[Any, ...]]] = []
+
+    def delete(self, row: Any, identity: tuple[Any, ...]) -> None:
+        shard = inspect(row).identity_token
+        self.deleted += [(index, shard, identity) for index in indexes_of(type(row))]
 
 
 def keep_in_step(index: PictureIndex) -> None:
@@ -56,15 +61,14 @@ def _updated(_mapper: Mapper[Any], _connection: Connection, row: Any) -> None:
     former = state.key[1] if state.key is not None else None
     present = tuple(state.mapper.primary_key_from_instance(row))
     if former is not None and tuple(former) != present:
-        _notes(row).deleted += [(index, tuple(former)) for index in indexes_of(type(row))]
+        _notes(row).delete(row, tuple(former))
     elif all(index.source.has_changed(row) is False for index in indexes_of(type(row))):
         return
     _notes(row).written[id(row)] = row
 
 
 def _deleted(mapper: Mapper[Any], _connection: Connection, row: Any) -> None:
-    identity = tuple(inspect(row).identity or mapper.primary_key_from_instance(row))
-    _notes(row).deleted += [(index, identity) for index in indexes_of(type(row))]
+    _notes(row).delete(row, tuple(inspect(row).identity or mapper.primary_key_from_instance(row)))
 
 
 @event.listens_for(Session, "before_flush")
@@ -77,13 +81,13 @@ def _after_flush(session: Session, _context: UOWTransaction) -> None:
     notes: _Notes | None = session.info.pop(_NOTES, None)
     if notes is None:
         return
-    for index, identity in notes.deleted:
-        index.remove(session, [identity], all_versions=True)
-    for index, rows in _by_index(notes.written.values()):
+    for index, shard, identity in notes.deleted:
+        index.remove(session_of_shard(session, shard), [identity], all_versions=True)
+    for (index, shard), rows in _grouped(notes.written.values()).items():
         if index.fill == "commit":
-            index_later(index, session, rows)
+            index_later(index, session, rows, shard)
         else:
-            index_rows(index, session, rows)
+            index_rows(index, session_of_shard(session, shard), rows)
 
 
 @event.listens_for(Session, "do_orm_execute")
@@ -95,14 +99,15 @@ def _do_orm_execute(state: ORMExecuteState) -> Any:
     if not indexes:
         return None
     result = state.invoke_statement()
-    for index in indexes:
-        index.prune(state.session)
+    for session in sessions_of(state):
+        for index in indexes:
+            index.prune(session)
     return result
 
 
-def _by_index(rows: Any) -> Iterator[tuple[PictureIndex, list[Any]]]:
-    grouped: dict[PictureIndex, list[Any]] = {}
+def _grouped(rows: Iterable[Any]) -> dict[tuple[PictureIndex, Any], list[Any]]:
+    grouped: dict[tuple[PictureIndex, Any], list[Any]] = {}
     for row in rows:
         for index in indexes_of(type(row)):
-            grouped.setdefault(index, []).append(row)
-    yield from grouped.items()
+            grouped.setdefault((index, inspect(row).identity_token), []).append(row)
+    return grouped
