@@ -49,13 +49,20 @@ def attend(compiler: SQLCompiler) -> None:
     with _lock:
         if not event.contains(dialect, "do_execute", _do_execute):
             event.listen(dialect, "do_execute", _do_execute)
+            event.listen(dialect, "do_executemany", _do_executemany)
             event.listen(dialect, "handle_error", _explain)
 
 
 def _do_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:
     if not getattr(context.compiled, _MARK, False):
         return None
-    return _Execution(cursor, statement, parameters, context).run()
+    return _Execution(cursor, statement, parameters, context, is_many=False).run()
+
+
+def _do_executemany(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:
+    if not getattr(context.compiled, _MARK, False):
+        return None
+    return _Execution(cursor, statement, parameters, context, is_many=True).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class _Execution:
     statement: str
     parameters: Any
     context: Any
+    is_many: bool
 
     def run(self) -> bool | None:
         """Whether the statement was executed."""
@@ -86,10 +94,11 @@ class _Execution:
 
     def _queries(self) -> list[Query]:
         given = [value for values in self.context.compiled_parameters for value in values.values()]
-        return [value for value in given if isinstance(value, Query)]
+        return list({id(value): value for value in given if isinstance(value, Query)}.values())
 
     def _pending(self) -> list[Pending]:
-        values = self.parameters.values() if isinstance(self.parameters, dict) else self.parameters
+        sets = self.parameters if self.is_many else [self.parameters]
+        values = [value for each in sets for value in (each.values() if isinstance(each, dict) else each)]
         return [value for value in values if isinstance(value, Pending)]
 
     def _in_sqlite(self, connection: Connection) -> bool | None:
@@ -108,7 +117,7 @@ class _Execution:
 
     def _ranked(self, connection: Connection) -> bool:
         """Execute with rankings in place of what stands for them; again with longer ones, if they were too short."""
-        limits = [pending.query.limit for pending in self._pending()]
+        limits = [pending.query.limit for pending in self._pending()]  # of a SELECT, executed once
         limit = limits[0] if len(limits) == 1 else None
         asked = None if limit is None else _MARGIN * limit
         while True:
@@ -118,24 +127,29 @@ class _Execution:
             asked *= _WIDER
 
     def _execute_with_rankings(self, connection: Connection, asked: int | None) -> bool:
-        rankings: dict[int, Ranking] = {}
-        for pending in self._pending():
-            query = pending.query
-            rankings[id(pending)] = query.rows.rank(self._reading(connection), query.vector, asked)
-        shown: Callable[[Ranking], str] = _object if connection.dialect.name == "postgresql" else _array
+        show: Callable[[Ranking], str] = _object if connection.dialect.name == "postgresql" else _array
+        queries = {id(pending.query): pending.query for pending in self._pending()}
+        rankings = {
+            key: query.rows.rank(self._reading(connection), query.vector, asked) for key, query in queries.items()
+        }
+        shown = {key: show(ranking) for key, ranking in rankings.items()}
 
         def filled(value: Any) -> Any:
-            return shown(rankings[id(value)]) if id(value) in rankings else value
+            return shown[id(value.query)] if isinstance(value, Pending) else value
 
-        if isinstance(self.parameters, dict):
-            parameters: Any = {name: filled(value) for name, value in self.parameters.items()}
-        else:
-            parameters = type(self.parameters)(map(filled, self.parameters))
+        def filled_set(given: Any) -> Any:
+            if isinstance(given, dict):
+                return {name: filled(value) for name, value in given.items()}
+            return type(given)(map(filled, given))
+
+        parameters = [filled_set(each) for each in self.parameters] if self.is_many else filled_set(self.parameters)
         self._execute(self.statement, parameters)
         return all(ranking.is_whole for ranking in rankings.values())
 
     def _execute(self, statement: str, parameters: Any) -> None:
-        self.context.dialect.do_execute(self.cursor, statement, parameters, self.context)
+        dialect = self.context.dialect
+        execute = dialect.do_executemany if self.is_many else dialect.do_execute
+        execute(self.cursor, statement, parameters, self.context)
 
 
 def _object(ranking: Ranking) -> str:

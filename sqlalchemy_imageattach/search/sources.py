@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from sqlalchemy import ColumnElement, inspect
+from sqlalchemy import ColumnElement, Enum, String, inspect
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ..arguments import wrong_type, wrong_value
 from ..context import find_store
@@ -124,12 +125,21 @@ class FilePictures:
         return False if all(name in attributes for name in names) else None
 
     def column(self, entity: Any) -> ColumnElement[Any] | None:
-        mapper = inspect(entity).mapper
-        return getattr(entity, self._path) if self._path in mapper.column_attrs else None
+        found = getattr(entity, self._path) if self._path in inspect(entity).mapper.column_attrs else None
+        return found if found is not None and _is_plain(found.type) else None
 
     def _resolved(self, path: str | os.PathLike[str]) -> Path:
         root = self._root()
         return Path(path) if root is None else root / path
+
+
+def _is_plain(kind: TypeEngine[Any]) -> bool:
+    """Whether a column has in the database what it has in the program: else it is not stored as it is called."""
+    if isinstance(kind, TypeDecorator):
+        own = type(kind)
+        is_read_as_it_is = own.process_result_value is TypeDecorator.process_result_value
+        return is_read_as_it_is and isinstance(kind.impl_instance, String)
+    return isinstance(kind, String) and not isinstance(kind, Enum)
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, create_engine, func, select, text
+from sqlalchemy import Engine, bindparam, create_engine, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -356,3 +356,17 @@ def test_a_vector_that_is_not_of_numbers_is_never_near(sqlite: Engine) -> None:
     with Session(sqlite) as session:
         rows = session.execute(select(Picture.user_id, near).order_by(near)).all()
     assert rows[-1] == (2, NOT_INDEXED)
+
+
+def test_a_statement_executed_for_many_parameters_knows_the_distance(filled: Engine) -> None:
+    table: Any = Picture.__table__
+    filled.dispose()  # of new connections, none knows the function yet
+    near = looks.distance(picture("blue"))
+    named = update(table).where(table.c.user_id == bindparam("wanted"), near < 0.7).values(note=bindparam("text"))
+    is_near = [value < 0.7 for value in expected("blue")]
+    with filled.begin() as connection:
+        connection.execute(named, [{"wanted": number, "text": f"{number}"} for number in range(1, 7)])
+    with Session(filled) as session:
+        notes = session.scalars(select(Picture.note).order_by(Picture.user_id)).all()
+    assert any(is_near)
+    assert notes == [f"{number}" if each else "" for number, each in enumerate(is_near, 1)]

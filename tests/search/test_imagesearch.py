@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import create_engine, event, func, select
+from sqlalchemy import String, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.types import TypeDecorator
 
 from sqlalchemy_imageattach.errors import EmptyIndexError, InvalidValueError, MissingIndexError, RejectedImageError
 from sqlalchemy_imageattach.search import ExtractorInfo, ImageSearch, IndexResult, TinyExtractor
@@ -154,6 +155,39 @@ def test_a_path_can_be_a_property(tmp_path: Path) -> None:
         with pytest.raises(MissingIndexError, match="register"):
             search.case(picture(), Base)
     search._bind.dispose()  # type: ignore[union-attr]
+
+
+def test_a_path_can_be_of_a_type_that_stores_it_otherwise(tmp_path: Path) -> None:
+    class Below(TypeDecorator[Path]):
+        impl = String(100)
+        cache_ok = True
+
+        def process_bind_param(self, value: Any, dialect: Any) -> Any:
+            return None if value is None else str(value.relative_to(tmp_path))
+
+        def process_result_value(self, value: Any, dialect: Any) -> Any:
+            return None if value is None else tmp_path / value
+
+    class Base(DeclarativeBase):
+        pass
+
+    engine = create_engine("sqlite://")
+    search = ImageSearch(extractor=TinyExtractor(), bind=engine)
+
+    @search.register()
+    class Photo(Base):
+        __tablename__ = "photo"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        path: Mapped[Path] = mapped_column(Below())
+
+    (tmp_path / "a.png").write_bytes(picture("red"))
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Photo(path=tmp_path / "a.png"))
+        session.commit()
+        assert session.scalar(select(search.case(picture("red"), Photo))) == pytest.approx(0, abs=1e-6)
+    assert search.index_model(Photo, threaded=False).present == 1
+    engine.dispose()
 
 
 def test_several_columns_of_pictures_have_an_index_each(tmp_path: Path) -> None:
