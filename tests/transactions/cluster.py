@@ -25,6 +25,20 @@ def find_programs() -> Path | None:
 
 
 @contextmanager
+def readable(installed: Path) -> Iterator[Path]:
+    """``installed``, or a copy of it, where the user whom the server runs as could not read it."""
+    if os.getuid() != 0 or all(each.stat().st_mode & 0o005 == 0o005 for each in [installed, *installed.parents]):
+        yield installed
+        return
+    with tempfile.TemporaryDirectory(prefix="imageattach-programs-", dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        copied = Path(directory) / installed.name
+        shutil.copytree(installed, copied, symlinks=True)
+        copied.chmod(0o755)
+        yield copied
+
+
+@contextmanager
 def postgresql_with_prepared_transactions(programs: Path, driver: str) -> Iterator[URL]:
     """The address of the ``postgres`` database of a server that is stopped and deleted afterwards."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -55,9 +69,12 @@ def postgresql_with_prepared_transactions(programs: Path, driver: str) -> Iterat
 
 
 def _unprivileged(directory: str) -> dict[str, Any]:
-    """PostgreSQL refuses to run as root: then it runs as the user whom its package has made, who gets ``directory``."""
+    """PostgreSQL refuses to run as root: then it runs as the user whom its package has made, or else as nobody.
+
+    That user gets ``directory``.
+    """
     if os.getuid() != 0:
         return {}
-    entry = pwd.getpwnam("postgres")
+    entry = next((each for each in pwd.getpwall() if each.pw_name == "postgres"), None) or pwd.getpwnam("nobody")
     os.chown(directory, entry.pw_uid, entry.pw_gid)
-    return {"user": "postgres", "cwd": directory}
+    return {"user": entry.pw_name, "cwd": directory}
