@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -153,6 +154,9 @@ class VectorCache:
 
     def _find_index(self) -> Any:
         """The index with all vectors in it, or ``None`` without usearch."""
+        with suppress(ImportError):
+            # first, or not at all: usearch makes symbols global by which a later import of it crashes the process
+            import onnxruntime  # noqa: F401
         try:
             from usearch.index import Index
         except ImportError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,10 +123,26 @@ def test_each_statement_asks_once_what_the_process_does_not_know_yet() -> None:
     engine.dispose()
 
 
-def test_programs_without_vectors_ask_databases_nothing() -> None:
-    import subprocess
-    import sys
+def test_a_model_runs_in_a_process_that_has_asked_usearch() -> None:
+    program = """
+import sys
+import numpy as np
+from PIL import Image
+from sqlalchemy_imageattach.search import EfficientNetLite0
+from sqlalchemy_imageattach.search.ranking import VectorCache
+rows = np.eye(200, dtype=np.float32)
+cache = VectorCache(200, exact_rows=100)
+digests = [str(number) for number in range(200)]
+cache.add(dict(zip(digests, rows)))
+cache.rank(np.arange(200), digests, rows[0], 5)
+extractor = EfficientNetLite0()
+print("usearch" in sys.modules, len(extractor.extract([extractor.prepare(Image.new("RGB", (32, 32)))])))
+"""
+    ran = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "True 1\n"), ran.stderr
 
+
+def test_programs_without_vectors_ask_databases_nothing() -> None:
     program = """
 from sqlalchemy import Engine, event
 import sqlalchemy_imageattach.search as search
