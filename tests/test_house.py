@@ -284,8 +284,10 @@ imaging/                    knows no SQLAlchemy, no store
         encode.py           pixels to files, side by side
         resample.py         sizes, each from the smallest that will do
         resize.py           one size, by cykooz.resizer or by Pillow
+        tiffpixels.py       what Pillow takes for something else
         colours.py          modes and profiles
         gifframes.py        frames of a GIF
+        icoframes.py        the best picture of an icon
         pngparts.py         what of a PNG its decoder sees
         heifcolours.py      what AVIF and HEIF say of their colours
         profiles.py         profiles of strangers, and of what is said otherwise

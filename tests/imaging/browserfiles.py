@@ -348,6 +348,46 @@ def bmps() -> Files:
     icon = io.BytesIO()
     RICH.convert("RGBA").save(icon, "ICO", sizes=[(SIDE, SIDE)], bitmap_format="bmp")
     yield "ico, a bitmap", icon.getvalue()
+    yield from icons()
+
+
+def icons() -> Files:
+    """Icons of several pictures, and of what their directories do not say."""
+    deep, plain, few = bitmap(32), bitmap(24), bitmap(8)
+    png = io.BytesIO()
+    RICH.save(png, "PNG")
+    yield "ico, 24 bits and a mask", ico((24, plain))
+    yield "ico, 8 bits and a mask", ico((8, few))
+    yield "ico, 1 bit and a mask", ico((1, bitmap(1)))
+    yield "ico, 32 bits with alpha", ico((32, deep))
+    yield "ico, 32 bits without any alpha", ico((32, bitmap(32, alpha=False)))
+    yield "ico, 32 bits that the directory does not say", ico((0, deep))
+    yield "ico, 24 bits where the directory says 32", ico((32, plain))
+    yield "ico, of many colours behind few", ico((8, few), (32, deep))
+    yield "ico, of many colours before few", ico((32, deep), (8, few))
+    yield "ico, a PNG behind few colours", ico((8, few), (32, png.getvalue()))
+
+
+def ico(*pictures: tuple[int, bytes]) -> bytes:
+    """An icon of pictures of one size, and how many bits the directory says that each has."""
+    directory, content = struct.pack("<HHH", 0, 1, len(pictures)), b""
+    for bits, picture in pictures:
+        offset = 6 + 16 * len(pictures) + len(content)
+        directory += struct.pack("<BBBBHHII", SIDE, SIDE, 0, 0, 1, bits, len(picture), offset)
+        content += picture
+    return directory + content
+
+
+def bitmap(bits: int, *, alpha: bool = True) -> bytes:
+    """A picture of an icon: some pattern, with a mask that hides the left half."""
+    palette = b"".join(struct.pack("<BBBx", i * 5 % 256, i, 255 - i) for i in range(2**bits)) if bits <= 8 else b""
+    rows = np.random.default_rng(bits).integers(0, 256, ((SIDE * bits + 31) // 32 * 4, SIDE), dtype=np.uint8)
+    content = bytearray(rows.tobytes())
+    if not alpha:
+        content[3::4] = bytes(len(content) // 4)
+    mask = (b"\xff" * (SIDE // 16)).ljust((SIDE + 31) // 32 * 4, b"\0") * SIDE
+    head = struct.pack("<IiiHHIIiiII", 40, SIDE, SIDE * 2, 1, bits, 0, 0, 0, 0, 0, 0)
+    return head + palette + bytes(content) + mask
 
 
 def stills() -> dict[str, bytes]:

@@ -10,16 +10,22 @@ import pytest
 
 from sqlalchemy_imageattach.errors import UnreadableImageError, UnsupportedLayoutError
 from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render
-from tests.pictures import encode, texture
+from tests.pictures import corners, encode, near, texture
 
 SIDE = 16
 WANTED = [Rendition(width=8, format="png")]
 PILLOW = ImagePolicy(engines=("pillow",))
 
 
-def tiff(compression: int = 1, photometric: int = 2, bits: Sequence[int] = (8, 8, 8), sample: int = 1) -> bytes:
+def tiff(
+    compression: int = 1,
+    photometric: int = 2,
+    bits: Sequence[int] = (8, 8, 8),
+    sample: int = 1,
+    pixel: bytes = bytes(range(256)),
+) -> bytes:
     """A TIFF of one strip."""
-    data = bytes(range(256)) * (SIDE * SIDE * sum(bits) // 8 // 256 + 1)
+    data = pixel * (SIDE * SIDE * sum(bits) // 8 // len(pixel) + 1)
     values = {256: [SIDE], 257: [SIDE], 258: bits, 259: [compression], 262: [photometric], 273: [8]}
     values |= {277: [len(bits)], 278: [SIDE], 279: [len(data)], 339: [sample] * len(bits)}
     directory, behind = struct.pack("<H", len(values)), b""
@@ -65,7 +71,7 @@ def test_a_file_of_a_rare_kind_is_not_called_damaged(name: str) -> None:
 
 
 #: Those that ImageMagick reads, whichever libraries it was built with.
-READ = {"tiff, floats", "tiff, ICC Lab", "tiff, 4 bits each", "tiff, 8 samples", "tiff, palette of 16 bits"}
+READ = {"tiff, floats", "tiff, 4 bits each", "tiff, 8 samples", "tiff, palette of 16 bits"}
 
 
 def refusal(content: bytes, policy: ImagePolicy) -> str:
@@ -81,6 +87,29 @@ def test_another_engine_reads_it_or_nobody_calls_it_damaged(name: str, wand: str
     said = refusal(RARE[name], ImagePolicy(engines=("pillow", wand), isolate=False))
     assert "intact" not in said
     assert not said or name not in READ
+
+
+#: The red of sRGB.
+LIGHTNESS, A, B = 53.24, 80.09, 67.2
+LABS = {
+    "8 bits": tiff(photometric=8, pixel=struct.pack("<Bbb", 136, 80, 67)),
+    "16 bits": tiff(photometric=8, bits=(16,) * 3, pixel=struct.pack("<Hhh", 34_891, 20_503, 17_203)),
+    "floats": tiff(photometric=8, bits=(32,) * 3, sample=3, pixel=struct.pack("<3f", LIGHTNESS, A, B)),
+    "of the ICC": tiff(photometric=9, pixel=bytes((136, 208, 195))),
+    "of the ICC, 16 bits": tiff(photometric=9, bits=(16,) * 3, pixel=struct.pack("<3H", 34_891, 53_477, 50_166)),
+    "of the ITU": tiff(photometric=10, pixel=bytes((136, 208, 195))),
+}
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_lab_is_shown_in_its_colours_or_not_at_all(name: str, wand: str) -> None:
+    for engine in ("pillow", wand):
+        try:
+            (made,) = render(io.BytesIO(LABS[name]), WANTED, ImagePolicy(engines=(engine,), isolate=False))
+        except UnsupportedLayoutError:
+            assert (name, engine) not in {("8 bits", "pillow"), ("8 bits", wand), ("16 bits", wand)}
+        else:
+            assert near(corners(made.blob, "RGB"), [(255, 0, 0)] * 4, 12)
 
 
 def test_what_is_coded_as_usual_and_cannot_be_decoded_is_damaged() -> None:

@@ -13,11 +13,9 @@ from typing import Any, Final
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
-    IcoImagePlugin,
     Image,
     ImageFile,
     JpegImagePlugin,
-    TiffImagePlugin,
     WebPImagePlugin,
 )
 
@@ -29,8 +27,10 @@ from ..raster.decoding import decoding, refuse_rare
 from ..raster.frames import Frame
 from ..raster.gifframes import gif_frames
 from ..raster.heifcolours import said_profile
+from ..raster.icoframes import icon
 from ..raster.pngframes import png_frames
 from ..raster.resample import ENOUGH, plan
+from ..raster.tiffpixels import tiff_image, tiff_pixels
 from ..reader import Guarded, Reader
 from ..rendition import Order
 
@@ -48,8 +48,7 @@ _DECODERS: Final[dict[str, Callable[[Any], ImageFile.ImageFile]]] = {
     "image/avif": AvifImagePlugin.AvifImageFile,
     "image/bmp": BmpImagePlugin.BmpImageFile,
     "image/jpeg": _Jpeg,
-    "image/tiff": TiffImagePlugin.TiffImageFile,
-    "image/vnd.microsoft.icon": IcoImagePlugin.IcoImageFile,
+    "image/tiff": tiff_image,
     "image/webp": WebPImagePlugin.WebPImageFile,
 }
 
@@ -70,7 +69,7 @@ class PillowDecoder:
         """Whether it is one of the raster types that Pillow's wheels decode."""
         if mimetype == "image/avif" and not AvifImagePlugin.SUPPORTED:
             return False
-        return mimetype in _DECODERS or mimetype in {"image/gif", "image/png"}
+        return mimetype in _DECODERS or mimetype in {"image/gif", "image/png", "image/vnd.microsoft.icon"}
 
     def verify(self, source: Guarded, info: ImageInfo, policy: ImagePolicy) -> None:
         """Decode it all; a JPEG at an eighth of its size, which reads all of its data as well.
@@ -95,6 +94,8 @@ def _frames(source: Guarded, info: ImageInfo, orders: Sequence[Order] | None) ->
         return _gif_frames(source, info)
     if info.mimetype == "image/png":
         return png_frames(source, info)
+    if info.mimetype == "image/vnd.microsoft.icon":
+        return _icon_frames(source, info)
     return _of_rare_coding(source, info, _other_frames(source, info, orders))
 
 
@@ -115,6 +116,14 @@ def _gif_frames(source: Guarded, info: ImageInfo) -> Iterator[Frame]:
         if image is None:
             return
         yield Frame(image, info.stored_size, duration=duration, loop=loop)
+
+
+def _icon_frames(source: Guarded, info: ImageInfo) -> Iterator[Frame]:
+    with decoding(source, info.mimetype):
+        image = icon(source, info.stored_size)
+        _check_size(image, info)
+        image.load()
+    yield Frame(_opaque(image), info.stored_size, profile=image.info.get("icc_profile"))
 
 
 def _check_size(image: Image.Image, info: ImageInfo) -> None:
@@ -156,7 +165,7 @@ def _other_frames(source: Guarded, info: ImageInfo, orders: Sequence[Order] | No
                 _check_size(image, info)
             image.load()
             frame = Frame(
-                _opaque(image),
+                _opaque(tiff_pixels(image) if info.mimetype == "image/tiff" else image),
                 stored,
                 scale,
                 orientation,

@@ -16,13 +16,14 @@ from typing import Any, Final
 from PIL import Image
 
 from ...errors import EngineUnavailableError, UnreadableImageError, UnsupportedLayoutError
+from ..formats import tiff
 from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..raster.decoding import decoding
 from ..raster.frames import Frame
 from ..raster.pngparts import Parts, png_parts
 from ..raster.resample import HEADROOM, plan
-from ..reader import Guarded
+from ..reader import Guarded, Reader
 from ..rendition import Order
 
 __all__ = ["VipsDecoder"]
@@ -36,6 +37,8 @@ _LOADERS: Final = {
 #: Pixels that are handed over as they are, so that nothing is resampled twice.
 _SMALL: Final = 16_000_000
 _MODES: Final = {("b-w", 1): "L", ("b-w", 2): "LA", ("srgb", 3): "RGB", ("srgb", 4): "RGBA", ("cmyk", 4): "CMYK"}
+#: By the numbers of TIFF.
+_YCBCR, _JPEG = 6, 7
 #: 16 bits by what they are with 8.
 _WIDE: Final = {"grey16": "b-w", "rgb16": "srgb"}
 
@@ -94,6 +97,10 @@ def _opened(source: Guarded, info: ImageInfo) -> tuple[Any, bytes | None]:
     """The picture with 8 bits, of which nothing is decoded yet, and its profile."""
     if info.frames > 1:
         raise _unsupported(info, "that moves")
+    if info.mimetype == "image/tiff":
+        pixels = tiff.layout(Reader(source))
+        if pixels.colours == _YCBCR and pixels.compression != _JPEG:
+            raise _unsupported(info, "in YCbCr, which it takes for RGB")
     profile = None
     if info.mimetype == "image/png":
         # without what merely stands beside the picture, and with its colours as browsers take them

@@ -18,12 +18,13 @@ from typing import Any, Final
 from PIL import Image
 
 from ...errors import EngineUnavailableError, TooCostlyError, UnreadableImageError
+from ..formats import tiff
 from ..info import ImageInfo
 from ..policy import ImagePolicy
 from ..raster.decoding import decoding, refuse_rare
 from ..raster.frames import Frame
 from ..raster.heifcolours import said_profile
-from ..reader import Guarded
+from ..reader import Guarded, Reader
 from ..rendition import Order
 
 __all__ = ["WandDecoder"]
@@ -41,6 +42,8 @@ _CODERS: Final = {
     "image/vnd.microsoft.icon": ("ico",),
     "image/webp": ("webp",),
 }
+#: What colours of a TIFF may be: grey whose white is 0, Lab, and Lab by the rules of the ICC and of the ITU.
+_WHITE_IS_ZERO, _LAB, _OTHER_LABS = 0, 8, frozenset({9, 10})
 #: libheif turns and mirrors by itself.
 _TURNED: Final = frozenset({"image/avif", "image/heic", "image/heif"})
 
@@ -110,6 +113,8 @@ class WandDecoder:
 
 
 def _decoded(source: Guarded, info: ImageInfo) -> Iterator[tuple[Image.Image, bytes | None, float, int | None]]:
+    if info.mimetype == "image/tiff" and _is_misread(tiff.layout(Reader(source))):
+        refuse_rare(info.mimetype, None)
     with _answering(source, info.mimetype):
         opened = _read(source, info)
     with opened as image:
@@ -126,6 +131,15 @@ def _decoded(source: Guarded, info: ImageInfo) -> Iterator[tuple[Image.Image, by
                 duration = 1000 * image.delay / (image.ticks_per_second or 100)
                 decoded = _pixels(image)
             yield decoded, profile, duration, 0 if info.frames > 1 else None
+
+
+def _is_misread(pixels: tiff.Layout) -> bool:
+    """Whether ImageMagick shows something else than a TIFF holds, and says nothing."""
+    if pixels.colours == _WHITE_IS_ZERO:
+        # it forgets to turn these
+        return pixels.samples > 1 or pixels.bits not in {1, 8, 16}
+    # of floats it makes white, and what is red by the other rules becomes green
+    return pixels.colours in _OTHER_LABS or pixels.colours == _LAB and pixels.bits > 16
 
 
 @contextmanager

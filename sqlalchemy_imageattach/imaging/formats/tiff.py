@@ -13,9 +13,9 @@ from . import scans
 from .exif import ORIENTATION
 from .header import Header
 
-__all__ = ["has_rare_coding", "scan"]
+__all__ = ["Layout", "has_rare_coding", "layout", "scan"]
 
-_WIDTH, _HEIGHT, _COMPRESSION = 0x0100, 0x0101, 0x0103
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS, _SAMPLES = 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0115
 #: None, those of fax, LZW, JPEG, Deflate by either number, and PackBits; 0 where it is not said.
 _USUAL: Final = frozenset({0, 1, 2, 3, 4, 5, 7, 8, 32773, 32946})
 #: The tags of offsets and lengths: of strips, and of tiles.
@@ -45,7 +45,27 @@ def scan(reader: Reader) -> Header:
 
 def has_rare_coding(reader: Reader) -> bool:
     """Whether the first page of a TIFF that has been looked through is compressed in a way that is not usual."""
-    return _Tiff(reader).compression() not in _USUAL
+    return layout(reader).compression not in _USUAL
+
+
+class Layout(NamedTuple):
+    """How the first page of a TIFF keeps its pixels, by the numbers of the format; 0 for what is not said.
+
+    :param colours: what they are, so 0 for grey whose white is 0, 6 for YCbCr, 8 for Lab
+    :param bits: of the first of its samples
+    :param samples: how many numbers a pixel has
+    :param compression: how they are packed, so 7 for JPEG
+    """
+
+    colours: int
+    bits: int
+    samples: int
+    compression: int
+
+
+def layout(reader: Reader) -> Layout:
+    """How a TIFF that has been looked through keeps its pixels."""
+    return Layout(*_Tiff(reader).first(_COLOURS, _BITS, _SAMPLES, _COMPRESSION))
 
 
 class _Tiff:
@@ -86,9 +106,11 @@ class _Tiff:
             largest=largest if largest[0] * largest[1] > width * height else None,
         )
 
-    def compression(self) -> int:
+    def first(self, *names: int) -> Iterator[int]:
+        """What the first page says by each tag: the first of its numbers, 0 without one."""
         (offset,) = self._unpack(self.word, 8 if self.big else 4)
-        return self._single(self._directory(offset)[0], _COMPRESSION)
+        tags, _ = self._directory(offset)
+        return (self._single(tags, name) for name in names)
 
     def _directory(self, offset: int) -> tuple[dict[int, _Tag], int]:
         (entries,) = self._unpack(self.count, offset)

@@ -96,8 +96,9 @@ def encode_all(jobs: Sequence[Job]) -> list[bytes]:
 
 
 def _encoded_apart(job: Job) -> bytes:
-    # Pillow leaves the options of an encoder with the picture, so that two threads that save one swap them
-    return encoded(job._replace(frames=[frame.copy() for frame in job.frames]))
+    # Pillow leaves the options of an encoder with the picture, so that two threads that save one swap them: each has
+    # its own, of the same pixels, which encoders only read
+    return encoded(job._replace(frames=[frame._new(frame.im) for frame in job.frames]))
 
 
 def _processors() -> int:
