@@ -169,6 +169,8 @@ WAYS: dict[str, Way] = {
 def peers() -> dict[str, Way]:
     """Those that can be had here."""
     found: dict[str, Way] = {}
+    # it resizes for ours from the first picture on
+    harness.try_require(cykooz_resizer="SQLAlchemy-ImageAttach[fast]")
     if harness.try_require(wand="Wand>=0.6.13,<0.8"):
         try:
             import wand.image  # noqa: F401

@@ -67,24 +67,36 @@ def photograph(width: int, height: int, quality: int = 90) -> bytes:
     return target.getvalue()
 
 
+#: Packages of Debian's, and where in them photographs are: their other pictures are drawn.
+PACKAGES = {
+    "lomiri-wallpapers-16.04": "*.jpg",
+    "lomiri-wallpapers-20.04": "*.jpg",
+    "mate-backgrounds": "nature/*.jpg",
+    "plasma-workspace-wallpapers": "2560x1600.jpg",
+}
+DRAWINGS = {"Painting-Colors", "Infinite-Sea", "Fossa", "analogpattern", "Picture_0B", "Picture_1A"}
+DRAWINGS |= {"DarkestHour", "Grey", "summer_1am"}
+
+
 def photographs() -> dict[str, bytes]:
-    """Real photographs as people take them, of 2 to 20 megapixels, by their names; from packages of Debian's.
+    """Real photographs as people take them, of 1.3 to 20 megapixels, by their names; from packages of Debian's.
 
     Where these cannot be had, the small ones of the tests stand in.
     """
     found: dict[str, Path] = {}
-    for package in ("lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"):
+    for package, pattern in PACKAGES.items():
         directory = CACHE / package
         if not directory.is_dir() and shutil.which("apt-get"):
             directory.mkdir(parents=True)
             command = f"apt-get download -qq {package} && dpkg-deb -x {package}_*.deb . && rm {package}_*.deb"
             subprocess.run(command, shell=True, cwd=directory, capture_output=True)
-        found |= {path.stem.partition("_by_")[0]: path for path in sorted(directory.rglob("*.jpg"))}
-    drawings = {"Painting-Colors", "Infinite-Sea", "Fossa", "analogpattern", "Picture_0B", "Picture_1A"}
+        for path in sorted(directory.rglob(pattern)):
+            named = path.parents[2] if path.stem[0].isdigit() else path
+            found[named.stem.partition("_by_")[0]] = path
     if not found:
         print("Debian's photographs cannot be had here: those of the tests stand in")
         found = {path.stem: path for path in sorted(PHOTOS.glob("*.jpg"))}
-    return {name: path.read_bytes() for name, path in found.items() if name not in drawings}
+    return {name: path.read_bytes() for name, path in found.items() if name not in DRAWINGS}
 
 
 class Figure(NamedTuple):
