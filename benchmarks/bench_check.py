@@ -14,6 +14,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import harness
 from sqlalchemy import Engine, create_engine, insert
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -76,11 +77,13 @@ def measure(engine: Engine, store: MemoryStore, rows: int) -> None:
         nonlocal peak
         peak = max(peak, resident())
 
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     with Session(engine) as session, check(session, Base, store, grace=timedelta(0), progress=watch) as report:
         seconds = time.perf_counter() - started
+        figure = harness.Figure(seconds, time.process_time() - cpu, turns=1)
         assert (report.rows, report.blobs) == (rows, rows + 1), report
         assert report.counts == {ProblemKind.ORPHAN: 1}, report
+    harness.report(f"check of {rows:,} rows", {"check()": figure}, "check()")
     print(
         f"{rows:>10,} rows: {seconds:6.1f} s, {rows / seconds:>8,.0f} rows/s,"
         f" memory +{max(peak, resident()) - before:.1f} MiB"

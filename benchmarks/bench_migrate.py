@@ -8,13 +8,13 @@ that keep nothing.  ``IMAGEATTACH_BENCH_BLOBS`` and ``IMAGEATTACH_BENCH_ROWS`` s
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -114,8 +114,8 @@ def fill(engine: Engine, store: Store) -> None:
         connection.execute(insert(Photo), rows)
 
 
-def bare_loop(directory: Path, server: SeaweedFS, bucket: str) -> float:
-    """Seconds that 8 threads need to read all files and put them."""
+def bare_loop(directory: Path, server: SeaweedFS, bucket: str) -> None:
+    """8 threads read all files and put them."""
     client = server.client()
     paths = [path for path in directory.rglob("*") if path.is_file()]
 
@@ -124,23 +124,19 @@ def bare_loop(directory: Path, server: SeaweedFS, bucket: str) -> float:
             Bucket=bucket, Key=str(path.relative_to(directory)), Body=path.read_bytes(), ContentType="image/jpeg"
         )
 
-    start = time.perf_counter()
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(put, paths))
-    return time.perf_counter() - start
 
 
-def migration(engine: Engine, source: Store, server: SeaweedFS, bucket: str) -> float:
-    """Seconds that the migration needs."""
+def migration(engine: Engine, source: Store, server: SeaweedFS, bucket: str) -> None:
+    """The same by the migration."""
     access = {"access_key": ADMIN.access_key, "secret_key": ADMIN.secret_key, "region": server.region}
     destination = S3Store(bucket, endpoint_url=server.endpoint, **access)
-    start = time.perf_counter()
     with Session(engine) as session:
         plan = migrate(session, Base, source, destination, workers=WORKERS)
         plan.execute()
     result: MigrationResult = plan.result
     assert result.copied == BLOBS, result
-    return time.perf_counter() - start
 
 
 def throughput(directory: Path) -> float:
@@ -149,23 +145,26 @@ def throughput(directory: Path) -> float:
     fill(engine, source)
     (directory / "server").mkdir()
     server = SeaweedFS(directory / "server")
-    times: dict[str, list[float]] = {"bare boto3 loop": [], "migrate()": []}
+    times: dict[str, list[harness.Figure]] = {"bare boto3 loop": [], "migrate()": []}
     try:
         for turn in range(TURNS):
             for way in sorted(times, reverse=bool(turn % 2)):
                 bucket = f"{way[:4].strip()}-{turn}"
                 server.client().create_bucket(Bucket=bucket)
-                if way == "migrate()":
-                    times[way].append(migration(engine, source, server, bucket))
-                else:
-                    times[way].append(bare_loop(directory / "blobs", server, bucket))
+                work = (
+                    partial(migration, engine, source, server, bucket)
+                    if way == "migrate()"
+                    else partial(bare_loop, directory / "blobs", server, bucket)
+                )
+                times[way].append(harness.once(work))
     finally:
         server.kill()
-    medians = {way: statistics.median(measured) for way, measured in times.items()}
-    for way, seconds in medians.items():
+    medians = {way: harness.median(measured) for way, measured in times.items()}
+    harness.report(f"migration of {BLOBS:,} blobs to S3", medians, "bare boto3 loop", by="wall")
+    for way, (seconds, *_) in medians.items():
         rate = BLOBS * BLOB_SIZE / 1e6 / seconds
         print(f"{way:20}{seconds:8.2f} s{BLOBS / seconds:9.0f} blobs/s{rate:9.1f} MB/s")
-    return medians["bare boto3 loop"] / medians["migrate()"]
+    return medians["bare boto3 loop"].wall / medians["migrate()"].wall
 
 
 def memory(directory: Path) -> float:

@@ -130,24 +130,32 @@ def losses(photographs: Mapping[str, bytes], widths: Sequence[int]) -> list[floa
     all_lost = []
     print(f"\ndB lost against a full decode and one exact Lanczos, after JPEG, of {widths}, all from one decode")
     for name, photo in photographs.items():
-        exact = opened(photo).convert("RGB")
-        wanted = [Rendition(width=width, format="jpeg") for width in widths if width < exact.width]
+        exact = Exact(photo)
+        wanted = [Rendition(width=width, format="jpeg") for width in widths if width < exact.picture.width]
         lost = []
         for each in render(io.BytesIO(photo), wanted):
-            truth, best = exactly(exact, (each.width, each.height))
-            lost.append(psnr(opened(best), truth) - psnr(opened(each.blob), truth))
+            truth, _, best = exact.at((each.width, each.height))
+            lost.append(psnr(best, truth) - psnr(opened(each.blob), truth))
         all_lost += lost
         print(f"{name:24}" + "".join(f"{value:8.3f}" for value in lost))
     return all_lost
 
 
-def exactly(picture: Image.Image, size: tuple[int, int]) -> tuple[Any, bytes]:
-    """What a picture is in another size: in floats, and the JPEG of one exact Lanczos."""
-    import numpy as np
+class Exact:
+    """What a picture is in other sizes, as far as can be."""
 
-    bands = [np.asarray(band.convert("F").resize(size, LANCZOS)) for band in picture.split()]
-    (best,) = render(_as_png(picture.resize(size, LANCZOS)), [Rendition(ratio=1, format="jpeg")])
-    return np.clip(np.stack(bands, 2), 0, 255), best.blob
+    def __init__(self, photo: bytes) -> None:
+        self.picture = opened(photo).convert("RGB")
+        self._bands = [band.convert("F") for band in self.picture.split()]
+
+    def at(self, size: tuple[int, int]) -> tuple[Any, Image.Image, Image.Image]:
+        """In floats, in bytes, and the JPEG of that."""
+        import numpy as np
+
+        bands = [np.asarray(band.resize(size, LANCZOS)) for band in self._bands]
+        ideal = self.picture.resize(size, LANCZOS)
+        (best,) = render(_as_png(ideal), [Rendition(ratio=1, format="jpeg")])
+        return np.clip(np.stack(bands, 2), 0, 255), ideal, opened(best.blob)
 
 
 @contextmanager
@@ -172,25 +180,23 @@ def headrooms(photographs: Mapping[str, bytes], widths: Sequence[int]) -> dict[f
     print(f"\ndB lost at the most against a full decode and one exact Lanczos, after JPEG, of {widths}, each by itself")
     print(f"{'decoded at so many times the size:':40}" + "".join(f"{_named(headroom):>9}" for headroom in HEADROOMS))
     for name, photo in photographs.items():
-        exact = opened(photo).convert("RGB")
+        exact = Exact(photo)
         worst = dict.fromkeys(HEADROOMS, -math.inf)
-        for width in widths:
-            wanted = Rendition(width=width, format="jpeg")
-            truth = best = None
+        for width in (width for width in widths if width < exact.picture.width):
+            made = {}
             for headroom in HEADROOMS:
                 with decoded_with(headroom):
                     started = time.process_time()
-                    (made,) = render(io.BytesIO(photo), [wanted])
+                    (made[headroom],) = render(io.BytesIO(photo), [Rendition(width=width, format="jpeg")])
                     spent[headroom] += time.process_time() - started
-                if truth is None or best is None:
-                    truth, best = exactly(exact, (made.width, made.height))
-                    ideal = exact.resize((made.width, made.height), LANCZOS)
-                loss = psnr(opened(best), truth) - psnr(opened(made.blob), truth)
+            truth, ideal, best = exact.at((made[HEADROOM].width, made[HEADROOM].height))
+            whole = score(ideal, best) if width >= WIDTHS[0] else 0.0
+            for headroom, each in made.items():
+                loss = psnr(best, truth) - psnr(opened(each.blob), truth)
                 lost.setdefault(headroom, []).append(loss)
                 worst[headroom] = max(worst[headroom], loss)
                 if width >= WIDTHS[0]:
-                    gone = score(ideal, opened(best)) - score(ideal, opened(made.blob))
-                    points.setdefault(headroom, []).append(gone)
+                    points.setdefault(headroom, []).append(whole - score(ideal, opened(each.blob)))
         print(f"{name:40}" + "".join(f"{worst[headroom]:9.3f}" for headroom in HEADROOMS))
     for title, of in (
         ("all: dB, at the most", lambda headroom: max(lost[headroom])),

@@ -160,11 +160,15 @@ def compare(title: str, commands: dict[str, list[str]], *, keeps_alive: bool) ->
         finally:
             for server in servers.values():
                 server.stop()
-    print(f"\n{title}, 50 KB, requests a second")
-    for name in servers:
-        wall, cpu = (statistics.median(turn[name][column] for turn in turns) for column in (0, 1))
-        print(f"{name:32}{COUNT / wall:10,.0f} by the clock {COUNT / cpu:10,.0f} by the CPU of the worker")
+    figures = {
+        name: harness.median([harness.Figure(turn[name][0] / COUNT, turn[name][1] / COUNT) for turn in turns])
+        for name in servers
+    }
     ours, theirs = servers
+    # the CPU time is that of the worker
+    harness.report(f"{title}, one request of 50 KB", figures, theirs)
+    for name, figure in figures.items():
+        print(f"{name:32}{1 / figure.wall:10,.0f} a second by the clock {1 / figure.cpu:10,.0f} by the CPU")
     # by turns, since the machine is another one from turn to turn
     ratio = statistics.median(turn[theirs][1] / turn[ours][1] for turn in turns)
     return harness.verdict(f"{title}: as many requests a second as {theirs}", ratio, at_least=1)

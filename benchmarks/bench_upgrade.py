@@ -11,11 +11,9 @@ import os
 import secrets
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import harness
 import sqlalchemy as sa
@@ -111,13 +109,6 @@ def upgrade(engine: sa.Engine) -> None:
         recipe.upgrade()
 
 
-def timed(work: Any) -> float:
-    """Seconds by the clock, since most of it is done by the server."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
 def measure(name: str, engine: sa.Engine) -> None:
     """Fill, copy, upgrade."""
     fill(engine)
@@ -126,12 +117,14 @@ def measure(name: str, engine: sa.Engine) -> None:
         with engine.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE copy AS SELECT * FROM user_picture")
 
-    copied, upgraded = timed(copy), timed(lambda: upgrade(engine))
+    copied, upgraded = harness.once(copy), harness.once(lambda: upgrade(engine))
     with engine.connect() as connection:
         rows = connection.scalar(sa.text("SELECT count(*) FROM user_picture WHERE variant = '' AND revision IS NULL"))
     assert rows == ROWS, f"{rows} rows are as they should be"
     version = ".".join(map(str, engine.dialect.server_version_info or ()))
-    print(f"{name:12}{version:>12}{copied:12.1f} s{upgraded:12.1f} s{upgraded / copied:10.1f}")
+    title = f"upgrade of a table of {ROWS:,} rows, {name} {version}"
+    # most of it is done by the server
+    harness.report(title, {"copy of the table": copied, "upgrade": upgraded}, "copy of the table", by="wall")
 
 
 def main() -> None:
@@ -139,7 +132,6 @@ def main() -> None:
     harness.require(alembic="alembic>=1.13", psycopg="psycopg[binary]>=3.1", pymysql="pymysql>=1.1")
     importlib.import_module("alembic.migration")  # not among what is timed
     importlib.import_module("alembic.operations")
-    print(f"{ROWS:,} rows\n{'':12}{'version':>12}{'copy':>14}{'upgrade':>14}{'ratio':>10}")
     with sqlite() as engine:
         measure("SQLite", engine)
     for name, url in SERVERS.items():

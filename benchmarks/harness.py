@@ -17,8 +17,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 from PIL import Image
@@ -116,34 +117,49 @@ class Figure(NamedTuple):
 
 def race(candidates: Mapping[str, Callable[[], object]], turns: int = 15) -> dict[str, Figure]:
     """The figures of each candidate, after one turn to warm up."""
-    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
+    figures: dict[str, list[Figure]] = {name: [] for name in candidates}
     for turn in range(turns + 1):
         for name in random.sample(sorted(candidates), len(candidates)):
             gc.collect()
-            wall, cpu = time.perf_counter(), time.process_time()
-            candidates[name]()
-            figures[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+            figures[name].append(once(candidates[name]))
         if not turn:
             for measured in figures.values():
                 measured.clear()
-    return {name: _figure(measured) for name, measured in figures.items()}
+    return {name: median(measured) for name, measured in figures.items()}
 
 
-def _figure(measured: list[tuple[float, float]]) -> Figure:
-    cpu = statistics.median(cpu for _, cpu in measured)
-    spread = statistics.median(abs(each - cpu) for _, each in measured) / cpu if cpu else 0.0
-    return Figure(statistics.median(wall for wall, _ in measured), cpu, spread, len(measured))
+def median(measured: Sequence[Figure]) -> Figure:
+    """What is in the middle of several turns."""
+    cpu = statistics.median(each.cpu for each in measured)
+    spread = statistics.median(abs(each.cpu - cpu) for each in measured) / cpu if cpu else 0.0
+    return Figure(statistics.median(each.wall for each in measured), cpu, spread, len(measured))
 
 
-def report(title: str, figures: Mapping[str, Figure], baseline: str) -> None:
-    """Print a table in which ``baseline`` is 1, and keep it for the one table of all jobs."""
+def once(work: Callable[[], object]) -> Figure:
+    """What it takes where it takes too long, or changes too much, to be done in turns."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Figure(time.perf_counter() - wall, time.process_time() - cpu, turns=1)
+
+
+def report(title: str, figures: Mapping[str, Figure], baseline: str, *, by: str = "cpu") -> None:
+    """Print a table in which ``baseline`` is 1, and keep it for the one table of all jobs.
+
+    That compares them by the CPU time; ``by="wall"`` where another process, or a disk, does most of it.
+    """
     print(f"\n{title}")
     print(f"{'':44}{'wall ms':>9}{'CPU ms':>9}{'±':>6}{'wall ratio':>12}{'CPU ratio':>11}")
     for name, figure in figures.items():
-        wall, cpu = figure.wall / figures[baseline].wall, figure.cpu / figures[baseline].cpu
+        wall, cpu = (ratio(figure, figures[baseline], column) for column in ("wall", "cpu"))
         print(f"{name:44}{figure.wall * 1e3:9.2f}{figure.cpu * 1e3:9.2f}{figure.spread:6.0%}{wall:12.2f}{cpu:11.2f}")
     rows = {name: figure._asdict() for name, figure in figures.items()}
-    _keep({"job": title, "baseline": baseline, "candidates": rows})
+    _keep({"job": title, "baseline": baseline, "by": by, "candidates": rows})
+
+
+def ratio(figure: Figure, baseline: Figure, column: str) -> float:
+    """One column in times of the other's; 0 where that is too short to be measured."""
+    least: float = getattr(baseline, column)
+    return float(getattr(figure, column)) / least if least else 0.0
 
 
 def verdict(claim: str, value: float, *, at_most: float | None = None, at_least: float | None = None) -> bool:
@@ -154,6 +170,15 @@ def verdict(claim: str, value: float, *, at_most: float | None = None, at_least:
     print(f"{'holds' if holds else 'FAILS'}: {claim}: {value:.2f} ({bound})")
     _keep({"claim": claim, "value": value, "at_most": at_most, "at_least": at_least, "holds": holds})
     return holds
+
+
+def _fails(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Jobs may be missing from the table: it says why."""
+    _keep({"failed": Path(sys.argv[0]).stem})
+    sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _fails
 
 
 def _keep(record: Mapping[str, object]) -> None:

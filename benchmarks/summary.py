@@ -61,10 +61,11 @@ def table(jobs: Sequence[Mapping[str, Any]]) -> str:
     """One line for each candidate of each job."""
     lines = [f"{'':46}{'wall ms':>10}{'CPU ms':>10}{'±':>6}{'turns':>7}{'ratio':>8}"]
     for job in jobs:
-        baseline = job["candidates"][job["baseline"]]
-        lines += ["", f"{job['job']}  [{job['benchmark'].removeprefix('bench_')}]"]
-        for name, row in sorted(job["candidates"].items(), key=lambda item: item[1]["cpu"]):
-            ratio = row["cpu"] / baseline["cpu"] if baseline["cpu"] else 0.0
+        by, baseline = job["by"], job["candidates"][job["baseline"]]
+        clock = ", by the clock" if by == "wall" else ""
+        lines += ["", f"{job['job']}  [{job['benchmark'].removeprefix('bench_')}{clock}]"]
+        for name, row in sorted(job["candidates"].items(), key=lambda item: item[1][by]):
+            ratio = row[by] / baseline[by] if baseline[by] else 0.0
             lines.append(
                 f"  {name:44}{row['wall'] * 1e3:10.2f}{row['cpu'] * 1e3:10.2f}{row['spread']:6.0%}{row['turns']:7}"
                 f"{ratio:8.2f}"
@@ -73,24 +74,27 @@ def table(jobs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main(results: str, target: str | None = None) -> int:
-    """Print the table and the bounds that were missed; 1 if there are any."""
+    """Print the table, the bounds that were missed and the benchmarks that failed; 1 if there are any."""
     records = [json.loads(line) for line in Path(results).read_text(encoding="utf-8").splitlines()]
     jobs = [record for record in records if "job" in record]
     claims = [record for record in records if "claim" in record]
     here = machine()
     print(f"\n{here['system']}, {here['cores']} cores, Python {here['python']}; load {here['load']}")
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
-    print("Medians of interleaved turns; ± is the median distance from them; ratios are of CPU time.\n")
+    print("Medians of interleaved turns; ± is the median distance from them; ratios are of CPU time, or as is said.\n")
     print(table(jobs))
     missed = [claim for claim in claims if not claim["holds"]]
+    failed = [record["failed"] for record in records if "failed" in record]
     print(f"\n{len(claims) - len(missed)} of {len(claims)} bounds hold")
     for claim in missed:
         bound = f"at most {claim['at_most']}" if claim["at_most"] is not None else f"at least {claim['at_least']}"
         print(f"FAILS: {claim['claim']}: {claim['value']:.2f} ({bound})  [{claim['benchmark']}]")
+    for benchmark in failed:
+        print(f"FAILS: {benchmark} ended with an error, so that jobs of its may be missing")
     if target:
-        document = {"machine": here, "versions": versions(), "jobs": jobs, "bounds": claims}
+        document = {"machine": here, "versions": versions(), "jobs": jobs, "bounds": claims, "failed": failed}
         Path(target).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return 1 if missed else 0
+    return 1 if missed or failed else 0
 
 
 if __name__ == "__main__":

@@ -97,14 +97,15 @@ class _Fast:
         step = (bottom - top) / size[1]
         a_row = math.ceil(size[0] * step * _BYTES[image.mode])
         rows = size[1] if a_row * size[1] <= 2 * _BAND else math.ceil(_BAND / a_row)
-        target = Image.new(image.mode, size)
-        band = target if rows == size[1] else Image.new(image.mode, (size[0], rows))
+        # all of their pixels are written
+        target = Image.new(image.mode, size, None)
+        band = target if rows == size[1] else Image.new(image.mode, (size[0], rows), None)
         # with the rows above and below that the filter reaches
         _check_room(a_row * (rows + 8))
         for start in range(0, size[1], rows):
             if start + rows > size[1]:
                 rows = size[1] - start
-                band = Image.new(image.mode, (size[0], rows))
+                band = Image.new(image.mode, (size[0], rows), None)
             upper = top + start * step
             part = library.CropBox(left, upper, right - left, min(rows * step, bottom - upper))
             resizer.resize_pil(image, band, library.ResizeOptions(how, crop_box=part))
