@@ -66,17 +66,21 @@ def _comparison() -> Callable[[bytes | None, bytes], float | None]:
     """The function of one connection: each call of a statement has the same vector to compare with, read once."""
     last, product = b"", np.empty(0, STORED).dot
     read, kind = np.frombuffer, STORED
+    # one place for all of them, as a connection compares one row after another
+    found = np.empty((), np.float32)
+    value = found.item
 
-    def distance(stored: bytes | None, wanted: bytes) -> float | None:
+    def compare(stored: bytes | None, wanted: bytes) -> float | None:
         nonlocal last, product
         if stored is None:
             return None
         if wanted != last:
             last, product = wanted, read(wanted, kind).dot
-        found = 1.0 - float(product(read(stored, kind)))
-        return 0.0 if found < 0.0 else found  # by rounding; what is no number is left to be none
+        product(read(stored, kind), found)
+        distance = 1.0 - value()
+        return 0.0 if distance < 0.0 else distance  # by rounding; what is no number is left to be none
 
-    return distance
+    return compare
 
 
 def _hamming(first: int | None, second: int | None) -> int | None:
