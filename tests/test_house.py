@@ -154,11 +154,13 @@ entity/                     images attached to mapped objects
     relationship.py         image_attachment(), ImageAttachment
     assigning.py            files assigned to an attribute
     multiple.py             several pictures of one owner
-    imageset.py             one picture: the public methods
+    imageset.py             one picture: attached, read, removed
+    thumbnailset.py         the public methods that make something of it
     markup.py               picture(): srcset, sizes, type
     demand.py               which endpoint makes what is not made yet
     declared.py             variants that a class declares, and the focal point
-    thumbnails.py           find or make
+    thumbnails.py           makes what is not there
+    finding.py              which thumbnail is wanted, and whether it is there
     attaching.py            in and out of a set
     collection.py           what every set is; what the two above need
     image.py                the Image mixin

@@ -15,9 +15,10 @@ from ..imaging.variant import Variant
 from ..spool import Spool
 from .attaching import remove_some
 from .collection import ImageT, PictureSet
+from .finding import Upright, Wanted, find_declared
 from .identity import has_own_column, mapper_of, set_value
 from .image import Image
-from .thumbnails import Upright, Wanted, find_declared, generate, new_thumbnail, require_slots
+from .thumbnails import generate, new_thumbnail, require_slots
 from .transactions.pending import PendingBlob
 
 __all__ = [

@@ -17,9 +17,9 @@ from ..store import Store
 from .collection import ImageT, PictureSet
 from .declared import VariantImages, find, focal_point_of
 from .demand import find_url_maker
+from .finding import Upright, Wanted
 from .identity import has_own_column, mapper_of, size_and_type, variant_of
 from .image import Image
-from .thumbnails import Upright, Wanted
 
 __all__ = ["OnDemand", "picture"]
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from ..entity import BaseImageSet, Image
 from ..entity.declared import focal_point_of
+from ..entity.finding import Upright, Wanted
 from ..entity.identity import has_own_column, mapper_of, primary_key_names, set_identity_names, set_value, size_and_type
-from ..entity.thumbnails import Upright, Wanted
 from ..errors import ImageAttachError
 from ..imaging import Rendition
 from ..key import ImageKey
