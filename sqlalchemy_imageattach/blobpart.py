@@ -1,4 +1,4 @@
-"""A part of a blob, and what a store says of the whole: what ranges of HTTP are answered by.
+"""What a store says of a blob, and a part of one: what ranges of HTTP are answered by.
 
 >>> part = part_of(io.BytesIO(b"a picture"), 2, 4)
 >>> part.file.read(), part.stat.byte_size
@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any
 
+from .key import ImageKey
 from .spool import is_seekable
 
-__all__ = ["BlobPart", "BlobStat", "Limited", "part_of", "stat_of"]
+__all__ = ["BlobPart", "BlobStat", "Limited", "StoredBlob", "part_of", "stat_of"]
 
 _CHUNK = 65536
 
@@ -44,6 +45,24 @@ class BlobPart:
 
     file: IO[bytes]
     stat: BlobStat
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """What a store says of one thing that it has.
+
+    :param name: where it is in the store: its path or name, relative to the store's directory or prefix
+    :param byte_size: its length in bytes
+    :param modified_at: when it was written, by the store's clock, with a time zone
+    :param key: the key by which the store has it; ``None`` if it is nothing that the store wrote as a blob
+    :param is_temporary: whether it is part of an unfinished write; then ``key`` is ``None``
+    """
+
+    name: str
+    byte_size: int
+    modified_at: datetime
+    key: ImageKey | None
+    is_temporary: bool = False
 
 
 class Limited(io.RawIOBase):

@@ -31,6 +31,7 @@ __all__ = [
     "InvalidTokenError",
     "InvalidTypeError",
     "InvalidValueError",
+    "ListingNotSupportedError",
     "MissingExtraError",
     "MissingIndexError",
     "NoEndpointError",
@@ -240,6 +241,10 @@ class StoreError(ImageAttachError, OSError):
 
 class BlobNotFoundError(StoreError, FileNotFoundError):
     """The store has no blob under the given key."""
+
+
+class ListingNotSupportedError(StoreError, NotImplementedError):
+    """The store cannot tell what it has: its class does not implement ``list_blobs()``."""
 
 
 class BlobExistsError(StoreError, FileExistsError):

@@ -44,6 +44,7 @@ __all__ = [
     "SeekableFileProxy",
     "Spool",
     "binary_file",
+    "completed",
     "copy_chunks",
     "is_blank_upload",
     "is_seekable",
@@ -337,3 +338,24 @@ class _Raw(io.RawIOBase):
 
     def tell(self) -> int:
         return int(self._source.tell())
+
+
+# What a file that open() returns can do at least.
+_PROMISED = ("read", "readline", "readlines", "close", "__enter__", "__exit__", "__iter__", "__next__")
+
+
+def completed(file: IO[bytes], *, use_seek: bool) -> IO[bytes]:
+    """What a store's ``get_file()`` gave, with all that ``Store.open()`` promises of a file."""
+    if use_seek and not is_seekable(file):
+        file = _seekable_copy(file)
+    if all(hasattr(file, name) for name in _PROMISED):
+        return file
+    return cast("IO[bytes]", SeekableFileProxy(file) if use_seek else FileProxy(file))
+
+
+def _seekable_copy(file: IO[bytes]) -> IO[bytes]:
+    try:
+        return Spool.read_from(file).open()
+    finally:
+        if callable(close := getattr(file, "close", None)):
+            close()

@@ -35,13 +35,14 @@ import errno
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import IO, Any, ClassVar, Protocol, Self, cast
+from typing import IO, Any, ClassVar, Self, cast
 
-from .blobpart import BlobPart, BlobStat, part_of
-from .errors import BlobExistsError, DirectUploadNotSupportedError, InvalidTypeError, InvalidValueError, StoreError
-from .file import FileProxy, SeekableFileProxy, Spool, binary_file, is_seekable
+from .blobpart import BlobPart, BlobStat, StoredBlob, part_of
+from .errors import BlobExistsError, DirectUploadNotSupportedError, InvalidValueError, ListingNotSupportedError
+from .file import binary_file, completed
+from .imagelike import ImageLike, key_of, revision_of
 from .key import ImageKey
 from .uploadtarget import UploadTarget
 
@@ -52,7 +53,6 @@ __all__ = [
     "StoredBlob",
     "are_same_place",
     "can_be_shared",
-    "completed",
     "is_missing",
     "keeps_revisions",
     "key_of",
@@ -64,55 +64,6 @@ __all__ = [
 _FROM_URL = f"{__package__}.stores.by_url:store_from_url"
 
 _INTERFACE = ("put_file", "get_file", "get_url", "delete_file")
-
-# What a file that open() returns can do at least.
-_PROMISED = ("read", "readline", "readlines", "close", "__enter__", "__exit__", "__iter__", "__next__")
-
-
-class ImageLike(Protocol):
-    """What a store needs to know of an image."""
-
-    @property
-    def object_type(self) -> str: ...
-    @property
-    def object_id(self) -> int: ...
-    @property
-    def width(self) -> Any: ...
-    @property
-    def height(self) -> Any: ...
-    @property
-    def mimetype(self) -> Any: ...
-    @property
-    def original(self) -> Any: ...
-    @property
-    def created_at(self) -> Any: ...
-
-
-_NO_IMAGE: Any = object()
-
-
-def key_of(image: ImageLike) -> ImageKey:
-    """The key of an image's blob.
-
-    :raises InvalidTypeError: ``image`` is no image
-    """
-    object_type = _NO_IMAGE if isinstance(image, type) else getattr(image, "object_type", _NO_IMAGE)
-    if object_type is _NO_IMAGE:
-        raise InvalidTypeError(f"expected an image (an instance of a subclass of Image), got {image!r}")
-    return ImageKey(
-        object_type,
-        image.object_id,
-        image.width,
-        image.height,
-        image.mimetype,
-        revision_of(image),
-    )
-
-
-def revision_of(image: Any) -> Any:
-    """The token of the image's blob, if its class has such a column; one of the application's by this name is none."""
-    owns = getattr(type(image), "owns_column", None)
-    return getattr(image, "revision", None) if owns is None or owns("revision") else None
 
 
 def are_same_place(one: Store, other: Store) -> bool:
@@ -143,28 +94,6 @@ def is_missing(error: OSError) -> bool:
     A bare :exc:`OSError` is what stores of 1.x raise then.
     """
     return isinstance(error, FileNotFoundError) or (type(error) is OSError and error.errno is None)
-
-
-class ListingNotSupportedError(StoreError, NotImplementedError):
-    """The store cannot tell what it has: its class does not implement :meth:`Store.list_blobs`."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBlob:
-    """What a store says of one thing that it has.
-
-    :param name: where it is in the store: its path or name, relative to the store's directory or prefix
-    :param byte_size: its length in bytes
-    :param modified_at: when it was written, by the store's clock, with a time zone
-    :param key: the key by which the store has it; ``None`` if it is nothing that the store wrote as a blob
-    :param is_temporary: whether it is part of an unfinished write; then ``key`` is ``None``
-    """
-
-    name: str
-    byte_size: int
-    modified_at: datetime
-    key: ImageKey | None
-    is_temporary: bool = False
 
 
 class Store:
@@ -482,15 +411,6 @@ class Store:
         return NotImplementedError(f"{cls.__module__}.{cls.__qualname__} has to implement {method.__name__}()")
 
 
-def completed(file: IO[bytes], *, use_seek: bool) -> IO[bytes]:
-    """What a store's ``get_file()`` gave, with all that :meth:`Store.open` promises of a file."""
-    if use_seek and not is_seekable(file):
-        file = _seekable_copy(file)
-    if all(hasattr(file, name) for name in _PROMISED):
-        return file
-    return cast("IO[bytes]", SeekableFileProxy(file) if use_seek else FileProxy(file))
-
-
 def _takes_revision(method: object) -> bool:
     try:
         parameters = inspect.signature(cast("Any", method)).parameters.values()
@@ -506,11 +426,3 @@ def _identifiers(key: ImageKey) -> tuple[str, int, int, int, str]:
 def _revision(key: ImageKey) -> dict[str, Any]:
     # a key without a revision is not told so: then stores that take none are called as 1.x called them
     return {} if key.revision is None else {"revision": key.revision}
-
-
-def _seekable_copy(file: IO[bytes]) -> IO[bytes]:
-    try:
-        return Spool.read_from(file).open()
-    finally:
-        if callable(close := getattr(file, "close", None)):
-            close()

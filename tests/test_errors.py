@@ -25,6 +25,7 @@ BUILTINS: dict[type[ImageAttachError], type[Exception]] = {
     errors.InvalidTokenError: ValueError,
     errors.InvalidTypeError: TypeError,
     errors.InvalidValueError: ValueError,
+    errors.ListingNotSupportedError: NotImplementedError,
     errors.MissingExtraError: ImportError,
     errors.MissingIndexError: LookupError,
     errors.NoEndpointError: LookupError,

@@ -231,8 +231,9 @@ stores/
     observed.py             ObservedStore
     keyed.py                KeyedStore: the four documented methods, once, by key
 storewrapper.py             a store around another one; nothing is forgotten
-store.py                    Store, StoredBlob
-blobpart.py                 a part of a blob, and what is said of the whole
+store.py                    Store
+imagelike.py                what a store needs to know of an image; its key
+blobpart.py                 what is said of a blob, and a part of one
 uploadtarget.py             where a browser sends a file to by itself
 serving/                    HTTP for files; knows no store, no database
     __init__.py

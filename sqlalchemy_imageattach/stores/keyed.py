@@ -29,8 +29,9 @@ from abc import abstractmethod
 from typing import IO
 
 from ..blobpart import BlobPart, BlobStat
+from ..file import completed
 from ..key import ImageKey
-from ..store import Store, completed
+from ..store import Store
 
 __all__ = ["KeyedStore"]
 
