@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, overload
 
@@ -220,7 +220,7 @@ def _checked(point: object) -> FocalPoint | None:
 # --- what is declared no longer --------------------------------------------------------------------------------------
 
 
-def undeclared(image_set: PictureSet[ImageT], names: Iterable[str] | None = None) -> list[ImageT]:
+def undeclared(image_set: PictureSet[ImageT]) -> list[ImageT]:
     """What was made for a declared variant, and is part of none any more."""
     original = image_set.original
     if original is None:
@@ -228,7 +228,6 @@ def undeclared(image_set: PictureSet[ImageT], names: Iterable[str] | None = None
     variants = image_set.image_class.image_variants.values()
     wanted = [rendition for variant in variants for rendition in variant.renditions(focal_point_of(original))]
     kept = {id(image) for _, image in find_declared(image_set, wanted).values() if image is not None}
-    chosen = None if names is None else set(names)
     return [
         image
         for image in image_set
@@ -236,5 +235,4 @@ def undeclared(image_set: PictureSet[ImageT], names: Iterable[str] | None = None
         and id(image) not in kept
         and has_own_column(mapper_of(type(image)), "made_for")
         and image.made_for is not None
-        and (chosen is None or image.made_for in chosen)
     ]

@@ -36,10 +36,10 @@ def accept_of(image_class: type[Image]) -> str:
     return ",".join(sorted(image_class.image_policy.allowed_types))
 
 
-def smallest_of(images: Iterable[Image], least: int = 64) -> Image | None:
-    """The image to show small: the smallest one that is not less than ``least`` pixels wide, or else the largest."""
+def smallest_of(images: Iterable[Image]) -> Image | None:
+    """The image to show small: the smallest one that is not less than 64 pixels wide, or else the largest."""
     ranked = sorted(images, key=lambda image: image.width * image.height)
-    return next((image for image in ranked if image.width >= least), ranked[-1] if ranked else None)
+    return next((image for image in ranked if image.width >= 64), ranked[-1] if ranked else None)
 
 
 def thumbnail(picture: object, height: str = "3rem") -> Markup:

@@ -84,9 +84,7 @@ def test_after_the_picture_has_changed_there_is_nothing_to_do(shop: Shop, waitin
     assert_in_step(shop)
 
 
-def racing(
-    shop: Shop, between: Callable[[], None], kind: str = "test.racing"
-) -> tuple[JobRunner, Callable[[Work], None]]:
+def racing(shop: Shop, between: Callable[[], None]) -> tuple[JobRunner, Callable[[Work], None]]:
     """A runner whose handler is overtaken when it has loaded the picture."""
     moved = threading.Event()
 
@@ -100,7 +98,7 @@ def racing(
                 between()
             product.photo.generate_thumbnails([{"width": 20}, {"width": 10}], work.store)
 
-    return JobRunner(shop.sessions, Base, handlers={kind: handler, KIND: handler}), handler
+    return JobRunner(shop.sessions, Base, handlers={KIND: handler}), handler
 
 
 @pytest.mark.parametrize("change", ["replace", "delete", "the same job"])

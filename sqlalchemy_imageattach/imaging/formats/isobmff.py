@@ -92,8 +92,8 @@ def _box(reader: Reader, start: int, end: int) -> _Box:
     return _Box(kind, content, start + size)
 
 
-def _child(reader: Reader, box: _Box, kind: bytes, skip: int = 0) -> _Box:
-    for child in _boxes(reader, box.start + skip, box.end):
+def _child(reader: Reader, box: _Box, kind: bytes) -> _Box:
+    for child in _boxes(reader, box.start, box.end):
         if child.kind == kind:
             return child
     refuse_damaged(f"an AVIF or HEIF without its {kind.decode()} box")
