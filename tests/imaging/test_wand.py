@@ -14,6 +14,7 @@ from sqlalchemy_imageattach.imaging import ImagePolicy, Rendition, probe, render
 from sqlalchemy_imageattach.imaging.engines.choice import choose, engine_named
 from tests.pictures import BLUE, GREEN, RED, WHITE, corners, encode, near, quadrants
 
+from . import browserfiles
 from .test_engine import python
 
 QUADRANTS = [RED, GREEN, BLUE, WHITE]
@@ -123,3 +124,17 @@ def test_the_limits_of_imagemagick_stay_as_they_are(photos: Path, wand_policy: I
         with (photos / name).open("rb") as file:
             render(file, [Rendition(width=30)], wand_policy)
     assert {name: limits[name] for name in limits} == before
+
+
+ICONS = ["ico, of many colours behind few", "ico, of many colours before few", "ico, a PNG behind few colours"]
+
+
+@pytest.mark.parametrize("name", ICONS)
+def test_of_an_icon_the_picture_of_most_colours_counts(name: str, wand_policy: ImagePolicy) -> None:
+    content = browserfiles.stills()[name]
+    wanted = [Rendition(width=browserfiles.SIDE, format="png", filter="point")]
+    by_pillow, by_wand = (
+        Image.open(io.BytesIO(render(io.BytesIO(content), wanted, policy)[0].blob)).convert("RGBA")
+        for policy in (ImagePolicy(), wand_policy)
+    )
+    assert by_wand.tobytes() == by_pillow.tobytes()

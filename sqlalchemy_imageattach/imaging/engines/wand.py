@@ -24,6 +24,7 @@ from ..policy import ImagePolicy
 from ..raster.decoding import decoding, refuse_rare
 from ..raster.frames import Frame
 from ..raster.heifcolours import said_profile
+from ..raster.icoframes import best_of_icon
 from ..reader import Guarded, Reader
 from ..rendition import Order
 
@@ -121,7 +122,7 @@ def _decoded(source: Guarded, info: ImageInfo) -> Iterator[tuple[Image.Image, by
         with _answering(source, info.mimetype):
             if info.mimetype == "image/gif":
                 image.coalesce()
-            numbers = range(image.iterator_length()) if info.mimetype == "image/gif" else [_largest(image, info)]
+            numbers = range(image.iterator_length()) if info.mimetype == "image/gif" else [_best(source, info)]
             # ImageMagick 6 does not tell the profile of a HEIF, nor how often a GIF repeats
             profile = said_profile(source) if info.mimetype in _TURNED else image.profiles.get("icc")
         for number in numbers:
@@ -169,15 +170,9 @@ def _answering(source: Guarded, mimetype: str) -> Iterator[None]:
         raise
 
 
-def _largest(image: Any, info: ImageInfo) -> int:
-    """The number of the picture that counts: the first one, or the largest one of an icon."""
-    if info.mimetype != "image/vnd.microsoft.icon":
-        return 0
-    sizes = []
-    for number in range(image.iterator_length()):
-        image.iterator_set(number)
-        sizes.append(image.width * image.height)
-    return sizes.index(max(sizes))
+def _best(source: Guarded, info: ImageInfo) -> int:
+    """The number of the picture that counts: the first one, or the best one of an icon."""
+    return best_of_icon(source, info.stored_size)[0] if info.mimetype == "image/vnd.microsoft.icon" else 0
 
 
 def _read(source: Guarded, info: ImageInfo) -> Any:

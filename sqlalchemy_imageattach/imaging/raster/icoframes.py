@@ -13,7 +13,7 @@ from PIL import BmpImagePlugin, Image, ImageFile, PngImagePlugin
 
 from ..reader import Guarded
 
-__all__ = ["icon"]
+__all__ = ["best_of_icon", "icon"]
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -42,13 +42,19 @@ class _Entry(NamedTuple):
 
 def icon(source: Guarded, size: tuple[int, int]) -> Image.Image:
     """The best picture of an icon that its directory says is of this size; not decoded if it is of another one."""
+    _, offset = best_of_icon(source, size)
+    source.seek(offset)
+    data = source.read()
+    return PngImagePlugin.PngImageFile(io.BytesIO(data)) if data.startswith(_PNG) else _bitmap(data, size)
+
+
+def best_of_icon(source: Guarded, size: tuple[int, int]) -> tuple[int, int]:
+    """Which of its pictures that is, and where it begins."""
     source.seek(4)
     count = int.from_bytes(source.read(2), "little")
     entries = [_Entry(*struct.unpack("<BBBBHHII", source.read(16))) for _ in range(count)]
-    best = max((entry for entry in entries if entry.size == size), key=lambda entry: entry.depth)
-    source.seek(best.offset)
-    data = source.read()
-    return PngImagePlugin.PngImageFile(io.BytesIO(data)) if data.startswith(_PNG) else _bitmap(data, size)
+    best = max((number for number in range(count) if entries[number].size == size), key=lambda i: entries[i].depth)
+    return best, entries[best].offset
 
 
 def _bitmap(data: bytes, expected: tuple[int, int]) -> Image.Image:
