@@ -26,7 +26,7 @@ __all__ = [
     "source_key",
 ]
 
-#: The longest label, in characters.
+#: The longest label, in bytes of UTF-8: what a directory may be called.
 LABEL_LENGTH = 255
 
 
@@ -146,10 +146,9 @@ def check_label(label: object) -> str:
     :raises InvalidValueError: it is empty, too long, or a path
     """
     text = check_type("label", label, str)
-    if not text.strip() or text != text.strip() or len(text) > LABEL_LENGTH:
-        raise wrong_value(
-            "label", text, f"1 to {LABEL_LENGTH} characters, without spaces before and after them", "name what it shows"
-        )
+    if not text.strip() or text != text.strip() or len(text.encode("utf-8", "surrogatepass")) > LABEL_LENGTH:
+        expected = f"1 to {LABEL_LENGTH} bytes of UTF-8, as names of directories have, without spaces around them"
+        raise wrong_value("label", text, expected, "name what it shows")
     if text in {".", ".."} or any(char in "/\\" or not char.isprintable() for char in text):
         raise wrong_value("label", text, "a name and no path", "without slashes and control characters")
     return text

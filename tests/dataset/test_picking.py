@@ -70,7 +70,9 @@ def test_the_same_label_and_uri_are_refused_by_the_database(session: Session, st
     assert (count(session, Fruit), len(store)) == (1, 1)
 
 
-@pytest.mark.parametrize("label", ["", " ", " Apple", "a/b", "..", ".", "a\\b", "a\nb", "a\0b", "a" * 256])
+@pytest.mark.parametrize(
+    "label", ["", " ", " Apple", "a/b", "..", ".", "a\\b", "a\nb", "a\0b", "a" * 256, "苹" * 86, "\ud83d"]
+)
 def test_a_label_that_is_empty_or_a_path_is_refused(session: Session, label: str) -> None:
     with pytest.raises(InvalidValueError, match="label"):
         add(session, label, 1)
