@@ -163,12 +163,15 @@ def missing_identity(image: Any) -> str | None:
     """The attribute that says whose the unsaved ``image`` is, has no value, and gets none from the database either."""
     mapper = mapper_of(type(image))
     for name in set_identity_names(mapper):
-        column = mapper.column_attrs[name].columns[0]
-        is_filled = column.default is not None or column.server_default is not None
-        is_counted = column is getattr(column.table, "autoincrement_column", None)
-        if image.__dict__.get(name) is None and not (is_filled or is_counted):
+        # with joined tables, that of the base's table too, where the value is made
+        if image.__dict__.get(name) is None and not any(map(_is_made, mapper.column_attrs[name].columns)):
             return name
     return None
+
+
+def _is_made(column: Any) -> bool:
+    is_counted = column is getattr(column.table, "autoincrement_column", None)
+    return is_counted or column.default is not None or column.server_default is not None
 
 
 def default_object_id(mapper: Mapper[Any], image: Any) -> int:

@@ -193,7 +193,7 @@ def _after_write(mapper: Mapper[Any], connection: Connection, image: Any) -> Non
         is_late = reads_other_rows(image)
         read_back(connection, image, of_other_rows=is_late)
         if instance_state(image) in flush.switched:
-            read_expired(connection, image)
+            read_expired(connection, image, session.info[_RUNNING]())
         frame = Ledger.of(session).frame
         if isinstance(content, UploadedContent):
             # the first of the writes, as it tells best why the flush failed
@@ -234,7 +234,7 @@ def _replace(session: Session, connection: Connection, replaced: Any, image: Any
         _supersede(session, connection, replaced)
     except ObjectDeletedError:  # its row was rolled back with a savepoint; SQLAlchemy notices too, and does insert
         return
-    write_whole_row(connection, image)
+    write_whole_row(connection, image, session.info[_RUNNING]())
     _flush_of(session).switched.add(instance_state(image))
 
 

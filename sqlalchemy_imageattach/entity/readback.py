@@ -23,21 +23,20 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     Uuid,
-    inspect,
     select,
     types,
 )
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.orm import Mapper
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm import Mapper, UOWTransaction
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
 from ..errors import ImageIdentityError
 from ..store import key_of
 from .identity import has_usual_key, mapper_of, require_type_of_column, set_identity_names
 from .transactions.pending import blob_state
 
-__all__ = ["depends_on", "read_back", "read_expired", "reads_other_rows", "usual_form"]
+__all__ = ["depends_on", "note_refreshed", "read_back", "read_expired", "reads_other_rows", "usual_form"]
 
 
 def read_back(connection: Connection, image: Any, *, of_other_rows: bool) -> None:
@@ -65,16 +64,29 @@ def read_back(connection: Connection, image: Any, *, of_other_rows: bool) -> Non
             set_committed_value(image, name, stored)
 
 
-def read_expired(connection: Connection, image: Any) -> None:
+def read_expired(connection: Connection, image: Any, context: UOWTransaction | None) -> None:
     """Load what the database made of expressions in the UPDATE of ``image``, as SQLAlchemy does after an INSERT.
 
     Otherwise an attribute of a picture that was just attached could not be read below an ``AsyncSession``.
     """
-    mapper, expired = mapper_of(type(image)), inspect(image).expired_attributes
-    names = [attribute.key for attribute in mapper.column_attrs if attribute.key in expired]
-    if names:
-        for name, stored in _values_of_row(connection, mapper, image, names).items():
+    mapper, state = mapper_of(type(image)), instance_state(image)
+    names = [attribute.key for attribute in mapper.column_attrs if attribute.key in state.expired_attributes]
+    if not names:
+        return
+    for name, stored in _values_of_row(connection, mapper, image, names).items():
+        if stored is None and mapper.column_attrs[name].columns[0].type.should_evaluate_none:
+            # what is not there reads as None too, and None would be JSON's null in another attempt after a rollback
+            state.expired_attributes.discard(name)
+        else:
             set_committed_value(image, name, stored)
+    note_refreshed(image, context, [name for name in names if name in state.dict])
+
+
+def note_refreshed(image: Any, context: UOWTransaction | None, names: list[str]) -> None:
+    """Tell who listens, such as ``MutableDict``, that a flush has set these, as SQLAlchemy does after an INSERT."""
+    if names:
+        state: Any = instance_state(image)
+        state.manager.dispatch.refresh_flush(state, context, names)
 
 
 def usual_form(mapper: Mapper[Any], name: str, value: Any) -> Any:

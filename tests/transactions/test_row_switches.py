@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import JSON, Engine, ForeignKey, String, create_engine, func, inspect, null, select, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.ext.mutable import MutableDict
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, validates
 
 from sqlalchemy_imageattach.entity import Image, SingleImageSet, image_attachment
+from sqlalchemy_imageattach.errors import ImageIdentityError
 from sqlalchemy_imageattach.stores.memory import MemoryStore
 from sqlalchemy_imageattach.variants import Variant
 
@@ -26,6 +28,7 @@ class Person(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     portrait: Mapped[SingleImageSet[Portrait]] = image_attachment()
     titled: Mapped[SingleImageSet[Titled]] = image_attachment()
+    posters: Mapped[SingleImageSet[Poster]] = image_attachment()
 
 
 class Portrait(Base, Image):
@@ -38,6 +41,14 @@ class Portrait(Base, Image):
     letters: Mapped[str] = mapped_column(String(50), default=func.upper("abc"))
     words: Mapped[str] = mapped_column(String(50), server_default=text("'two words'"))
     notes: Mapped[Any] = mapped_column(JSON, nullable=True)
+    marks: Mapped[Any] = mapped_column(MutableDict.as_mutable(JSON), nullable=True)
+    path: Mapped[str] = mapped_column(String(50), server_default="a :b \\c")
+    kind: Mapped[str] = mapped_column(String(50), default=lambda of: of.get_current_parameters()["mimetype"])
+
+    @validates("caption", "path")
+    def _strip(self, _name: str, value: str) -> str:
+        return value.strip()
+
     image_variants = {"square": Variant(width=12, height=12, fit="fill")}
 
 
@@ -59,6 +70,9 @@ FILLED = {
     "letters": "x",
     "words": "y",
     "notes": ["n"],
+    "marks": {"m": 1},
+    "path": "p",
+    "kind": "k",
 }
 #: what an INSERT writes where nothing is given
 UNFILLED = {
@@ -69,6 +83,9 @@ UNFILLED = {
     "letters": "ABC",
     "words": "two words",
     "notes": None,
+    "marks": None,
+    "path": "a :b \\c",
+    "kind": "image/png",
 }
 
 
@@ -117,7 +134,9 @@ def test_none_is_nothing_given_as_in_an_insert(engine: Engine) -> None:
             if identity == 2:
                 person.portrait.from_blob(picture("red", SMALL), extra_kwargs=FILLED)
                 session.commit()
-            person.portrait.from_blob(picture("blue", SMALL), extra_kwargs=dict.fromkeys(FILLED))
+            person.portrait.from_blob(
+                picture("blue", SMALL), extra_kwargs=dict.fromkeys(FILLED.keys() - {"caption", "path"})
+            )
             session.commit()
         session.expire_all()
         inserted, switched = session.scalars(select(Portrait).where(Portrait.original).order_by(Portrait.person_id))
@@ -145,3 +164,51 @@ def test_what_must_be_given_is_missed_as_in_an_insert(engine: Engine) -> None:
         found: Any = person.titled.require_original()
         assert found.title == "first"
         assert store.open(found).read() == picture("red", SMALL)
+
+
+def test_another_attempt_leaves_nothing_of_the_former_picture_either(engine: Engine) -> None:
+    with Session(engine, info={"image_store": MemoryStore()}) as session:
+        session.add(person := Person(id=1))
+        person.portrait.from_blob(picture("red", SMALL), extra_kwargs=FILLED)
+        session.commit()
+        image = person.portrait.from_blob(picture("blue", SMALL))
+        session.flush()
+        session.rollback()
+        person.portrait.remove(person.portrait.require_original())
+        person.portrait.append(image)
+        session.commit()
+        session.expire_all()
+        found: Any = person.portrait.require_original()
+        assert {name: getattr(found, name) for name in FILLED} == UNFILLED
+        assert session.scalars(select(Portrait).where(Portrait.original, Portrait.notes.is_(null()))).all() == [found]
+
+
+class Medium(Base):
+    __tablename__ = "switch_medium"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    slug: Mapped[str] = mapped_column(String(20), unique=True)
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "medium"}
+
+
+class Poster(Medium, Image):
+    __tablename__ = "switch_poster"
+    id: Mapped[int] = mapped_column(ForeignKey(Medium.id), primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey(Person.id))
+    width: Mapped[int] = mapped_column()
+    height: Mapped[int] = mapped_column()
+    mimetype: Mapped[str] = mapped_column(String(255))
+    variant: Mapped[str] = mapped_column(String(64), default="")
+    __mapper_args__ = {"polymorphic_identity": "poster"}
+
+
+def test_an_error_of_the_database_is_not_taken_for_a_lost_owner_where_the_base_makes_the_key(engine: Engine) -> None:
+    with Session(engine, info={"image_store": MemoryStore()}) as session:
+        for identity in (1, 2):
+            session.add(person := Person(id=identity))
+            person.posters.from_blob(picture("red", SMALL), extra_kwargs={"slug": "one"})
+            if identity == 1:
+                session.commit()
+        with pytest.raises(IntegrityError) as caught:
+            session.commit()
+        assert not isinstance(caught.value, ImageIdentityError)
