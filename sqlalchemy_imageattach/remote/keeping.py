@@ -139,7 +139,9 @@ class Connections:
             try:
                 _close(closing)
                 connection = connection or self._make(url.origin)
-                return connection, connection.handle_request(_request(url, headers, self._policy))
+                response = connection.handle_request(_request(url, headers, self._policy))
+                _check_asked_for()
+                return connection, response
             except BaseException as error:
                 self._put(url, connection)
                 if kept is None or not _is_stale(error):
@@ -205,7 +207,9 @@ class AsyncConnections:
             try:
                 await _aclose(closing)
                 connection = connection or self._make(url.origin)
-                return connection, await connection.handle_async_request(_request(url, headers, self._policy))
+                response = await connection.handle_async_request(_request(url, headers, self._policy))
+                _check_asked_for()
+                return connection, response
             except BaseException as error:
                 await self._put(url, connection)
                 if kept is None or not _is_stale(error):
@@ -233,8 +237,12 @@ def _close(connections: list[httpcore.ConnectionInterface]) -> None:
 
 
 async def _aclose(connections: list[httpcore.AsyncConnectionInterface]) -> None:
-    for each in connections:
-        await each.aclose()
+    try:
+        while connections:
+            await connections.pop().aclose()
+    except BaseException:
+        await _aclose(connections)  # an event loop would keep open what is left
+        raise
 
 
 def _key(url: httpcore.URL) -> _Origin:
@@ -245,6 +253,12 @@ def _key(url: httpcore.URL) -> _Origin:
 def _request(url: httpcore.URL, headers: list[tuple[bytes, bytes]], policy: FetchPolicy) -> httpcore.Request:
     timeouts = dict.fromkeys(("connect", "read", "write"), policy.wait_seconds)
     return httpcore.Request("GET", url, headers=headers, extensions={"timeout": timeouts})
+
+
+def _check_asked_for() -> None:
+    """What was there before the request is no answer to it: the server has sent more than the last one asked for."""
+    if not budget.get().has_come:
+        raise httpcore.RemoteProtocolError("the response came before the request")
 
 
 def _is_stale(error: BaseException) -> bool:

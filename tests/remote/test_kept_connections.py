@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,7 +16,7 @@ import httpcore
 import pytest
 
 from sqlalchemy_imageattach.errors import RemoteError
-from sqlalchemy_imageattach.remote import AsyncFetcher, Fetched, Fetcher, FetchPolicy
+from sqlalchemy_imageattach.remote import AsyncFetcher, Fetched, Fetcher, FetchPolicy, keeping
 from sqlalchemy_imageattach.remote.keeping import _Shelf
 
 from .servers import Answer, ok, server
@@ -233,3 +234,47 @@ def test_certificates_are_read_once_for_all_connections(monkeypatch: pytest.Monk
             with pytest.raises(RemoteError):
                 fetcher.fetch(web.url.replace("http:", "https:"))
     assert made == [1]
+
+
+def test_what_was_sent_before_it_was_asked_for_is_no_answer(fetch_each: Callable[..., Any]) -> None:
+    with server({}) as web:
+
+        def answer(head: str, connection: socket.socket) -> None:
+            path = head.split()[1]
+            more = ok(b"evil") if path == "/first" else b""
+            connection.sendall(ok(path.encode()) + more)
+
+        web.answers |= dict.fromkeys(("/first", "/second", "/third"), answer)
+        paths = ["/first", "/second", "/third"]
+        assert _bodies(fetch_each(*[web.url + path for path in paths])) == [path.encode() for path in paths]
+    assert web.connections == 2
+
+
+def test_what_is_to_be_closed_is_closed_when_its_request_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "_KEPT", 0.05)
+    closed: list[object] = []
+
+    async def aclose(self: object) -> None:
+        closed.append(self)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(httpcore.AsyncHTTPConnection, "aclose", aclose)
+
+    async def fetch(urls: list[str]) -> None:
+        async with AsyncFetcher(FetchPolicy(allow_private=True), connections=8) as fetcher:
+            for url in urls:
+                await fetcher.fetch(url)
+            shelf = fetcher._connections._shelf
+            kept = list(shelf._waiting)
+            assert len(kept) == len(urls)
+            await asyncio.sleep(0.1)
+            task = asyncio.create_task(fetcher.fetch(urls[0]))
+            while shelf._waiting:
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert set(closed) >= set(kept)
+
+    with ExitStack() as servers:
+        webs = [servers.enter_context(server({"/": ok(b"picture")})) for _ in range(5)]
+        asyncio.run(fetch([f"{web.url}/" for web in webs]))
