@@ -115,7 +115,7 @@ def _withdrawn(client: Any, s3_object: S3Object, *, fresh: bool) -> Iterator[Non
     try:
         yield
     except BaseException as error:
-        if fresh and not was_refused(error):
+        if fresh and not was_refused(error) and status_of(error) != _NOT_IMPLEMENTED:
             _try_to("delete", s3_object, lambda: client.delete_object(Bucket=s3_object.bucket, Key=s3_object.name))
         raise
 
@@ -212,6 +212,10 @@ def copy(client: Any, source: S3Object, target: S3Object, checksum: str, headers
                 MetadataDirective="REPLACE",
                 **headers,
             )
+            if answer["ResponseMetadata"].get("RetryAttempts"):
+                # the digest is that of the last copy, and an earlier request may be carried out after it
+                msg = f"{source} was copied more than once, so it is not known what {target} has: try it again"
+                raise StoreError(errno.EAGAIN, msg)
     except StoreError as error:
         if was_refused(error):
             return False
@@ -222,8 +226,12 @@ def copy(client: Any, source: S3Object, target: S3Object, checksum: str, headers
     if told == base64.b64encode(bytes.fromhex(checksum)).decode():
         return True
     # if this fails, so does the whole: a request to delete that comes late would take what is stored there instead
-    with s3_errors("delete", target):
-        client.delete_object(Bucket=target.bucket, Key=target.name)
+    try:
+        with s3_errors("delete", target):
+            client.delete_object(Bucket=target.bucket, Key=target.name)
+    except StoreError as error:
+        if not was_refused(error):  # then it does not come late either, and what was read is stored over it
+            raise
     return None if told is None else False
 
 

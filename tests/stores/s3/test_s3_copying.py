@@ -21,6 +21,10 @@ _NOT_IMPLEMENTED = (
     b"HTTP/1.1 501 Not Implemented\r\nContent-Type: application/xml\r\nContent-Length: 93\r\nConnection: close\r\n\r\n"
     b"<Error><Code>NotImplemented</Code><Message>x-amz-checksum-algorithm: SHA256</Message></Error>"
 )
+_FORBIDDEN = (
+    b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 68\r\nConnection: close\r\n\r\n"
+    b"<Error><Code>AccessDenied</Code><Message>Not yours</Message></Error>"
+)
 
 
 def copy(store: S3Store, source: ImageKey, target: ImageKey, content: bytes) -> bool:
@@ -109,7 +113,7 @@ def test_a_service_that_refuses_to_tell_is_asked_once(seaweed: SeaweedFS, bucket
     proxy.arrange(Fault(answer=_NOT_IMPLEMENTED))
     for _ in range(2):
         assert not copy(store, OLD, fresh_key(), BLOB)
-    assert requests.count("CopyObject") == 1
+    assert requests == ["CopyObject"], "nothing was done, and a request to delete might come late"
     assert list(objects_of(seaweed.client(), bucket)) == [OLD.object_name()]
 
 
@@ -136,6 +140,28 @@ def test_a_copy_whose_answer_is_lost_is_taken_back(seaweed: SeaweedFS, bucket: s
     with pytest.raises(StoreError):
         copy(store, OLD, fresh_key(), BLOB)
     assert list(objects_of(seaweed.client(), bucket)) == [OLD.object_name()]
+
+
+def test_a_copy_that_was_asked_for_twice_is_not_trusted(seaweed: SeaweedFS, bucket: str, proxy: FaultProxy) -> None:
+    put(store_at(seaweed, bucket), OLD)
+    store = store_at(seaweed, bucket, endpoint_url=proxy.endpoint, max_retry=2)
+    seaweed.tell_checksums(store.client)
+    proxy.arrange(Fault(lose_response=True), times=1)
+    with pytest.raises(StoreError, match="more than once"):
+        copy(store, OLD, fresh_key(), BLOB)
+    assert list(objects_of(seaweed.client(), bucket)) == [OLD.object_name()]
+
+
+def test_what_may_not_be_deleted_is_stored_over(seaweed: SeaweedFS, bucket: str, proxy: FaultProxy) -> None:
+    put(store_at(seaweed, bucket), OLD)
+    store = store_at(seaweed, bucket, endpoint_url=proxy.endpoint)  # which does not tell
+    store.client.meta.events.register(
+        "before-call.s3.DeleteObject", lambda **_: proxy.arrange(Fault(answer=_FORBIDDEN), times=1)
+    )
+    requests = requests_of(store)
+    for _ in range(2):
+        assert not copy(store, OLD, fresh_key(), BLOB)
+    assert requests == ["CopyObject", "DeleteObject"]
 
 
 def test_another_store_of_the_service_is_copied_from_too(
