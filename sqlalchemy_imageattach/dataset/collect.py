@@ -135,7 +135,7 @@ def collect(
     :raises StoreError: the store is full, or cannot be reached: that ends it
     """
     if label is not None:
-        label = composed(check_label(label))
+        label = check_label(composed(check_label(label)))  # which can be longer
     for name, value, least in (("connections", connections, 1), ("per_host", per_host, 1), ("attempts", attempts, 1)):
         check_range(name, check_type(name, value, int), f"{least} or more", least)
     check_range("distance", check_type("distance", distance, int), "0 to 64 bits", 0, 64)
@@ -274,7 +274,7 @@ class _Work:
             raise wrong_value("label", None, "the label of each candidate, or one for all", "give label=")
         reason = "bad-label"
         try:
-            checked = composed(check_label(label))
+            checked = check_label(composed(check_label(label)))  # which can be longer
             reason = "bad-uri"
             return checked, check_uri(candidate.uri)
         except (InvalidTypeError, InvalidValueError) as error:

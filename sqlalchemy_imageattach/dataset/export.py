@@ -15,7 +15,7 @@ import os
 import re
 import secrets
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -25,10 +25,10 @@ from ..bulk.scratch import batches
 from ..errors import DatasetError
 from ..extras import needs_extra
 from ..file import copy_chunks
-from ..key import extension_of
+from ..key import EXTENSIONS, extension_of
 from ..paths import open_file
 from .picking import Split
-from .sample import Sample, source_key
+from .sample import Sample, is_text, source_key
 from .stores.protocol import DatasetStore
 
 __all__ = ["Form", "export"]
@@ -52,7 +52,8 @@ def export(
     """Afterwards ``target`` has the pictures of the dataset; it is made if it is not there.
 
     What an earlier export of the same parts has written there, and the dataset has no more, is removed: pictures whose
-    names are the SHA-256 of what they hold, in the folders of their labels, and further shards.  All else stays.
+    names are the SHA-256 of what they hold, in the folders of labels, and further shards.  All else stays.  So each
+    dataset has a directory of its own.
 
     ======================  ========================================================================================
     ``form``                what is written
@@ -102,7 +103,7 @@ def export(
         writer.close()
     names = ["all"] if parts is None else parts.names
     if form == "folder":
-        _discard_pictures(dataset, root, label, parts)
+        _discard_pictures(dataset, root, label, parts, writer.labels)
         _discard_files([root / "index.csv"] if not number else [])
     elif form == "csv":
         _discard_files([root / f"{name}.csv" for name in names if name not in writer.written])
@@ -118,19 +119,36 @@ def _discard_files(paths: Iterable[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _discard_pictures(dataset: DatasetStore, root: Path, label: str | None, parts: Split | None) -> None:
+def _discard_pictures(
+    dataset: DatasetStore,
+    root: Path,
+    label: str | None,
+    parts: Split | None,
+    labels: Mapping[tuple[int, int], set[str]],
+) -> None:
     for part in [""] if parts is None else parts.names:
         for directory in _directories(root / part):
-            if label is not None and directory.name != label:
+            if not is_text(directory.name) or (label is not None and directory.name != label):
                 continue
-            for some in batches(path for path in directory.iterdir() if _CHECKSUM.fullmatch(path.stem)):
-                there = dataset.has_content(directory.name, {path.stem for path in some})
+            names = {directory.name, *labels.get(_identity(directory), ())}
+            for some in batches(filter(_is_picture, directory.iterdir())):
+                stems = {path.stem for path in some}
+                there = {each for name in names for each in dataset.has_content(name, stems)}
                 there = {each for each in there if parts is None or parts.part_of(each) == part}
                 _discard_files(path for path in some if path.stem not in there and _is_named_by_its_bytes(path))
 
 
 def _directories(root: Path) -> list[Path]:
     return [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()] if root.is_dir() else []
+
+
+def _identity(directory: Path) -> tuple[int, int]:
+    status = directory.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix in _SUFFIXES and bool(_CHECKSUM.fullmatch(path.stem)) and path.is_file()
 
 
 def _is_named_by_its_bytes(path: Path) -> bool:
@@ -158,6 +176,7 @@ def _file_name(sample: Sample) -> str:
 
 # what ImageFolder knows
 _EXTENSIONS = {"image/jpeg": ".jpg", "image/tiff": ".tiff"}
+_SUFFIXES = {*EXTENSIONS.values(), *_EXTENSIONS.values()}
 
 
 @contextmanager
@@ -202,10 +221,16 @@ class _FolderWriter:
     def __init__(self, root: Path, _shard_size: int, files: ExitStack) -> None:
         self._root = root
         self._table = _Table(root, files, ["file"])
+        self._made: set[tuple[str, str]] = set()
+        #: Of each directory, by its identity: file systems may take two labels for one name, or give it back otherwise.
+        self.labels: dict[tuple[int, int], set[str]] = {}
 
     def write(self, part: str, sample: Sample) -> None:
         directory = self._root / part / sample.label
-        directory.mkdir(parents=True, exist_ok=True)
+        if (part, sample.label) not in self._made:
+            directory.mkdir(parents=True, exist_ok=True)
+            self.labels.setdefault(_identity(directory), set()).add(sample.label)
+            self._made.add((part, sample.label))
         path = directory / _file_name(sample)
         if not path.exists():
             with sample.open() as source, _whole(path) as file:

@@ -23,6 +23,7 @@ __all__ = [
     "check_uri",
     "composed",
     "host_of",
+    "is_text",
     "source_key",
 ]
 
@@ -53,7 +54,7 @@ class Provenance:
     def __post_init__(self) -> None:
         for name in ("page", "title", "licence"):
             value = getattr(self, name)
-            if isinstance(value, str) and not _is_text(value):
+            if isinstance(value, str) and not is_text(value):
                 whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
                 object.__setattr__(self, name, whole.replace("\0", "\ufffd"))
 
@@ -161,7 +162,7 @@ def check_uri(uri: object) -> str:
     :raises InvalidValueError: it is empty, or no text
     """
     text = check_type("uri", uri, str)
-    if not text or not _is_text(text):
+    if not text or not is_text(text):
         raise wrong_value("uri", text, "where the picture comes from, such as its URL")
     return text
 
@@ -175,7 +176,7 @@ def composed(label: str) -> str:
     return unicodedata.normalize("NFC", label)
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
     """Whether each database takes it: no half of a surrogate pair, and no NUL."""
     try:
         return b"\0" not in value.encode()

@@ -200,6 +200,7 @@ def from_json_lines(file: Iterable[str]) -> Iterator[Candidate]:
 
 def _objects(file: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, line in _lines(file):
+        check_type("line", line, (str, bytes))
         if not line.strip():
             continue
         try:

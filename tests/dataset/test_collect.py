@@ -183,14 +183,15 @@ def test_a_candidate_whose_label_or_uri_cannot_be_is_a_line_in_the_report(
     candidates = [
         Candidate(web.url(1)),
         Candidate(web.url(2), label="a/b"),
+        Candidate(web.url(2), label="\u0958" * 85),  # of 255 bytes, and composed of 510
         Candidate(f"{web.url(3)}\ud83d"),
         Candidate(f"{web.url(3)}\0"),
         Candidate(web.url(4), Provenance(title=half, page=half, licence=half)),
     ]
     report = gather(database, candidates)
-    assert (report.added, report.seen) == (2, 5)
-    assert dict(report.reasons) == {"bad-label": 1, "bad-uri": 2}
-    assert [failure.uri for failure in report.failures] == [each.uri for each in candidates[1:4]]
+    assert (report.added, report.seen) == (2, 6)
+    assert dict(report.reasons) == {"bad-label": 2, "bad-uri": 2}
+    assert [failure.uri for failure in report.failures] == [each.uri for each in candidates[1:5]]
     assert list(database.failures()) == []
     found = database.get("Apple", web.url(4))
     assert found is not None

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import os
 import pickle
 import tarfile
 from dataclasses import replace
@@ -231,3 +233,31 @@ def test_only_what_an_export_has_written_is_removed_by_another(filled: DatasetSt
     assert export(filled, tmp_path, "webdataset") == 0
     assert set(mine) <= files_of(tmp_path)
     assert not (tmp_path / "all-000000.tar").exists()
+
+
+def test_two_labels_that_are_one_directory_keep_the_pictures_of_both(filled: DatasetStore, tmp_path: Path) -> None:
+    filled.add("apple", "small", picture(40), Provenance())
+    (tmp_path / "Apple").mkdir()
+    (tmp_path / "apple").symlink_to("Apple")  # as it is where case makes no difference
+    assert export(filled, tmp_path) == 14
+    assert files_of(tmp_path / "Apple") == {f"{picture(n).content.checksum}.png" for n in (*range(12), 40)}
+
+
+def test_what_merely_looks_like_a_picture_of_an_export_stays_and_is_no_error(
+    filled: DatasetStore, tmp_path: Path
+) -> None:
+    layer = tmp_path / "sha256" / hashlib.sha256(b"layer").hexdigest()  # as container images have theirs
+    strange = tmp_path / "Apple" / ("1" * 64)
+    dangling = tmp_path / "Apple" / f"{'2' * 64}.png"
+    foreign = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")) / layer.with_suffix(".png").name
+    layer.parent.mkdir()
+    layer.write_bytes(b"layer")
+    strange.mkdir(parents=True)
+    dangling.symlink_to("nowhere")
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"layer")
+    assert export(filled, tmp_path) == 13
+    assert layer.exists()
+    assert strange.is_dir()
+    assert dangling.is_symlink()
+    assert foreign.exists()

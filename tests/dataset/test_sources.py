@@ -189,3 +189,9 @@ def test_what_is_no_open_file_is_refused(read: Any, file: Any) -> None:
 def test_a_table_that_is_opened_as_bytes_is_refused() -> None:
     with pytest.raises(InvalidTypeError, match="line: expected str"):
         from_csv([b"uri"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("read", [from_csv, from_json_lines])
+def test_a_line_that_is_no_text_is_refused(read: Any) -> None:
+    with pytest.raises(InvalidTypeError, match="line: expected str"):
+        list(read([3]))
