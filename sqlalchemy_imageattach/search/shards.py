@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.ext.horizontal_shard import ShardedSession
+from sqlalchemy.ext.horizontal_shard import ShardedSession, set_shard_id
 from sqlalchemy.orm import ORMExecuteState, Session
 
 __all__ = ["session_of_shard", "sessions_of"]
@@ -38,6 +38,12 @@ def sessions_of(state: ORMExecuteState) -> list[Session]:
     session = state.session
     if not isinstance(session, ShardedSession):
         return [session]
-    shard = state.bind_arguments.get("shard_id")
-    shards = session.execute_chooser(state) if shard is None else [shard]
-    return [session_of_shard(session, each) for each in shards]
+    return [session_of_shard(session, each) for each in _said(state) or session.execute_chooser(state)]
+
+
+def _said(state: ORMExecuteState) -> list[Any]:
+    """The shard that the statement names, if it does; in the order in which SQLAlchemy looks for it."""
+    options = state.execution_options
+    named: list[Any] = [each.shard_id for each in state._non_compile_orm_options if isinstance(each, set_shard_id)]
+    named += [options.get("identity_token"), options.get("_sa_shard_id"), state.bind_arguments.get("shard_id")]
+    return [each for each in named if each is not None][:1]

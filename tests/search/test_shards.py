@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,30 @@ def test_rows_that_a_statement_deletes_are_forgotten(
     session.execute(delete(Tile).where(Tile.id < 2), execution_options={"synchronize_session": False})
     session.commit()
     assert indexed(engines) == {"even": [2, 4], "odd": [3, 5]}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda statement: statement.options(set_shard_id("odd")),
+        lambda statement: statement.execution_options(identity_token="odd"),
+        lambda statement: statement.execution_options(_sa_shard_id="odd"),
+    ],
+    ids=["option", "identity token", "execution option"],
+)
+def test_rows_that_a_statement_deletes_in_the_shard_that_it_names_are_forgotten(
+    session: ShardedSession, engines: dict[str, Engine], paths: list[str], said: Callable[[Any], Any]
+) -> None:
+    session.add_all([Tile(id=number, path=path) for number, path in enumerate(paths)])
+    session.commit()
+
+    def nobody(_: object) -> list[str]:
+        pytest.fail("the statement has said it")
+
+    session.execute_chooser = nobody
+    session.execute(said(delete(Tile)).execution_options(synchronize_session=False))
+    session.commit()
+    assert indexed(engines) == {"even": [0, 2, 4], "odd": []}
 
 
 def test_pictures_can_be_indexed_after_the_commit(
