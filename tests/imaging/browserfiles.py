@@ -365,6 +365,7 @@ def icons() -> Files:
     yield "ico, 24 bits where the directory says 32", ico((32, plain))
     yield "ico, of many colours behind few", ico((8, few), (32, deep))
     yield "ico, of many colours before few", ico((32, deep), (8, few))
+    yield "ico, of as many as may be, by the directory, behind few", ico((4, bitmap(4)), (0, deep))
     yield "ico, a PNG behind few colours", ico((8, few), (32, png.getvalue()))
 
 

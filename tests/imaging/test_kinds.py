@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -135,3 +136,12 @@ def test_what_a_picture_is_made_of_is_shown_by_each_engine(
 
 def test_every_engine_has_its_kinds() -> None:
     assert {engine for _, engine in EACH} == {*ImagePolicy().engines}
+
+
+def test_an_icon_may_have_the_oldest_header_of_a_bitmap() -> None:
+    # which Chromium does not decode
+    core = struct.pack("<IHHHH", 12, 16, 32, 1, 24) + b"\0\0\xff" * 256 + bytes(64)
+    content = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 24, len(core), 22) + core
+    policy = ImagePolicy().allowing("image/vnd.microsoft.icon")
+    (made,) = render(io.BytesIO(content), [Rendition(width=16, format="png")], policy)
+    assert Image.open(io.BytesIO(made.blob)).convert("RGBA").getpixel((8, 8)) == (255, 0, 0, 255)

@@ -127,3 +127,16 @@ def test_one_of_the_usual_engines_shows_it(name: str, wand: str) -> None:
             render(io.BytesIO(content), [Rendition(width=8)], policy)
     else:
         assert render(io.BytesIO(content), [Rendition(width=8)], policy)
+
+
+def test_twelve_bits_are_not_shown_as_sixteen(wand: str) -> None:
+    ramp = np.linspace(0, 4095, WIDTH).astype("u2")
+    pairs = np.tile(ramp, HEIGHT).reshape(-1, 2)
+    first, second = pairs[:, 0], pairs[:, 1]
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1).astype("u1")
+    content = tiff([packed.reshape(HEIGHT, -1)], BLACK_IS_ZERO)
+    content = content.replace(struct.pack("<HHII", 258, 4, 1, 8), struct.pack("<HHII", 258, 4, 1, 12))
+    policy = ImagePolicy(engines=("pillow", wand), isolate=False)
+    (made,) = render(io.BytesIO(content), [Rendition(width=WIDTH, format="png", filter="point")], policy)
+    shown = np.asarray(Image.open(io.BytesIO(made.blob)).convert("L"), float)
+    assert np.abs(shown - ramp / 4095 * 255).max() <= 2

@@ -35,7 +35,9 @@ def _embedded_size(reader: Reader, offset: int, length: int) -> tuple[int, int]:
     header = reader.at(offset, 24)
     if header[:8] == _PNG:
         return int.from_bytes(header[16:20]), int.from_bytes(header[20:24])
-    # of a bitmap, half of the height is its mask
+    # of a bitmap, half of the height is its mask; the oldest header has shorter ones
+    if int.from_bytes(header[:4], "little") == 12:
+        return int.from_bytes(header[4:6], "little"), int.from_bytes(header[6:8], "little") // 2
     width, height = (int.from_bytes(header[i : i + 4], "little", signed=True) for i in (4, 8))
     return abs(width), abs(height) // 2
 

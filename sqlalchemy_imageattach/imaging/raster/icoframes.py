@@ -37,7 +37,8 @@ class _Entry(NamedTuple):
 
     @property
     def depth(self) -> int:
-        return self.bits or max(0, self.colours - 1).bit_length()
+        # 0 colours stand for 256
+        return self.bits or ((self.colours or 256) - 1).bit_length()
 
 
 def icon(source: Guarded, size: tuple[int, int]) -> Image.Image:

@@ -25,6 +25,9 @@ def tiff_image(source: Any) -> TiffImagePlugin.TiffImageFile:
     if image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _PLANES and len(bits) > 1 and max(bits) > 8:
         msg = "planes of more than 8 bits"
         raise NotImplementedError(msg)
+    if 12 in bits:
+        msg = "12 bits, which it shows as a sixteenth of their brightness"
+        raise NotImplementedError(msg)
     image.tile = [
         tile._replace(args=(_NATIVE.get(tile.args[0], tile.args[0]), *tile.args[1:]))
         if tile.codec_name == "libtiff" and isinstance(tile.args, tuple)
