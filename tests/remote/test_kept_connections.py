@@ -253,10 +253,14 @@ def test_what_was_sent_before_it_was_asked_for_is_no_answer(fetch_each: Callable
 def test_what_is_to_be_closed_is_closed_when_its_request_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "_KEPT", 0.05)
     closed: list[object] = []
+    close = httpcore.AsyncHTTPConnection.aclose
 
-    async def aclose(self: object) -> None:
+    async def aclose(self: httpcore.AsyncHTTPConnection) -> None:
         closed.append(self)
-        await asyncio.sleep(0)
+        try:
+            await asyncio.sleep(0)  # here the first one is cancelled
+        finally:
+            await close(self)
 
     monkeypatch.setattr(httpcore.AsyncHTTPConnection, "aclose", aclose)
 
