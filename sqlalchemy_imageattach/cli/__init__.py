@@ -54,6 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     :param arguments: without the name of the program; by default those that it was started with
     :return: the exit code
     """
+    if sys.stderr is None:  # it was closed by who called us
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as we run
+    if sys.stdout is None:
+        sys.stderr.write("imageattach: there is no standard output to write to: give one, if only /dev/null\n")
+        return FAILURES
     try:
         code = cli.main(arguments, prog_name="imageattach", standalone_mode=False)
         sys.stdout.flush()  # otherwise the interpreter does, when its exit code is no more ours

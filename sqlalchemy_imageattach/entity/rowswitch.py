@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ClauseElement, Column, literal_column, null, text
+from sqlalchemy import ClauseElement, Column, literal_column, null, text, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, UOWTransaction
 from sqlalchemy.orm.attributes import flag_modified, instance_state, set_committed_value
@@ -23,8 +23,7 @@ __all__ = ["write_whole_row"]
 def write_whole_row(connection: Connection, image: Any, context: UOWTransaction | None) -> None:
     """Afterwards an UPDATE of the row of ``image`` leaves there what an INSERT into an empty place would.
 
-    What only the table itself can tell, such as what a trigger or a sequence makes, stays as it is; so do columns that
-    the class does not map.
+    What only the table itself can tell, such as what a trigger or a sequence makes, stays as it is.
 
     :param context: the flush
     """
@@ -46,6 +45,25 @@ def write_whole_row(connection: Connection, image: Any, context: UOWTransaction 
             if not isinstance(value, ClauseElement):
                 filled.append(name)
     note_refreshed(image, context, filled)
+    for table in mapper.tables:
+        _fill_unmapped(connection, mapper, image, table)
+
+
+def _fill_unmapped(connection: Connection, mapper: Mapper[Any], image: Any, table: Any) -> None:
+    """The same for columns of other classes of the table, and those that no class maps."""
+    mapped = {column for attribute in mapper.column_attrs for column in attribute.columns}
+    values = {
+        column: _value_of_insert(connection, image, column)
+        for column in table.columns
+        if column not in mapped and _is_filled(mapper, column) and (column.nullable or _has_default(column))
+    }
+    if values:
+        keys = [column == getattr(image, mapper.get_property_by_column(column).key) for column in table.primary_key]
+        connection.execute(update(table).where(*keys).values(values))
+
+
+def _has_default(column: Any) -> bool:
+    return column.default is not None or column.server_default is not None
 
 
 def _is_filled(mapper: Mapper[Any], column: Any) -> bool:

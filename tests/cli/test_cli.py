@@ -773,3 +773,20 @@ def test_schemes_come_by_entry_points(tmp_path, monkeypatch) -> None:
         Store.from_url("bad:")
     with pytest.raises(InvalidValueError, match="az:, bad:, file:, gs:, memory:, ram:, s3:"):
         Store.from_url("other:")
+
+
+@pytest.mark.parametrize(("closed", "code"), [("2>&-", 0), (">&-", 3), (">&- 2>&-", 3)])
+def test_a_stream_that_is_closed_stops_no_work_and_hides_no_result(world, closed: str, code: int) -> None:
+    fill(world.engine, world.source, 3)
+    options = ["--database", world.database, "--models", "tests.migrating:Base"]
+    command = [sys.executable, "-m", "sqlalchemy_imageattach", "check", world.urls[0], *options]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == code, done
+    assert ("3" in done.stdout) == (code == 0)
+    assert done.stderr == (
+        ""
+        if "2>&-" in closed
+        else "imageattach: there is no standard output to write to: give one, if only /dev/null\n"
+    )

@@ -366,7 +366,13 @@ def icons() -> Files:
     yield "ico, of many colours behind few", ico((8, few), (32, deep))
     yield "ico, of many colours before few", ico((32, deep), (8, few))
     yield "ico, of as many as may be, by the directory, behind few", ico((4, bitmap(4)), (0, deep))
+    masks = struct.pack("<IiiHHIIiiII4I", 108, SIDE, SIDE * 2, 1, 32, 3, 0, 0, 0, 0, 0, *MASKS).ljust(108, b"\0")
+    yield "ico, with masks of another order", ico((32, masks + deep[40:]))
     yield "ico, a PNG behind few colours", ico((8, few), (32, png.getvalue()))
+
+
+#: Of red, green, blue and alpha.
+MASKS = 0xFF000000, 0xFF0000, 0xFF00, 0xFF
 
 
 def ico(*pictures: tuple[int, bytes]) -> bytes:

@@ -140,3 +140,21 @@ def test_twelve_bits_are_not_shown_as_sixteen(wand: str) -> None:
     (made,) = render(io.BytesIO(content), [Rendition(width=WIDTH, format="png", filter="point")], policy)
     shown = np.asarray(Image.open(io.BytesIO(made.blob)).convert("L"), float)
     assert np.abs(shown - ramp / 4095 * 255).max() <= 2
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "colours"), [("i1", BLACK_IS_ZERO), ("i1", WHITE_IS_ZERO), ("i2", WHITE_IS_ZERO)])
+def test_what_is_below_zero_is_not_shown_as_the_brightest(kind: str, colours: int, order: str, wand: str) -> None:
+    limits = np.iinfo(kind)
+    content = tiff(
+        [np.linspace(limits.min, limits.max, WIDTH).astype(kind)[None].repeat(HEIGHT, 0)], colours, order=order
+    )
+    policy = ImagePolicy(engines=("pillow", wand), isolate=False)
+    try:
+        (made,) = render(io.BytesIO(content), [Rendition(width=WIDTH, format="png", filter="point")], policy)
+    except UnsupportedLayoutError:
+        return
+    shown = np.asarray(Image.open(io.BytesIO(made.blob)).convert("L"), int)[0]
+    steps = np.diff(shown)
+    assert (steps >= 0).all() or (steps <= 0).all()
+    assert np.ptp(shown) > 100

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, Engine, ForeignKey, String, create_engine, func, inspect, null, select, text
+from sqlalchemy import JSON, Engine, ForeignKey, String, create_engine, func, inspect, null, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, validates
@@ -28,6 +28,7 @@ class Person(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     portrait: Mapped[SingleImageSet[Portrait]] = image_attachment()
     titled: Mapped[SingleImageSet[Titled]] = image_attachment()
+    plain: Mapped[SingleImageSet[Plain]] = image_attachment()
     posters: Mapped[SingleImageSet[Poster]] = image_attachment()
 
 
@@ -212,3 +213,33 @@ def test_an_error_of_the_database_is_not_taken_for_a_lost_owner_where_the_base_m
         with pytest.raises(IntegrityError) as caught:
             session.commit()
         assert not isinstance(caught.value, ImageIdentityError)
+
+
+class Plain(Base, Image):
+    __tablename__ = "switch_plain"
+    person_id: Mapped[int] = mapped_column(ForeignKey(Person.id), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "plain"}
+
+
+class Fancy(Plain):
+    glitter: Mapped[str | None] = mapped_column(String(50))
+    shine: Mapped[str | None] = mapped_column(String(50), server_default="none")
+    __mapper_args__ = {"polymorphic_identity": "fancy"}
+
+
+def test_columns_of_another_class_of_the_table_have_nothing_of_the_former_picture(engine: Engine) -> None:
+    with Session(engine, info={"image_store": MemoryStore()}) as session:
+        session.add(person := Person(id=1))
+        former = person.plain.from_blob(picture("red", SMALL))
+        session.commit()
+        session.execute(update(Plain.__table__).values(kind="fancy", glitter="much", shine="bright"))  # type: ignore[arg-type]
+        session.commit()
+        session.expunge(former)
+        session.expire(person)
+        assert isinstance(person.plain.require_original(), Fancy)
+        person.plain.from_blob(picture("blue", SMALL))
+        session.commit()
+        columns = Plain.__table__.c
+        found = session.execute(select(columns.kind, columns.glitter, columns.shine)).one()
+        assert tuple(found) == ("plain", None, "none")

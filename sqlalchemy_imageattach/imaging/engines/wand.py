@@ -45,6 +45,7 @@ _CODERS: Final = {
 }
 #: What colours of a TIFF may be: grey whose white is 0, Lab, and Lab by the rules of the ICC and of the ITU.
 _WHITE_IS_ZERO, _LAB, _OTHER_LABS = 0, 8, frozenset({9, 10})
+_SIGNED = 2
 #: libheif turns and mirrors by itself.
 _TURNED: Final = frozenset({"image/avif", "image/heic", "image/heif"})
 
@@ -136,6 +137,8 @@ def _decoded(source: Guarded, info: ImageInfo) -> Iterator[tuple[Image.Image, by
 
 def _is_misread(pixels: tiff.Layout) -> bool:
     """Whether ImageMagick shows something else than a TIFF holds, and says nothing."""
+    if pixels.kind == _SIGNED:
+        return True  # what is below 0 becomes the brightest
     if pixels.colours == _WHITE_IS_ZERO:
         # it forgets to turn these
         return pixels.samples > 1 or pixels.bits not in {1, 8, 16}

@@ -16,6 +16,7 @@ from .header import Header
 __all__ = ["Layout", "has_rare_coding", "layout", "scan"]
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS, _SAMPLES = 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0115
+_SAMPLE_FORMAT = 0x0153
 #: None, those of fax, LZW, JPEG, Deflate by either number, and PackBits; 0 where it is not said.
 _USUAL: Final = frozenset({0, 1, 2, 3, 4, 5, 7, 8, 32773, 32946})
 #: The tags of offsets and lengths: of strips, and of tiles.
@@ -55,17 +56,19 @@ class Layout(NamedTuple):
     :param bits: of the first of its samples
     :param samples: how many numbers a pixel has
     :param compression: how they are packed, so 7 for JPEG
+    :param kind: what numbers they are, so 2 for those below 0 too, and 3 for floats
     """
 
     colours: int
     bits: int
     samples: int
     compression: int
+    kind: int
 
 
 def layout(reader: Reader) -> Layout:
     """How a TIFF that has been looked through keeps its pixels."""
-    return Layout(*_Tiff(reader).first(_COLOURS, _BITS, _SAMPLES, _COMPRESSION))
+    return Layout(*_Tiff(reader).first(_COLOURS, _BITS, _SAMPLES, _COMPRESSION, _SAMPLE_FORMAT))
 
 
 class _Tiff:

@@ -70,7 +70,9 @@ def _bitmap(data: bytes, expected: tuple[int, int]) -> Image.Image:
     # behind the header's own length, width, height and planes, of which the oldest has shorter ones
     (bits,) = struct.unpack_from("<H", data, 14 if data[0] > 12 else 10)
     alpha = None
-    if bits == 32:
+    if image.mode == "RGBA":  # by masks of its own, which say where alpha is
+        alpha = image.getchannel("A")
+    elif bits == 32:
         levels = data[offset : offset + 4 * width * height][3::4]
         alpha = Image.frombytes("L", size, levels, "raw", "L", 0, direction)
     if alpha is None or alpha.getbbox() is None:

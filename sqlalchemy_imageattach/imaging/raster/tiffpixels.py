@@ -10,7 +10,7 @@ from .colours import resizable
 
 __all__ = ["tiff_image", "tiff_pixels"]
 
-_WHITE_IS_ZERO, _PLANES, _UNSIGNED = 0, 2, 1
+_WHITE_IS_ZERO, _PLANES, _UNSIGNED, _SIGNED = 0, 2, 1, 2
 #: What libtiff gives has the order of the machine already: how Pillow calls that.
 _NATIVE: Final = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS"}
 
@@ -24,6 +24,9 @@ def tiff_image(source: Any) -> TiffImagePlugin.TiffImageFile:
     bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
     if image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _PLANES and len(bits) > 1 and max(bits) > 8:
         msg = "planes of more than 8 bits"
+        raise NotImplementedError(msg)
+    if max(bits) <= 8 and _SIGNED in image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, ()):
+        msg = "bytes below 0, which it takes for the brightest"
         raise NotImplementedError(msg)
     if 12 in bits:
         msg = "12 bits, which it shows as a sixteenth of their brightness"
