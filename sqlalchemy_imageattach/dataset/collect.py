@@ -28,7 +28,7 @@ from ..store import Store
 from .dispatch import Dispatcher
 from .downloads import LONGEST_PAUSE, Download, Gone, Looker, Outcome, pause_before
 from .labels import LabelledImage
-from .sample import Candidate, Failure, Picture, check_label, check_uri, composed
+from .sample import Candidate, Failure, Picture, check_uri, composed
 from .sources import check_source
 from .stores.database import SQLAlchemyDataset
 from .stores.protocol import DatasetStore, Item
@@ -135,7 +135,7 @@ def collect(
     :raises StoreError: the store is full, or cannot be reached: that ends it
     """
     if label is not None:
-        label = check_label(composed(check_label(label)))  # which can be longer
+        label = composed(label)
     for name, value, least in (("connections", connections, 1), ("per_host", per_host, 1), ("attempts", attempts, 1)):
         check_range(name, check_type(name, value, int), f"{least} or more", least)
     check_range("distance", check_type("distance", distance, int), "0 to 64 bits", 0, 64)
@@ -274,7 +274,7 @@ class _Work:
             raise wrong_value("label", None, "the label of each candidate, or one for all", "give label=")
         reason = "bad-label"
         try:
-            checked = check_label(composed(check_label(label)))  # which can be longer
+            checked = composed(label)
             reason = "bad-uri"
             return checked, check_uri(candidate.uri)
         except (InvalidTypeError, InvalidValueError) as error:

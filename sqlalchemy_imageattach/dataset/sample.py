@@ -167,13 +167,15 @@ def check_uri(uri: object) -> str:
     return text
 
 
-def composed(label: str) -> str:
+def composed(label: object) -> str:
     """``label`` in the composed form of Unicode: "é" may be one character or two, which look the same.
 
     >>> composed("e\\u0301") == "\\u00e9"
     True
+
+    :raises: what :func:`check_label` raises, for either form: some labels grow
     """
-    return unicodedata.normalize("NFC", label)
+    return check_label(unicodedata.normalize("NFC", check_label(label)))
 
 
 def is_text(value: str) -> bool:
