@@ -231,7 +231,7 @@ class S3Store(KeyedStore):
         might be another one that stands where the former picture was.
 
         :return: whether it was done; not so either if it is gone, or has another content than ``checksum``
-        :raises StoreError: S3 cannot be reached
+        :raises StoreError: S3 cannot be reached, or was asked more than once, so that an earlier copy may still be made
         """
         while isinstance(other, StoreWrapper):
             other = other.wrapped
